@@ -1,0 +1,40 @@
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := runs/demo
+export PYTHONPATH := .
+
+.PHONY: demo venv test test-all lint clean
+
+demo: .venv/installed  ## train, evaluate, draw and export on the embedded toy aircraft
+	$(BIN)/python train.py --flagfile=configs/demo.flags --workdir=$(DEMO)
+	$(BIN)/python evaluate.py --workdir=$(DEMO)
+	$(BIN)/python -m export.saved_model --workdir=$(DEMO) --output=$(DEMO)/exported
+	@printf '\nfigure:     %s\nreport:     %s\nSavedModel: %s\n' \
+		$(DEMO)/explanations.png $(DEMO)/evaluation.json $(DEMO)/exported
+	@printf 'serve it:   %s\nask it:     %s\n' \
+		"$(BIN)/python -m export.server --model_dir=$(DEMO)/exported" \
+		"$(BIN)/python -m export.client --image=FILE"
+
+test: .venv/installed-dev  ## the tests, but for the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: .venv/installed-dev  ## every test
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+venv: .venv/installed
+
+.venv/installed: requirements.txt constraints.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit(f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}; try: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+clean:  ## remove the environment and the demo's run
+	rm -rf .venv $(DEMO)

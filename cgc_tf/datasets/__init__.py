@@ -1,0 +1,1 @@
+"""TFDS dataset builders that come with the package."""

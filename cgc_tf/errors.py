@@ -1,0 +1,30 @@
+"""A user's mistake is one line and a status, never a stack trace."""
+
+import sys
+
+from absl import app, flags, logging
+
+
+class UserError(ValueError):
+    """Something the user can mend; the message names the input and the mend."""
+
+
+def run(main):
+    """Runs `main(argv)` under absl; a `UserError` becomes one line on stderr and exit status 2."""
+
+    def guarded(argv):
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.ERROR)
+        if len(argv) > 1:
+            print(f"error: flags start with --. Received: {' '.join(argv[1:])}", file=sys.stderr)
+            return 2
+        try:
+            return main(argv)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print("\ninterrupted", file=sys.stderr)
+            return 130
+
+    app.run(guarded)

@@ -1,0 +1,88 @@
+"""Pictures of explanations: an overlay, and grids that set several models side by side."""
+
+import cv2
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+
+from matplotlib import patches
+from matplotlib import pyplot as plt
+
+COLOURS = matplotlib.colormaps["inferno"]
+STRENGTH = 0.75
+CELL = 1.9  # inches
+
+
+def overlay(image, heatmap, box=(0.0, 0.0, 1.0, 1.0)):
+    """Draws a heatmap over its image: the hotter, the more of the perceptual colour map shows.
+
+    Args:
+        image: uint8 `[H, W, 3]`.
+        heatmap: float `[h, w]`, >= 0; scaled by its own peak.
+        box: the part of the image that the heatmap covers, [ymin, xmin, ymax, xmax] in [0, 1].
+
+    Returns:
+        uint8 `[H, W, 3]`. A heatmap that is all zero leaves the image as it is.
+    """
+    height, width = image.shape[:2]
+    top, left, bottom, right = np.rint(np.multiply(box, [height, width, height, width])).astype(int)
+    heat = np.zeros([height, width], np.float32)
+    peak = float(np.max(heatmap))
+    if peak > 0:
+        scaled = np.asarray(heatmap, np.float32) / peak
+        heat[top:bottom, left:right] = cv2.resize(scaled, (right - left, bottom - top))
+    weight = STRENGTH * heat[..., None] ** 0.7
+    return np.rint(image * (1 - weight) + 255 * COLOURS(heat)[..., :3] * weight).astype(np.uint8)
+
+
+def explanations(path, images, rows):
+    """Draws images with their boxes on top and, below them, one row of overlays for each model.
+
+    Args:
+        path: the file to write.
+        images: a list of dicts: `image` uint8 `[H, W, 3]`, `boxes` `[n, 4]`, `title`.
+        rows: {name of the model: a list, parallel to `images`, of dicts: `heatmap` `[h, w]`, `caption`}.
+    """
+    figure, axes = plt.subplots(
+        1 + len(rows), len(images), squeeze=False, figsize=(CELL * len(images), CELL * 1.12 * (1 + len(rows)))
+    )
+    for axis in axes.flat:
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.spines[:].set_visible(False)
+    for column, example in enumerate(images):
+        show(axes[0, column], example["image"], example["boxes"])
+        axes[0, column].set_title(example["title"], fontsize=7)
+    axes[0, 0].set_ylabel("image", fontsize=9)
+    for row, (name, explained) in enumerate(rows.items(), 1):
+        axes[row, 0].set_ylabel(name, fontsize=9)
+        for axis, example, answer in zip(axes[row], images, explained, strict=True):
+            show(axis, overlay(example["image"], answer["heatmap"]), example["boxes"])
+            axis.set_xlabel(answer["caption"], fontsize=7, labelpad=2)
+    figure.tight_layout(pad=0.4)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def contact_sheet(path, images, columns):
+    """Draws images with their boxes and titles on a grid of so many columns (see `explanations` for `images`)."""
+    rows = -(-len(images) // columns)
+    figure, axes = plt.subplots(rows, columns, squeeze=False, figsize=(CELL * columns, CELL * 1.12 * rows))
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, example in zip(axes.flat, images, strict=False):
+        show(axis, example["image"], example["boxes"])
+        axis.set_title(example["title"], fontsize=7)
+    figure.tight_layout(pad=0.4)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def show(axis, image, boxes):
+    """Shows an image with its boxes, `[n, 4]` in [0, 1], on a matplotlib axis."""
+    height, width = image.shape[:2]
+    axis.imshow(image)
+    for ymin, xmin, ymax, xmax in boxes:
+        corner, extent = (xmin * width, ymin * height), ((xmax - xmin) * width, (ymax - ymin) * height)
+        axis.add_patch(patches.Rectangle(corner, *extent, fill=False, edgecolor="#2fe36a", linewidth=1.2))

@@ -1,0 +1,95 @@
+"""Measures of explanations: pure functions of tensors, one value for each example."""
+
+import numpy as np
+import tensorflow as tf
+
+from cgc_tf.preprocessing import IMAGENET_MEAN
+
+STEPS = 28
+
+
+def content_heatmap(heatmaps, regions):
+    """Content Heatmap (CGC, CVPR 2022, section 4): the share of the heatmap that lies inside the object.
+
+    Args:
+        heatmaps: float32 `[B, h, w]`, >= 0.
+        regions: float32 `[B, H, W]`, 1 inside the object and 0 outside, at the image's own size.
+
+    Returns:
+        `(share, valid)`: float32 `[B]` in [0, 1]; and bool `[B]`, False where the heatmap is all zero and so has no
+        share (its `share` is 0).
+    """
+    heatmaps = upsample(heatmaps, tf.shape(regions)[1:])
+    total = tf.reduce_sum(heatmaps, [1, 2])
+    inside = tf.reduce_sum(heatmaps * regions, [1, 2])
+    return tf.math.divide_no_nan(inside, total), total > 0
+
+
+def upsample(heatmaps, shape):
+    """Heatmaps `[B, h, w]`, bilinear with half-pixel centres to float32 `[B, *shape]`."""
+    return tf.image.resize(heatmaps[..., None], shape)[..., 0]
+
+
+def blur(images):
+    """RISE's substrate: the normalised image under an 11x11 Gaussian of sigma 5, zeros beyond the image's edges.
+
+    Args:
+        images: `[B, H, W, 3]` in 0..255. A zero of the normalised image is ImageNet's mean colour here.
+
+    Returns:
+        float32 `[B, H, W, 3]` in 0..255.
+    """
+    kernel = tf.constant(np.tile(_rise_kernel()[:, None, None, None], [1, 1, 3, 1]), tf.float32)
+    blurred = tf.cast(images, tf.float32) - neutral_colour()
+    for axis in (kernel, tf.transpose(kernel, [1, 0, 2, 3])):
+        blurred = tf.nn.depthwise_conv2d(blurred, axis, [1, 1, 1, 1], "SAME")
+    return blurred + neutral_colour()
+
+
+def _rise_kernel(length=11, sigma=5.0, reach=20):
+    """One axis of RISE's kernel, float64 `[length]`, which sums to 1.
+
+    RISE filters an 11x11 impulse with SciPy's `gaussian_filter`, which reflects at the borders: the tails of the
+    Gaussian, out to four sigma, are folded back into the 11 taps.
+    """
+    offsets = np.arange(-reach, reach + 1)
+    gaussian = np.exp(-0.5 * (offsets / sigma) ** 2)
+    folded = np.abs((length // 2 + offsets) % (2 * length) - length + 0.5) - 0.5
+    return np.bincount((length - 1 - folded).astype(int), gaussian / gaussian.sum(), length)
+
+
+def neutral_colour():
+    """The colour, float32 `[3]` in 0..255, that ImageNet's normalisation maps to zero."""
+    return 255 * tf.constant(IMAGENET_MEAN)
+
+
+def pixel_curve(probabilities, start, finish, saliency, class_ids, steps=STEPS):
+    """The class's probability while pixels of `start` are replaced by those of `finish`, most salient first.
+
+    RISE (BMVC 2018): insertion goes from the blurred image to the image, deletion from the image to the neutral
+    colour. At 224 pixels, 28 steps replace 224 * 8 pixels each.
+
+    Args:
+        probabilities: a callable, `[B, S, S, 3]` -> `[B, classes]`.
+        start, finish: `[B, S, S, 3]` in 0..255.
+        saliency: `[B, S, S]`; pixels of equal saliency go in reading order.
+        class_ids: int `[B]`, the class whose probability is followed.
+
+    Returns:
+        float32 `[B, steps + 1]`.
+    """
+    pixels = start.shape[1] * start.shape[2]
+    start, finish = tf.cast(start, tf.float32), tf.cast(finish, tf.float32)
+    order = tf.argsort(tf.reshape(saliency, [-1, pixels]), direction="DESCENDING", stable=True)
+    rank = tf.reshape(tf.argsort(order), tf.shape(saliency))[..., None]
+
+    def score(step):
+        mixed = tf.where(rank < step * pixels // steps, finish, start)
+        return tf.gather(probabilities(mixed), class_ids, axis=1, batch_dims=1)
+
+    return tf.transpose(tf.map_fn(score, tf.range(steps + 1), fn_output_signature=tf.float32))
+
+
+def area_under(curves):
+    """The area under each of `[B, n]` curves by the trapezoid rule, on an axis from 0 to 1: float `[B]`."""
+    return tf.reduce_mean((curves[:, 1:] + curves[:, :-1]) / 2, 1)

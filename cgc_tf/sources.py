@@ -1,0 +1,121 @@
+"""Where examples come from: a TFDS builder or a folder of pictures, behind one schema.
+
+A `Source` gives light examples (nothing read or decoded yet), so that they can be shuffled cheaply, and a `decode`
+that turns one into `image` uint8 `[H, W, 3]`, `label` int32, `boxes` float32 `[n, 4]` and `id` string.
+"""
+
+import dataclasses
+import importlib
+import pathlib
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from cgc_tf import folder
+from cgc_tf.errors import UserError
+
+TFDS_SOURCES = {"toy_aircraft": "cgc_tf.datasets.toy_aircraft.toy_aircraft_dataset_builder"}
+TO_COME = {"aircraft": "FGVC-Aircraft's builder is not part of this version yet; try toy_aircraft or folder"}
+KNOWN = (*TFDS_SOURCES, "folder")
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A dataset with its splits.
+
+    Attributes:
+        name: the dataset's name.
+        class_names: the classes' names; a label is an index into them.
+        sizes: number of examples in each split; at least `train` and `test`.
+        has_boxes: whether the objects' boxes are known.
+        examples: a function, split -> `tf.data.Dataset` of light examples.
+        decode: a function, light example -> {`image`, `label`, `boxes`, `id`}.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    sizes: dict[str, int]
+    has_boxes: bool
+    examples: Callable
+    decode: Callable
+
+    @property
+    def validation(self):
+        """The split to watch while training: `validation` where there is one, else `test`. Nothing is chosen by it."""
+        return "validation" if "validation" in self.sizes else "test"
+
+
+def load(dataset, data_dir=None, on_bad_image="fail"):
+    """Opens a dataset by name, preparing it where it must be.
+
+    Args:
+        dataset: one of `KNOWN`.
+        data_dir: the folder of pictures (`folder`), or where TFDS keeps its data (None: TFDS's own default).
+        on_bad_image: "fail" or "skip", for pictures of a folder that cannot be decoded.
+
+    Raises:
+        UserError: for an unknown dataset, or data that cannot be used.
+    """
+    if dataset in TO_COME:
+        raise UserError(f"--dataset={dataset}: {TO_COME[dataset]}")
+    if dataset == "folder":
+        if not data_dir:
+            raise UserError("--dataset=folder needs --data_dir=DIR with DIR/train/<class>/ and DIR/test/<class>/")
+        return _from_folder(folder.read(pathlib.Path(data_dir), on_bad_image))
+    if dataset not in TFDS_SOURCES:
+        raise UserError(f"unknown --dataset={dataset}; known: {', '.join(KNOWN)}")
+    return _from_tfds(dataset, data_dir)
+
+
+def _from_tfds(dataset, data_dir):
+    import tensorflow_datasets as tfds
+
+    importlib.import_module(TFDS_SOURCES[dataset])
+    builder = tfds.builder(dataset, data_dir=data_dir)
+    builder.download_and_prepare()
+
+    def examples(split):
+        config = tfds.ReadConfig(shuffle_seed=None, interleave_cycle_length=1)
+        skip = {"image": tfds.decode.SkipDecoding(), "segmentation_mask": tfds.decode.SkipDecoding()}
+        return builder.as_dataset(split=split, decoders=skip, read_config=config)
+
+    def decode(example):
+        return {
+            "image": folder.decode_image(example["image"]),
+            "label": tf.cast(example["label"], tf.int32),
+            "boxes": tf.reshape(example["bbox"], [-1, 4]),
+            "id": example["id"],
+        }
+
+    sizes = {name: split.num_examples for name, split in builder.info.splits.items()}
+    names = tuple(builder.info.features["label"].names)
+    return Source(dataset, names, sizes, True, examples, decode)
+
+
+def _from_folder(pictures):
+    def examples(split):
+        chosen = [picture for picture in pictures.files if picture.split == split]
+        boxes = [pictures.boxes.get(picture.id, []) for picture in chosen]
+        ragged = tf.RaggedTensor.from_row_lengths(
+            tf.reshape(tf.constant([box for rows in boxes for box in rows], tf.float32), [-1, 4]),
+            [len(rows) for rows in boxes],
+        )
+        columns = {
+            "path": tf.constant([str(picture.path) for picture in chosen]),
+            "id": tf.constant([picture.id for picture in chosen]),
+            "label": tf.constant([picture.label for picture in chosen], tf.int32),
+            "boxes": ragged,
+        }
+        return tf.data.Dataset.from_tensor_slices(columns)
+
+    def decode(example):
+        return {
+            "image": folder.decode_image(tf.io.read_file(example["path"])),
+            "label": example["label"],
+            "boxes": example["boxes"].to_tensor() if hasattr(example["boxes"], "to_tensor") else example["boxes"],
+            "id": example["id"],
+        }
+
+    splits = sorted({picture.split for picture in pictures.files})
+    sizes = {split: sum(picture.split == split for picture in pictures.files) for split in splits}
+    return Source("folder", pictures.class_names, sizes, bool(pictures.boxes), examples, decode)

@@ -1,0 +1,71 @@
+"""Local files of weights, read into a network before training."""
+
+import pathlib
+
+import h5py
+
+from cgc_tf.errors import UserError
+
+
+def check(path):
+    """Raises `UserError` unless `path` is a readable HDF5 file."""
+    if not pathlib.Path(path).is_file():
+        raise UserError(f"{path}: no such file of weights; use none, imagenet, or a .h5 or .weights.h5 file")
+    if not h5py.is_hdf5(path):
+        raise UserError(f"{path} is not an HDF5 file of weights; use a .h5 or .weights.h5 file")
+
+
+def is_checkpoint(path):
+    """Whether `path` names a checkpoint of this project rather than a Keras model file."""
+    return str(path).endswith(".weights.h5")
+
+
+def load_checkpoint(path, model):
+    """Reads a checkpoint of this project into a whole `CGCModel`; the optimizer's state too, where it has one."""
+    check(path)
+    try:
+        model.load_weights(path)
+    except (ValueError, KeyError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{path} does not fit this model (same backbone, same classes?): {reason}") from error
+
+
+def load_by_name(path, network):
+    """Reads a whole-model `.h5` of Keras 2 or 3 into a backbone, layer by layer, by name.
+
+    Says on stdout how many layers were matched. The head is not read: its classes are another dataset's.
+
+    Raises:
+        UserError: the file is missing or damaged, a layer has another shape, or no name matches.
+    """
+    check(path)
+    with h5py.File(path) as file:
+        stored = _arrays_by_layer(file)
+    wanted = [layer for layer in network._flatten_layers(include_self=False) if layer.weights]
+    matched, misshapen = 0, []
+    for layer in wanted:
+        arrays = stored.get(layer.name)
+        if arrays is None:
+            continue
+        if [a.shape for a in arrays] == [tuple(w.shape) for w in layer.weights]:
+            layer.set_weights(arrays)
+            matched += 1
+        else:
+            misshapen.append(layer.name)
+    if misshapen:
+        raise UserError(f"{path}: other shapes in {len(misshapen)} layers, first {misshapen[0]}")
+    if not matched:
+        raise UserError(f"{path}: none of its {len(stored)} layers has a name of {network.name}'s")
+    print(f"weights: {matched} of {len(wanted)} layers of {network.name} loaded by name from {path}")
+
+
+def _arrays_by_layer(file):
+    """The arrays of a whole-model or weights-only HDF5 file, as {layer name: [arrays in order]}."""
+    groups = file.get("model_weights", file)
+    stored = {}
+    for group in groups.values():
+        for name in group.attrs.get("weight_names", []):
+            name = name.decode() if isinstance(name, bytes) else name
+            layer = name.split("/")[-2] if "/" in name else group.name.split("/")[-1]
+            stored.setdefault(layer, []).append(group[name][()])
+    return stored

@@ -1,0 +1,130 @@
+"""The consistency losses against the reference's own numbers and against a literal full-size version."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cgc_tf import geometry, gradcam, losses
+
+
+def literal(original, augmented, transform, size, temperature):
+    """The loss as the paper states it, on real `size` x `size` maps, one example at a time."""
+    maps, carried = [], []
+    for g, g_augmented, t in zip(original, augmented, np.asarray(transform), strict=True):
+        top, left, height, width, flip = t
+        crop = tf.image.resize(g[..., None], (size, size))[top : top + height, left : left + width]
+        crop = tf.image.resize(crop, (size, size))
+        carried.append(tf.reshape(crop[:, ::-1] if flip else crop, [-1]))
+        maps.append(tf.reshape(tf.image.resize(g_augmented[..., None], (size, size)), [-1]))
+    maps = tf.stack([m / tf.norm(m) for m in maps])
+    carried = tf.stack([m / tf.norm(m) for m in carried])
+    positive = tf.reduce_sum(maps * carried, -1)
+    logits = tf.linalg.set_diag(tf.matmul(maps, maps, transpose_b=True), positive) / temperature
+    labels = tf.range(len(maps))
+    return positive, tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+
+def golden_step(data, objective):
+    """Loss and gradients on the golden features, by the nested tapes that training uses."""
+    kernel, bias = tf.Variable(data["kernel"]), tf.constant(data["bias"])
+    features = [tf.constant(data[f"features_{view}"]) for view in ("original", "augmented")]
+    keys = ("crop_top", "crop_left", "crop_height", "crop_width", "flip")
+    transform = tf.stack([tf.cast(data[key], tf.int32) for key in keys], -1)
+
+    def head(x):
+        return tf.reduce_mean(x, [1, 2]) @ kernel + bias
+
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        logits, gradients, class_ids = gradcam.class_gradients(head, features[0])
+        maps = [gradcam.hirescam(features[0], gradients)]
+        _, gradients, _ = gradcam.class_gradients(head, features[1], class_ids)
+        maps.append(gradcam.hirescam(features[1], gradients))
+        positive, pairs = losses.similarities(*maps, transform, int(data["image_size"]))
+        if objective == "cgc":
+            per_example = losses.contrastive(positive, pairs, float(data["temperature"]))
+        else:
+            per_example = losses.no_negatives(positive)
+        loss = tf.reduce_mean(per_example)
+    gradients = tape.gradient(loss, [*features, kernel])
+    return logits, class_ids, maps, positive, pairs, per_example, gradients
+
+
+def relative(ours, reference):
+    return np.linalg.norm(np.asarray(ours) - reference) / np.linalg.norm(reference)
+
+
+def test_golden_loss_and_gradients(golden):
+    data = golden("cgc_loss")
+    logits, class_ids, maps, positive, pairs, per_example, gradients = golden_step(data, "cgc")
+    np.testing.assert_allclose(logits, data["logits_original"], atol=1e-5)
+    np.testing.assert_array_equal(class_ids, data["class_id"])
+    np.testing.assert_allclose(maps[0], data["cam_original"], atol=1e-6)
+    np.testing.assert_allclose(maps[1], data["cam_augmented"], atol=1e-6)
+    np.testing.assert_allclose(positive, data["positive_similarity"], atol=2e-4)
+    np.testing.assert_allclose(pairs, data["augmented_similarity"], atol=2e-4)
+    np.testing.assert_allclose(per_example, data["loss_per_example"], atol=2e-4)
+    np.testing.assert_allclose(np.mean(per_example), data["loss"], atol=1e-5)
+    for ours, name in zip(gradients, ("features_original", "features_augmented", "kernel"), strict=True):
+        assert relative(ours, data[f"grad_{name}"]) < 2e-3, name
+
+
+def test_golden_no_negatives(golden):
+    data = golden("cgc_loss")
+    *_, per_example, gradients = golden_step(data, "cgc_no_negatives")
+    scale = 2 / float(data["image_size"]) ** 2
+    np.testing.assert_allclose(np.mean(per_example) * scale, data["mse_no_negatives"], rtol=2e-3)
+    for ours, name in zip(gradients, ("features_original", "features_augmented", "kernel"), strict=True):
+        assert relative(ours * scale, data[f"mse_grad_{name}"]) < 2e-3, name
+
+
+def test_golden_carried_heatmap(golden):
+    """A_y g A_x^T is the reference's T(up(g)), pixel by pixel."""
+    data = golden("cgc_loss")
+    up = tf.constant(geometry.upsampling_matrix(224, 7))
+    crop_y = geometry.crop_matrix(data["crop_top"], data["crop_height"], up)
+    crop_x = geometry.crop_matrix(data["crop_left"], data["crop_width"], up, tf.cast(data["flip"], tf.int32))
+    carried = crop_y @ data["cam_original"] @ tf.linalg.matrix_transpose(crop_x)
+    full = up @ data["cam_original"] @ tf.transpose(up)
+    ours = carried / tf.reduce_sum(full, [1, 2], keepdims=True)
+    np.testing.assert_allclose(ours, data["heatmap_original_transformed_224"], atol=1e-6)
+    assert relative(ours, data["heatmap_original_transformed_224"]) < 1e-3
+
+
+@pytest.mark.parametrize("shape", [(7, 7), (5, 8), (2, 3)])
+def test_equals_literal_version(shape):
+    rng = np.random.default_rng(1)
+    original, augmented = (tf.constant(rng.random((4, *shape), np.float32) ** 3) for _ in range(2))
+    size = 96
+    transform = tf.stack([geometry.draw_transform([3, i], size) for i in range(4)])
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([original, augmented])
+        positive, pairs = losses.similarities(original, augmented, transform, size)
+        ours = losses.contrastive(positive, pairs, 0.2)
+        literal_positive, theirs = literal(original, augmented, transform, size, 0.2)
+    np.testing.assert_allclose(positive, literal_positive, atol=1e-5)
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    for ours_gradient, literal_gradient in zip(
+        tape.gradient(ours, [original, augmented]), tape.gradient(theirs, [original, augmented]), strict=True
+    ):
+        assert relative(ours_gradient, literal_gradient) < 1e-3
+
+
+def test_degenerate_heatmaps_stay_finite():
+    """All-zero maps, a batch of one, and a very cold temperature give finite losses and gradients."""
+    transform = tf.constant([[0, 0, 96, 96, 0], [10, 5, 40, 60, 1]])
+    flat = tf.concat([tf.zeros([1, 6, 6]), tf.random.stateless_uniform([1, 6, 6], [0, 1])], 0)
+    with tf.GradientTape() as tape:
+        tape.watch(flat)
+        positive, pairs = losses.similarities(flat, flat * 1e-20, transform, 96)
+        loss = losses.contrastive(positive, pairs, 0.01)
+    assert np.isfinite(loss).all() and np.isfinite(tape.gradient(loss, flat)).all()
+    positive, pairs = losses.similarities(flat[1:], flat[1:], transform[:1], 96)
+    np.testing.assert_allclose(positive, [1.0], atol=1e-5)
+    np.testing.assert_allclose(losses.contrastive(positive, pairs, 0.5), [0.0], atol=1e-5)
+
+
+def test_contrastive_by_hand():
+    """Two examples, tau 1: -log(e^.9 / (e^.9 + e^.1)) and -log(e^.5 / (e^.5 + e^.1))."""
+    loss = losses.contrastive(tf.constant([0.9, 0.5]), tf.constant([[1.0, 0.1], [0.1, 1.0]]), 1.0)
+    np.testing.assert_allclose(loss, np.log1p(np.exp([-0.8, -0.4])), rtol=1e-6)
