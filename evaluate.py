@@ -7,7 +7,7 @@
 Each workdir receives evaluation.json and explanations.png; several together also draw comparison.png beside them.
 """
 
-import cgc_tf.quiet  # isort: skip
+import cgc_tf.quiet  # noqa: F401  # isort: skip
 from absl import flags
 
 from cgc_tf import config, errors

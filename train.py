@@ -8,12 +8,13 @@ Any flag after --flagfile overrides the file's. The run is kept in --workdir, or
 command on the same --workdir goes on where an interrupted run stopped.
 """
 
-import cgc_tf.quiet  # isort: skip
+import cgc_tf.quiet  # noqa: F401  # isort: skip
 from absl import flags
 
 from cgc_tf import config, errors
 
 config.define_flags()
+flags.adopt_module_key_flags(config)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run (default: runs/<dataset>-<objective>-<time>).")
 
 

@@ -12,7 +12,7 @@ import pathlib
 import subprocess
 import sys
 
-import cgc_tf.quiet  # isort: skip
+import cgc_tf.quiet  # noqa: F401  # isort: skip
 import numpy as np
 from absl import flags
 

@@ -3,6 +3,7 @@
 A trunk takes RGB images in 0..255 and holds its own preprocessing, so no caller can get that wrong.
 """
 
+import functools
 import sys
 
 import keras
@@ -23,24 +24,48 @@ RESNETS = {
     "resnet152": ("bottleneck_block", (64, 128, 256, 512), (3, 8, 36, 3), (1, 2, 2, 2)),
 }
 # The torchvision weights that the paper starts from, as timm publishes them.
-TORCHVISION_PRESETS = {
-    f"resnet{depth}": f"hf://timm/resnet{depth}.tv_in1k" for depth in (18, 34, 50, 101, 152)
+TORCHVISION_PRESETS = {f"resnet{depth}": f"hf://timm/resnet{depth}.tv_in1k" for depth in (18, 34, 50, 101, 152)}
+# KerasCV fetches even its architectures; these are the ones that can be built without a network, as their arguments.
+_EFFICIENT = {
+    "stackwise_kernel_sizes": [3] * 6,
+    "stackwise_num_repeats": [1, 2, 2, 3, 5, 8],
+    "stackwise_input_filters": [32, 16, 32, 48, 96, 112],
+    "stackwise_output_filters": [16, 32, 48, 96, 112, 192],
+    "stackwise_expansion_ratios": [1, 4, 4, 4, 6, 6],
+    "stackwise_squeeze_and_excite_ratios": [0, 0, 0, 0.25, 0.25, 0.25],
+    "stackwise_strides": [1, 2, 2, 2, 1, 2],
+    "stackwise_conv_types": ["fused"] * 3 + ["unfused"] * 3,
+    "width_coefficient": 1.0,
+    "depth_coefficient": 1.0,
+}
+KERAS_CV = {
+    "EfficientNetV2B0Backbone": ("EfficientNetV2Backbone", _EFFICIENT),
+    **{
+        f"ResNet{depth}Backbone": (
+            "ResNetBackbone",
+            {
+                "stackwise_filters": [64, 128, 256, 512],
+                "stackwise_blocks": blocks,
+                "stackwise_strides": [1, 2, 2, 2],
+                "block_type": block,
+            },
+        )
+        for depth, block, blocks in [(18, "basic_block", [2, 2, 2, 2]), (50, "block", [3, 4, 6, 3])]
+    },
 }
 HOW = "none, imagenet, or the path of a .h5 or .weights.h5 file"
 
 
-def build(backbone, weights, classes, image_size):
-    """Builds the two halves of a classifier.
+def build_trunk(backbone, weights, image_size):
+    """Builds the network up to the explained feature map, preprocessing included.
 
     Args:
         backbone: "library:name" of `keras_hub`, `applications` or `keras_cv`; a bare name is KerasHub's.
         weights: "none", "imagenet", or a local `.h5`. (A checkpoint of a run is read later, into the whole model.)
-        classes: number of classes.
         image_size: side of the training images in pixels.
 
     Returns:
-        `(trunk, head)`, two `keras.Model`s: images `[B, H, W, 3]` in 0..255 -> features `[B, h, w, C]`; and
-        features -> float32 logits `[B, classes]`.
+        A `keras.Model`, images `[B, H, W, 3]` in 0..255 -> features `[B, h, w, C]`.
 
     Raises:
         UserError: for an unknown backbone, weights that cannot be had, or an image size that is too small.
@@ -50,21 +75,27 @@ def build(backbone, weights, classes, image_size):
     if library not in LIBRARIES:
         known = ", ".join(LIBRARIES)
         raise UserError(f"unknown library in --backbone={backbone}; known: {known}, as in applications:MobileNetV2")
+    local = weights not in ("none", "imagenet")
+    if local:
+        weight_files.check(weights)
     network, preprocess = LIBRARIES[library](name, weights)
     for layer in network._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = BATCH_NORM_MOMENTUM
-
     images = keras.Input((None, None, 3), name="images")
     trunk = keras.Model(images, network(preprocess(images)), name="trunk")
     _check_image_size(trunk, backbone, image_size)
+    if local and not weight_files.is_checkpoint(weights):
+        weight_files.load_by_name(weights, network)
+    return trunk
+
+
+def build_head(trunk, classes):
+    """Global average pooling and a linear layer: a `keras.Model`, features -> float32 logits `[B, classes]`."""
     features = keras.Input(trunk.output_shape[1:], name="features")
     pooled = keras.layers.GlobalAveragePooling2D(name="pool")(features)
     logits = keras.layers.Dense(classes, dtype="float32", name="classifier")(pooled)
-    head = keras.Model(features, logits, name="head")
-    if weights not in ("none", "imagenet") and not weight_files.is_checkpoint(weights):
-        weight_files.load_by_name(weights, network)
-    return trunk, head
+    return keras.Model(features, logits, name="head")
 
 
 def known_backbones():
@@ -123,8 +154,13 @@ def _keras_cv(name, weights):
         if preset not in constructor.presets_with_weights:
             known = ", ".join(sorted(constructor.presets_with_weights)) or "none"
             raise UserError(f"keras_cv:{name} has no preset {preset} with weights; its presets: {known}")
-        return _download(name, lambda: constructor.from_preset(preset)), lambda images: images
-    return constructor(include_rescaling=True, input_shape=(None, None, 3)), lambda images: images
+        make = functools.partial(constructor.from_preset, preset)
+    elif name in KERAS_CV:
+        base, arguments = KERAS_CV[name]
+        make = functools.partial(getattr(keras_cv.models, base), **arguments, include_rescaling=True)
+    else:
+        make = functools.partial(constructor, include_rescaling=True)
+    return _download(name, make), lambda images: images
 
 
 LIBRARIES = {"keras_hub": _keras_hub, "applications": _applications, "keras_cv": _keras_cv}
@@ -133,9 +169,9 @@ LIBRARIES = {"keras_hub": _keras_hub, "applications": _applications, "keras_cv":
 def _download(name, make):
     try:
         return make()
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # each library, and each library's downloader, fails in its own way
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"could not build {name} with its weights: {reason} (--weights={HOW})") from error
+        raise UserError(f"could not build {name}: {reason} (a download may have failed; --weights={HOW})") from error
 
 
 def _check_image_size(trunk, backbone, image_size):

@@ -7,7 +7,7 @@ import time
 
 from absl import flags
 
-from cgc_tf import backbones, sources, weights
+from cgc_tf import backbones, sources
 from cgc_tf.errors import UserError
 from cgc_tf.model import OBJECTIVES
 
@@ -31,7 +31,8 @@ class Config:
     )
     on_bad_image: str = _setting("fail", "What to do about a picture that cannot be read.", ("fail", "skip"))
     backbone: str = _setting(
-        "resnet50", f"library:name of the network, a bare name being KerasHub's: {', '.join(backbones.known_backbones())}."
+        "resnet50",
+        f"library:name of the network, a bare name being KerasHub's: {', '.join(backbones.known_backbones())}.",
     )
     weights: str = _setting("none", f"What the network starts from: {backbones.HOW}.")
     objective: str = _setting(
@@ -48,16 +49,22 @@ class Config:
     optimizer: str = _setting("sgd", "sgd (with --momentum) or adamw.", ("sgd", "adamw"))
     learning_rate: float = _setting(0.01, "Peak learning rate.", above=0)
     schedule: str = _setting(
-        "cosine", "cosine falls to zero; step divides by ten at 1/3 and 2/3 of the epochs.", ("cosine", "step", "constant")
+        "cosine",
+        "cosine falls to zero; step divides by ten at 1/3 and 2/3 of the epochs.",
+        ("cosine", "step", "constant"),
     )
-    warmup_epochs: float = _setting(0.0, "Epochs over which the learning rate rises from zero.", least=0)
+    warmup_epochs: float = _setting(
+        0.0, "Epochs over which the learning rate of the cosine schedule first rises from zero.", least=0
+    )
     momentum: float = _setting(0.9, "Momentum of sgd.", least=0)
     weight_decay: float = _setting(
         1e-4, "L2 weight decay as PyTorch's SGD counts it; for adamw its own decoupled decay.", least=0
     )
     seed: int = _setting(0, "Seed of everything random; the same seed gives the same run.", least=0)
     strategy: str = _setting(
-        "mirrored", "mirrored: every GPU there is, or the CPU. single: the default device alone.", ("mirrored", "single")
+        "mirrored",
+        "mirrored: every GPU there is, or the CPU. single: the default device alone.",
+        ("mirrored", "single"),
     )
     validation_examples: int = _setting(256, "Examples to validate on after each epoch.", least=1)
 
@@ -76,8 +83,9 @@ class Config:
             raise UserError(f"--momentum should be below 1. Received: {self.momentum}")
         if self.warmup_epochs >= self.epochs:
             raise UserError(f"--warmup_epochs should be below --epochs={self.epochs}. Received: {self.warmup_epochs}")
-        if self.weights not in ("none", "imagenet"):
-            weights.check(self.weights)
+        if self.warmup_epochs and self.schedule != "cosine":
+            raise UserError(f"--warmup_epochs goes with --schedule=cosine. Received: --schedule={self.schedule}")
+        sources.check(self.dataset, self.data_dir)
 
     def default_workdir(self):
         """A new folder's name that says what is in it: runs/<dataset>-<objective>-<time>."""

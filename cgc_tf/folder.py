@@ -126,7 +126,7 @@ def _boxes(path, ids):
                 raise UserError(f"{where}: ymin, xmin, ymax, xmax should be numbers. Received: {row}") from None
             if not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
                 raise UserError(
-                    f"{where}: a box is ymin < ymax and xmin < xmax, fractions in [0, 1] of the picture. Received: {box}"
+                    f"{where}: a box is ymin < ymax, xmin < xmax, fractions in [0, 1] of the picture. Received: {box}"
                 )
             boxes.setdefault(row["file"], []).append(box)
     return boxes

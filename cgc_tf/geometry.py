@@ -169,4 +169,3 @@ def crop_matrix(start, length, upsampling, flip=None):
     weight = (position - low)[:, :, None]
     rows = [tf.gather(upsampling, tf.cast(start + index, tf.int32)) for index in (low, high)]
     return (1 - weight) * rows[0] + weight * rows[1]
-

@@ -108,7 +108,7 @@ class CGCModel(keras.Model):
 
     def _explained(self, images, class_ids, training):
         features = self.trunk(images, training=training)
-        head = lambda x: self.head(x, training=training)  # noqa: E731
+        head = lambda x: self.head(x, training=training)
         logits, gradients, class_ids = gradcam.class_gradients(head, features, class_ids)
         return logits, gradcam.hirescam(features, gradients), class_ids
 

@@ -56,15 +56,20 @@ def load(dataset, data_dir=None, on_bad_image="fail"):
     Raises:
         UserError: for an unknown dataset, or data that cannot be used.
     """
+    check(dataset, data_dir)
+    if dataset == "folder":
+        return _from_folder(folder.read(pathlib.Path(data_dir), on_bad_image))
+    return _from_tfds(dataset, data_dir)
+
+
+def check(dataset, data_dir=None):
+    """Raises `UserError` unless `dataset` is known and has what it needs by name; reads nothing."""
     if dataset in TO_COME:
         raise UserError(f"--dataset={dataset}: {TO_COME[dataset]}")
-    if dataset == "folder":
-        if not data_dir:
-            raise UserError("--dataset=folder needs --data_dir=DIR with DIR/train/<class>/ and DIR/test/<class>/")
-        return _from_folder(folder.read(pathlib.Path(data_dir), on_bad_image))
-    if dataset not in TFDS_SOURCES:
+    if dataset not in KNOWN:
         raise UserError(f"unknown --dataset={dataset}; known: {', '.join(KNOWN)}")
-    return _from_tfds(dataset, data_dir)
+    if dataset == "folder" and not data_dir:
+        raise UserError("--dataset=folder needs --data_dir=DIR with DIR/train/<class>/ and DIR/test/<class>/")
 
 
 def _from_tfds(dataset, data_dir):
@@ -72,7 +77,12 @@ def _from_tfds(dataset, data_dir):
 
     importlib.import_module(TFDS_SOURCES[dataset])
     builder = tfds.builder(dataset, data_dir=data_dir)
-    builder.download_and_prepare()
+    try:
+        builder.download_and_prepare()
+    except OSError as error:
+        raise UserError(
+            f"{dataset} cannot be prepared in {builder.data_dir}: {error}; try another --data_dir"
+        ) from error
 
     def examples(split):
         config = tfds.ReadConfig(shuffle_seed=None, interleave_cycle_length=1)

@@ -7,7 +7,7 @@ import sys
 import keras
 import tensorflow as tf
 
-from cgc_tf import backbones, data, figures, memory, sources, weights
+from cgc_tf import backbones, data, figures, memory, optimizers, sources, weights
 from cgc_tf.errors import UserError
 from cgc_tf.model import CGCModel
 
@@ -16,24 +16,21 @@ CLASSES = "classes.txt"
 OVERLAYS = 6
 
 
-def build_model(config, classes, checkpoint=None):
-    """The `CGCModel` that a configuration describes, built, with its starting weights or those of a checkpoint.
-
-    Raises:
-        UserError: for a backbone, weights or image size that cannot be had.
-    """
-    start = checkpoint or config.weights
-    trunk, head = backbones.build(config.backbone, str(start), classes, config.image_size)
-    model = CGCModel(trunk, head, config.objective, config.lambda_cgc, config.temperature)
-    model.build((None, config.image_size, config.image_size, 3))
-    if weights.is_checkpoint(start):
-        weights.load_checkpoint(start, model)
+def trained_model(config, workdir):
+    """The model of a trained workdir, as its last checkpoint left it."""
+    checkpoint = trained_checkpoint(workdir)
+    trunk = backbones.build_trunk(config.backbone, "none", config.image_size)
+    model = make_model(config, trunk, len(class_names(workdir)))
+    weights.load_checkpoint(checkpoint, model)
     return model
 
 
-def trained_model(config, workdir):
-    """The model of a trained workdir, as its last checkpoint left it."""
-    return build_model(config, len(class_names(workdir)), trained_checkpoint(workdir))
+def make_model(config, trunk, classes):
+    """A `CGCModel` of a trunk and a new head, built."""
+    head = backbones.build_head(trunk, classes)
+    model = CGCModel(trunk, head, config.objective, config.lambda_cgc, config.temperature)
+    model.build((None, config.image_size, config.image_size, 3))
+    return model
 
 
 def class_names(workdir):
@@ -47,34 +44,6 @@ def trained_checkpoint(workdir):
     if not path.exists():
         raise UserError(f"{workdir} has no checkpoint ({CHECKPOINT}): its training did not finish an epoch")
     return path
-
-
-def learning_rate(config, steps_per_epoch):
-    """The schedule of a configuration, a Keras learning-rate schedule over steps."""
-    schedules = keras.optimizers.schedules
-    warmup, total = round(config.warmup_epochs * steps_per_epoch), config.epochs * steps_per_epoch
-    peak = config.learning_rate
-    if config.schedule == "cosine":
-        start = 0.0 if warmup else peak
-        return schedules.CosineDecay(start, total - warmup, warmup_target=peak if warmup else None, warmup_steps=warmup)
-    drops = [total // 3, 2 * total // 3] if config.schedule == "step" else []
-    values = [peak * 0.1**k for k in range(len(drops) + 1)]
-    if warmup:
-        ramp = list(range(1, warmup))
-        rising = [peak * k / warmup for k in range(1, warmup)]
-        later = [drop for drop in drops if drop > warmup]
-        drops, values = [*ramp, *later], [*rising, *values[len(drops) - len(later) :]]
-    return schedules.PiecewiseConstantDecay(drops, values) if drops else peak
-
-
-def make_optimizer(config, steps_per_epoch):
-    """The optimizer of a configuration."""
-    rate = learning_rate(config, steps_per_epoch)
-    if config.optimizer == "adamw":
-        return keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
-    # Keras takes decay off the weights directly; PyTorch's goes through the momentum and so counts 1/(1-m) times.
-    decay = config.weight_decay / (1 - config.momentum) or None
-    return keras.optimizers.SGD(rate, config.momentum, weight_decay=decay)
 
 
 def make_deterministic(seed):
@@ -106,16 +75,20 @@ def train(config, workdir=None):
     workdir = pathlib.Path(workdir or config.default_workdir())
     memory.keep_freed_memory()
     make_deterministic(config.seed)
-    source = sources.load(config.dataset, config.data_dir or None, config.on_bad_image)
-    steps = source.sizes["train"] // config.batch_size
-    if not steps:
-        raise UserError(f"--batch_size={config.batch_size} is more than the {source.sizes['train']} training examples")
     strategy = tf.distribute.MirroredStrategy() if config.strategy == "mirrored" else tf.distribute.get_strategy()
     if config.batch_size % strategy.num_replicas_in_sync:
         raise UserError(f"--batch_size={config.batch_size} should divide by {strategy.num_replicas_in_sync} replicas")
     with strategy.scope():
-        model = build_model(config, len(source.class_names))
-        model.compile(optimizer=make_optimizer(config, steps), jit_compile=False)
+        trunk = backbones.build_trunk(config.backbone, config.weights, config.image_size)
+    source = sources.load(config.dataset, config.data_dir or None, config.on_bad_image)
+    steps = source.sizes["train"] // config.batch_size
+    if not steps:
+        raise UserError(f"--batch_size={config.batch_size} is more than the {source.sizes['train']} training examples")
+    with strategy.scope():
+        model = make_model(config, trunk, len(source.class_names))
+        if weights.is_checkpoint(config.weights):
+            weights.load_checkpoint(config.weights, model)
+        model.compile(optimizer=optimizers.make_optimizer(config, steps), jit_compile=False)
         model.optimizer.build(model.trainable_variables)
     config.save(workdir)
     (workdir / CLASSES).write_text("\n".join(source.class_names) + "\n")
@@ -130,9 +103,7 @@ def train(config, workdir=None):
         f"{config.dataset}: {source.sizes['train']} training examples of {len(source.class_names)} classes, "
         f"{config.backbone}, objective {config.objective}; epochs {done + 1} to {config.epochs} into {workdir}"
     )
-    batches = data.training_batches(
-        source, config.image_size, config.batch_size, config.seed, config.epochs, done
-    )
+    batches = data.training_batches(source, config.image_size, config.batch_size, config.seed, config.epochs, done)
     validation = data.validation_batches(
         source, source.validation, config.image_size, config.batch_size, config.validation_examples
     )
@@ -141,6 +112,7 @@ def train(config, workdir=None):
         epochs=config.epochs,
         initial_epoch=done,
         steps_per_epoch=steps,
+        shuffle=False,
         validation_data=validation.cache(),
         callbacks=callbacks(workdir, validation),
         verbose=1 if sys.stdout.isatty() else 2,
@@ -185,3 +157,4 @@ class Overlays(keras.callbacks.Callback):
         drawn = [figures.overlay(x, g) for x, g in zip(self.images.numpy(), heatmaps, strict=True)]
         with self.writer.as_default():
             tf.summary.image("heatmaps", tf.stack(drawn), step=epoch, max_outputs=len(drawn))
+            self.writer.flush()

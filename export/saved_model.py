@@ -14,7 +14,7 @@ Decoding, resizing and normalisation are inside; only TensorFlow is needed to lo
 import os
 import pathlib
 
-import cgc_tf.quiet  # isort: skip
+import cgc_tf.quiet  # noqa: F401  # isort: skip
 import tensorflow as tf
 from absl import flags
 

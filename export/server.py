@@ -12,7 +12,7 @@ import socket
 import threading
 from concurrent import futures
 
-import cgc_tf.quiet  # isort: skip
+import cgc_tf.quiet  # noqa: F401  # isort: skip
 import grpc
 import tensorflow as tf
 import waitress.server

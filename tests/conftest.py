@@ -1,19 +1,29 @@
 """One seed, one TensorFlow configuration, and small real data for every test."""
 
+import csv
 import pathlib
 
+import cgc_tf.quiet  # noqa: F401  # isort: skip
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from PIL import Image
 
-import cgc_tf  # noqa: F401  (settles the Keras backend before anything imports it)
+from cgc_tf import config, training
+from cgc_tf.datasets.toy_aircraft import drawing
 
 DATA = pathlib.Path(__file__).parent / "data"
+CLASSES = (0, 3, 6)
+
+
+def pytest_configure():
+    # Before anything runs, as `training.make_deterministic` wants it.
+    tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 @pytest.fixture(autouse=True)
-def seeded():
-    import keras
-
+def _seeded():
     keras.utils.set_random_seed(0)
 
 
@@ -21,3 +31,49 @@ def seeded():
 def golden():
     """Values computed by the reference implementation: `golden("cgc_loss")["loss"]`."""
     return lambda name: dict(np.load(DATA / f"{name}.npz"))
+
+
+def draw_pictures(root, counts):
+    """Writes DIR/{split}/<class>/*.{jpg,png} of three classes, of several sizes, and boxes.csv; returns the folder."""
+    root.mkdir()
+    with (root / "boxes.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["file", "ymin", "xmin", "ymax", "xmax"])
+        for split, count in counts.items():
+            for label in CLASSES:
+                folder = root / split / drawing.CLASSES[label]
+                folder.mkdir(parents=True)
+                for index in range(count):
+                    rng = np.random.default_rng([len(split), label, index])
+                    image, mask = drawing.draw(rng, label, index % 8)
+                    size = [(128, 128), (160, 120), (100, 140)][index % 3]
+                    path = folder / f"{index:03d}.{'png' if index % 4 == 3 else 'jpg'}"
+                    Image.fromarray(image).resize(size).save(path)
+                    rows.writerow([path.relative_to(root).as_posix(), *drawing.bounding_box(mask)])
+    return root
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """A folder of real JPEG and PNG files: 24 to train on, 12 to test on, with boxes."""
+    return draw_pictures(tmp_path_factory.mktemp("pictures") / "folder", {"train": 8, "test": 4})
+
+
+@pytest.fixture(scope="session")
+def small_config(pictures):
+    """A configuration that trains in seconds."""
+    return config.Config(
+        dataset="folder",
+        data_dir=str(pictures),
+        backbone="resnet8",
+        image_size=48,
+        epochs=2,
+        batch_size=8,
+        validation_examples=6,
+    )
+
+
+@pytest.fixture(scope="session")
+def workdir(small_config, tmp_path_factory):
+    """A run trained on `pictures`."""
+    return training.train(small_config, tmp_path_factory.mktemp("runs") / "small")

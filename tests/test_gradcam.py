@@ -49,7 +49,7 @@ def test_second_order_gradient_by_finite_differences():
     hidden, out = (tf.Variable(rng.standard_normal(shape)) for shape in ((4, 6), (6, 3)))
 
     def total(hidden_weights):
-        head = lambda x: tf.math.softplus(tf.reduce_mean(tf.cast(x, tf.float64), [1, 2]) @ hidden_weights) @ out  # noqa: E731
+        head = lambda x: tf.math.softplus(tf.reduce_mean(tf.cast(x, tf.float64), [1, 2]) @ hidden_weights) @ out
         with tf.GradientTape() as tape:
             tape.watch(features)
             explained = head(features)[:, 1]

@@ -69,7 +69,7 @@ def test_content_heatmap_by_hand():
 
 
 def test_pixel_curve_by_hand():
-    """Four pixels in four steps; the class's score is the mean of the image: it climbs by the inserted pixel's value."""
+    """Four pixels in four steps; the score is the sum of the image, so it climbs by the inserted pixel's value."""
     finish = tf.reshape(tf.constant([0.1, 0.4, 0.2, 0.3]), [1, 2, 2, 1])
     curve = metrics.pixel_curve(
         lambda x: tf.reduce_sum(x, [1, 2]), tf.zeros_like(finish), finish, finish[..., 0], [0], steps=4
@@ -80,7 +80,5 @@ def test_pixel_curve_by_hand():
 
 def test_inserting_an_image_into_itself_changes_nothing():
     image = tf.random.stateless_uniform([1, 16, 16, 3], [1, 2], 0, 255)
-    curve = metrics.pixel_curve(
-        lambda x: tf.reduce_mean(x, [1, 2]) / 255, image, image, tf.ones([1, 16, 16]), [1]
-    )
+    curve = metrics.pixel_curve(lambda x: tf.reduce_mean(x, [1, 2]) / 255, image, image, tf.ones([1, 16, 16]), [1])
     np.testing.assert_allclose(curve, np.full([1, 29], curve[0, 0]), atol=1e-6)

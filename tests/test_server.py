@@ -387,9 +387,7 @@ def test_stop_frees_the_ports_and_a_taken_port_is_refused(model_dir):
 def start(module, *args, cwd=None):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", module, *map(str, args)]
-    return subprocess.Popen(
-        command, cwd=cwd, env=environment, stdout=-1, stderr=-1, text=True, encoding="utf-8"
-    )
+    return subprocess.Popen(command, cwd=cwd, env=environment, stdout=-1, stderr=-1, text=True, encoding="utf-8")
 
 
 def test_server_process_serves_until_told_to_end_or_refuses(model_dir, pictures, tmp_path):
@@ -397,9 +395,7 @@ def test_server_process_serves_until_told_to_end_or_refuses(model_dir, pictures,
     serving = start("export.server", f"--model_dir={model_dir}", "--rest_port=0", "--grpc_port=0")
     refusing = start("export.server", f"--model_dir={tmp_path}")
     try:
-        urls = re.findall(
-            r"http://[\d.:]+|grpc://[\d.:]+", serving.stdout.readline() + serving.stdout.readline()
-        )
+        urls = re.findall(r"http://[\d.:]+|grpc://[\d.:]+", serving.stdout.readline() + serving.stdout.readline())
         assert len(urls) == 2, serving.communicate()
         by_rest, by_grpc = (Client(url).explain(pictures) for url in urls)
         assert_same(by_rest, by_grpc, EXPLANATIONS)

@@ -25,9 +25,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     "image": tfds.features.Image(shape=(size, size, 3), encoding_format="png"),
                     "label": tfds.features.ClassLabel(names=drawing.CLASSES),
                     "bbox": tfds.features.BBoxFeature(),
-                    "segmentation_mask": tfds.features.Image(
-                        shape=(size, size, 1), encoding_format="png"
-                    ),
+                    "segmentation_mask": tfds.features.Image(shape=(size, size, 1), encoding_format="png"),
                     "texture": np.int32,
                     "id": tfds.features.Text(),
                 }

@@ -1,0 +1,97 @@
+"""CGCModel's step: the terms it adds up, the class it explains, and the mode it measures in."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cgc_tf import geometry, losses
+from cgc_tf.model import CGCModel
+
+SIZE, CLASSES = 32, 3
+
+
+def model(objective="cgc", **kwargs):
+    keras.utils.set_random_seed(1)
+    images = keras.Input((SIZE, SIZE, 3))
+    x = keras.layers.Rescaling(1 / 255)(images)
+    x = keras.layers.BatchNormalization(momentum=0.9)(keras.layers.Conv2D(8, 3, strides=4)(x))
+    trunk = keras.Model(images, keras.layers.ReLU()(x))
+    features = keras.Input(trunk.output_shape[1:])
+    head = keras.Model(features, keras.layers.Dense(CLASSES)(keras.layers.GlobalAveragePooling2D()(features)))
+    built = CGCModel(trunk, head, objective, **kwargs)
+    built.build((None, SIZE, SIZE, 3))
+    built.compile(optimizer=keras.optimizers.SGD(0.1), jit_compile=False)
+    return built
+
+
+def batch(count=6):
+    rng = np.random.default_rng(0)
+    images = {view: rng.integers(0, 256, (count, SIZE, SIZE, 3), np.uint8) for view in ("ce", "original", "augmented")}
+    transform = np.stack([geometry.draw_transform([2, i], SIZE) for i in range(count)])
+    return {**images, "transform": transform, "label": np.arange(count, dtype=np.int32) % CLASSES}
+
+
+def cross_entropies(built, data):
+    """The three views' mean cross-entropies, by Keras' own loss, views passed through in order."""
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return [float(loss(data["label"], built(data[view], training=True))) for view in ("ce", "original", "augmented")]
+
+
+@pytest.mark.parametrize("objective", ["cgc", "baseline", "cgc_no_negatives"])
+def test_terms(objective):
+    built, data = model(objective, lambda_cgc=2.0, temperature=0.3), batch()
+    expected = cross_entropies(model(), data)
+    terms, _ = built._terms(data)
+    np.testing.assert_allclose(terms["cross_entropy"], sum(expected), rtol=1e-5)
+    np.testing.assert_allclose(terms["loss"], terms["cross_entropy"] + 2.0 * terms["consistency"], rtol=1e-6)
+    if objective == "baseline":
+        assert terms["consistency"] == 0
+        return
+    logits, original, class_ids = built._explained(data["original"], None, training=True)
+    np.testing.assert_array_equal(class_ids, tf.argmax(logits, -1))
+    _, augmented, same = built._explained(data["augmented"], class_ids, training=True)
+    np.testing.assert_array_equal(class_ids, same)
+    positive, pairs = losses.similarities(original, augmented, data["transform"], SIZE)
+    per_example = losses.contrastive(positive, pairs, 0.3) if objective == "cgc" else 1 - positive
+    np.testing.assert_allclose(terms["consistency"], np.mean(per_example), rtol=1e-4)
+
+
+def test_no_label_is_used_by_the_consistency_term():
+    data, other = batch(), batch()
+    other["label"] = (other["label"] + 1) % CLASSES
+    assert model()._terms(data)[0]["consistency"] == model()._terms(other)[0]["consistency"]
+
+
+def test_consistency_training_raises_similarity():
+    """Fifty steps on one batch with the consistency term alone weighted up make the positives more alike."""
+    built, data = model("cgc_no_negatives", lambda_cgc=20.0), batch()
+    before = float(built._terms(data)[0]["consistency"])
+    built.fit(tf.data.Dataset.from_tensors(data).repeat(50), verbose=0, shuffle=False)
+    assert float(built._terms(data)[0]["consistency"]) < 0.8 * before
+
+
+def test_evaluation_is_in_inference_mode():
+    """A heatmap does not depend on the other images of its batch."""
+    built, images = model(), batch()["original"]
+    alone = built.explain(images[:1])["heatmap"]
+    np.testing.assert_allclose(built.explain(images)["heatmap"][:1], alone, rtol=1e-4, atol=1e-7)
+
+
+def test_validation_counts_only_images_with_a_region_and_a_heatmap():
+    built, data = model(), batch()
+    region = np.zeros([6, SIZE, SIZE], np.float32)
+    region[:3, :16] = 1
+    built.reset_metrics()
+    result = built.test_step({"image": data["original"], "label": data["label"], "region": region})
+    heatmaps = built.explain(data["original"][:3], data["label"][:3])["heatmap"]
+    full = tf.image.resize(heatmaps[..., None], [SIZE, SIZE])[..., 0]
+    expected = np.mean(tf.reduce_sum(full[:, :16], [1, 2]) / tf.reduce_sum(full, [1, 2]))
+    np.testing.assert_allclose(result["content_heatmap"], expected, rtol=1e-5)
+    assert "content_heatmap" not in built.test_step({"image": data["original"], "label": data["label"]})
+
+
+@pytest.mark.parametrize("bad", [{"objective": "gcg"}, {"temperature": 0.0}, {"lambda_cgc": -0.1}])
+def test_refuses_bad_arguments(bad):
+    with pytest.raises(ValueError, match="Received"):
+        CGCModel(None, None, **bad)
