@@ -58,14 +58,11 @@ def read(root, on_bad_image="fail"):
         found = ", ".join(class_names) or "none"
         raise UserError(f"{root}/train needs a folder for each of two or more classes. Received: {found}")
     files = [picture for split in SPLITS for picture in _pictures(root, split, class_names)]
-    for split in ("train", "test"):
-        if not any(picture.split == split for picture in files):
-            raise UserError(f"{root}/{split} holds no .jpg, .jpeg or .png file")
-    for label, name in enumerate(class_names):
-        if not any(picture.split == "train" and picture.label == label for picture in files):
-            raise UserError(f"{root}/train/{name} holds no .jpg, .jpeg or .png file; add some, or remove the folder")
+    _check_complete(root, class_names, files)
     boxes = _boxes(root / "boxes.csv", {picture.id for picture in files})
-    return Pictures(class_names, _decodable(files, on_bad_image), boxes)
+    readable = _decodable(files, on_bad_image)
+    _check_complete(root, class_names, readable)
+    return Pictures(class_names, readable, boxes)
 
 
 def decode_image(contents):
@@ -85,6 +82,12 @@ def _pictures(root, split, class_names):
         for path in sorted(entry.iterdir()):
             if path.suffix.lower() in ENDINGS:
                 yield Picture(path, path.relative_to(root).as_posix(), split, class_names.index(entry.name))
+
+
+def _check_complete(root, class_names, files):
+    for folder in (root / "test", *(root / "train" / name for name in class_names)):
+        if not any(folder in picture.path.parents for picture in files):
+            raise UserError(f"{folder} holds no readable .jpg, .jpeg or .png file; add some, or remove it")
 
 
 def _decodable(files, on_bad_image):

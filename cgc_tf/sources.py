@@ -122,7 +122,7 @@ def _from_folder(pictures):
         return {
             "image": folder.decode_image(tf.io.read_file(example["path"])),
             "label": example["label"],
-            "boxes": example["boxes"].to_tensor() if hasattr(example["boxes"], "to_tensor") else example["boxes"],
+            "boxes": tf.reshape(example["boxes"], [-1, 4]),
             "id": example["id"],
         }
 

@@ -60,7 +60,10 @@ def faults():
         lambda root: [shutil.rmtree(root / "train" / name) for name in ("red_wings", "green_fuselage")],
     )
     yield "two or more classes. Received: none", lambda root: (shutil.rmtree(root / "train"), (root / "train").mkdir())
-    yield "test holds no .jpg, .jpeg or .png", lambda root: [path.unlink() for path in (root / "test").glob("*/*")]
+    yield (
+        "test holds no readable .jpg, .jpeg or .png",
+        lambda root: [path.unlink() for path in (root / "test").glob("*/*")],
+    )
     yield "train/red_wings holds no", lambda root: [path.unlink() for path in (root / "train/red_wings").glob("*")]
     yield "this class is not in", lambda root: (root / "test/red_wings").rename(root / "test/stranger")
 

@@ -6,6 +6,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from matplotlib.colors import rgb_to_hsv
 
 from cgc_tf.datasets.toy_aircraft import drawing
 from cgc_tf.datasets.toy_aircraft import toy_aircraft_dataset_builder as builder_module
@@ -19,9 +20,11 @@ def scene(seed, label=0, texture=0):
     return image.astype(int), mask[..., 0] > 0
 
 
-def colour_share(image, channel):
-    """Returns the share of pixels whose `channel` (0 red, 2 blue) is far above the opposite one."""
-    return (image[..., channel] - image[..., 2 - channel] > 90).mean()
+def colour_share(image, colour):
+    """Returns the share of strongly coloured pixels whose hue is the named colour's."""
+    hue, saturation, _ = np.moveaxis(rgb_to_hsv(image / 255), -1, 0)
+    distance = np.abs((hue - drawing.COLOURS[colour] + 0.5) % 1 - 0.5)
+    return ((distance < 0.05) & (saturation > 0.6)).mean()
 
 
 @pytest.mark.parametrize("texture", range(len(drawing.TEXTURES)))
@@ -66,18 +69,18 @@ def test_classes_differ_only_in_a_small_marking_on_the_body(seed):
 
 @pytest.mark.parametrize("label", LABELS)
 def test_marking_has_the_colour_of_its_class(label):
-    channel = 0 if drawing.CLASSES[label].startswith("red") else 2
+    own = drawing.CLASSES[label].split("_")[0]
     for seed in range(5):
         image, mask = scene(seed, label)
-        assert colour_share(image[mask], channel) > 0.02
-        assert colour_share(image[mask], 2 - channel) == 0
+        assert colour_share(image[mask], own) > 0.02
+        assert all(colour_share(image[mask], other) == 0 for other in drawing.COLOURS if other != own)
 
 
-def test_background_has_as_much_red_as_blue():
-    backgrounds = [image[~mask] for image, mask in map(scene, range(100))]
-    red, blue = (np.mean([colour_share(b, channel) for b in backgrounds]) for channel in (0, 2))
-    assert red > 0.005
-    assert 0.8 < red / blue < 1.25
+def test_background_has_as_much_of_every_colour():
+    backgrounds = [image[~mask] for image, mask in map(scene, range(200))]
+    shares = [np.mean([colour_share(background, colour) for background in backgrounds]) for colour in drawing.COLOURS]
+    assert min(shares) > 0.002
+    assert max(shares) / min(shares) < 1.4
 
 
 @pytest.mark.parametrize(("split", "expected"), [("train", 0.7 + 0.3 / 8), ("test", 1 / 8)])
