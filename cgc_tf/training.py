@@ -84,6 +84,8 @@ def train(config, workdir=None):
     steps = source.sizes["train"] // config.batch_size
     if not steps:
         raise UserError(f"--batch_size={config.batch_size} is more than the {source.sizes['train']} training examples")
+    # Preparing a dataset draws from Python's generator, so that a first run would get another head than a second.
+    keras.utils.set_random_seed(config.seed)
     with strategy.scope():
         model = make_model(config, trunk, len(source.class_names))
         if weights.is_checkpoint(config.weights):

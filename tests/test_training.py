@@ -2,13 +2,14 @@
 
 import csv
 import dataclasses
+import random
 
 import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import config, optimizers, training
+from cgc_tf import config, optimizers, sources, training
 from cgc_tf.errors import UserError
 
 
@@ -47,8 +48,15 @@ def test_same_seed_same_weights_and_resume_changes_nothing(workdir, small_config
     def killed(*_):
         raise Killed
 
+    load = sources.load
+
+    def load_drawing_numbers(*arguments):  # as TFDS does when it prepares a dataset for the first time
+        random.random()
+        return load(*arguments)
+
     path = tmp_path / "resumed"
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "load", load_drawing_numbers)
         patch.setattr(training.Overlays, "on_epoch_begin", lambda self, epoch, logs=None: epoch and killed())
         with pytest.raises(Killed):
             training.train(small_config, path)
