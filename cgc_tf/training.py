@@ -115,7 +115,7 @@ def train(config, workdir=None):
         initial_epoch=done,
         steps_per_epoch=steps,
         shuffle=False,
-        validation_data=validation.cache(),
+        validation_data=validation,
         callbacks=callbacks(workdir, validation),
         verbose=1 if sys.stdout.isatty() else 2,
     )

@@ -69,7 +69,7 @@ def small_config(pictures):
         image_size=48,
         epochs=2,
         batch_size=8,
-        validation_examples=6,
+        validation_examples=12,
     )
 
 

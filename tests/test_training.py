@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import config, optimizers, sources, training
+from cgc_tf import config, data, optimizers, sources, training
 from cgc_tf.errors import UserError
 
 
@@ -37,6 +37,18 @@ def test_workdir_holds_what_it_should(workdir, small_config):
             tags.update(value.tag for value in event.summary.value)
     assert {"epoch_cross_entropy", "epoch_consistency", "epoch_content_heatmap"} <= tags
     assert "heatmaps" in tags
+
+
+def test_last_validation_is_that_of_the_checkpoint(workdir, small_config):
+    """Every validation example counts, and the weights that are kept are those that were validated."""
+    source = sources.load("folder", small_config.data_dir)
+    model = training.trained_model(small_config, workdir)
+    right = []
+    for batch in data.validation_batches(source, "test", 48, 4, small_config.validation_examples):
+        right.extend(np.argmax(model(batch["image"], training=False), -1) == batch["label"].numpy())
+    assert len(right) == small_config.validation_examples
+    last = list(csv.DictReader((workdir / "metrics.csv").open()))[-1]
+    np.testing.assert_allclose(float(last["val_accuracy"]), np.mean(right), atol=1e-6)
 
 
 def test_same_seed_same_weights_and_resume_changes_nothing(workdir, small_config, tmp_path):
