@@ -18,7 +18,7 @@ from absl import flags
 
 from cgc_tf import config as settings
 from cgc_tf import errors, evaluation
-from cgc_tf.model import OBJECTIVES
+from cgc_tf.objective import OBJECTIVES
 
 ORDER = ("baseline", "cgc", "cgc_no_negatives")
 
@@ -30,8 +30,7 @@ def main(_):
         for objective in ORDER:
             workdir = output / f"{objective}-{seed}"
             config = dataclasses.replace(base, objective=objective, seed=seed)
-            arguments = [f"--{name}={value}" for name, value in dataclasses.asdict(config).items()]
-            subprocess.run([sys.executable, "train.py", *arguments, f"--workdir={workdir}"], check=True)
+            subprocess.run([sys.executable, "train.py", *config.to_flags(), f"--workdir={workdir}"], check=True)
             workdirs[objective, seed] = workdir
     reports = {}
     for seed in range(flags.FLAGS.seeds):

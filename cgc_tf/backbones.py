@@ -1,6 +1,6 @@
-"""The registry of networks: "library:name" -> a trunk (images -> features) and a head (features -> logits).
+"""The registry of networks: "library:name" -> a Keras model, images -> features, that a classifier is put on.
 
-A trunk takes RGB images in 0..255 and holds its own preprocessing, so no caller can get that wrong.
+It takes RGB images in 0..255 and holds its own preprocessing, so no caller can get that wrong.
 """
 
 import functools
@@ -8,6 +8,7 @@ import sys
 
 import keras
 
+from cgc_tf import split
 from cgc_tf import weights as weight_files
 from cgc_tf.errors import UserError
 from cgc_tf.preprocessing import imagenet_normalisation
@@ -53,22 +54,25 @@ KERAS_CV = {
         for depth, block, blocks in [(18, "basic_block", [2, 2, 2, 2]), (50, "block", [3, 4, 6, 3])]
     },
 }
+POOLINGS = {"average": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 HOW = "none, imagenet, or the path of a .h5 or .weights.h5 file"
 
 
-def build_trunk(backbone, weights, image_size):
-    """Builds the network up to the explained feature map, preprocessing included.
+def build_backbone(backbone, weights, image_size, explain_layer=None):
+    """Builds a network without its classifier, preprocessing included.
 
     Args:
         backbone: "library:name" of `keras_hub`, `applications` or `keras_cv`; a bare name is KerasHub's.
         weights: "none", "imagenet", or a local `.h5`. (A checkpoint of a run is read later, into the whole model.)
         image_size: side of the training images in pixels.
+        explain_layer: name of the layer that is going to be explained; None for the network's last.
 
     Returns:
-        A `keras.Model`, images `[B, H, W, 3]` in 0..255 -> features `[B, h, w, C]`.
+        A `keras.Model`, images `[B, H, W, 3]` in 0..255 -> features `[B, h, w, C]`, no model nested in it.
 
     Raises:
-        UserError: for an unknown backbone, weights that cannot be had, or an image size that is too small.
+        UserError: for an unknown backbone, weights that cannot be had, a layer that cannot be explained, or an image
+            size that is too small.
     """
     library, _, name = backbone.rpartition(":")
     library = library or "keras_hub"
@@ -82,20 +86,42 @@ def build_trunk(backbone, weights, image_size):
     for layer in network._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = BATCH_NORM_MOMENTUM
-    images = keras.Input((None, None, 3), name="images")
-    trunk = keras.Model(images, network(preprocess(images)), name="trunk")
-    _check_image_size(trunk, backbone, image_size)
     if local and not weight_files.is_checkpoint(weights):
         weight_files.load_by_name(weights, network)
-    return trunk
+    images = keras.Input((None, None, 3), dtype="float32", name="images")
+    features = split.inline(network, preprocess(images))
+    try:
+        explained = split.find(images, features, explain_layer)
+    except ValueError as error:
+        raise UserError(f"--{error} (backbone {backbone})") from error
+    _check_image_size(keras.Model(images, explained), backbone, image_size)
+    return keras.Model(images, features, name=network.name)
 
 
-def build_head(trunk, classes):
-    """Global average pooling and a linear layer: a `keras.Model`, features -> float32 logits `[B, classes]`."""
-    features = keras.Input(trunk.output_shape[1:], name="features")
-    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(features)
-    logits = keras.layers.Dense(classes, dtype="float32", name="classifier")(pooled)
-    return keras.Model(features, logits, name="head")
+def add_classifier(backbone, classes, pooling="average", hidden_units=()):
+    """Puts a new head on a backbone.
+
+    Args:
+        backbone: a `keras.Model`, images -> features `[B, h, w, C]`.
+        classes: how many.
+        pooling: a key of `POOLINGS`, over all positions.
+        hidden_units: widths of hidden ReLU layers after the pooling, none by default.
+
+    Returns:
+        A `keras.Model`, images -> float32 logits `[B, classes]`.
+    """
+    hidden = POOLINGS[pooling](name="pool")(backbone.output)
+    for index, units in enumerate(hidden_units):
+        hidden = keras.layers.Dense(units, activation="relu", name=f"hidden_{index}")(hidden)
+    logits = keras.layers.Dense(classes, dtype="float32", name="classifier")(hidden)
+    return keras.Model(backbone.input, logits)
+
+
+def synchronize_batch_norm(model):
+    """Makes batch normalisation use the statistics of every replica's examples together."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True
 
 
 def known_backbones():
@@ -174,9 +200,9 @@ def _download(name, make):
         raise UserError(f"could not build {name}: {reason} (a download may have failed; --weights={HOW})") from error
 
 
-def _check_image_size(trunk, backbone, image_size):
+def _check_image_size(explained, backbone, image_size):
     try:
-        height, width = trunk.compute_output_shape((1, image_size, image_size, 3))[1:3]
+        height, width = explained.compute_output_shape((1, image_size, image_size, 3))[1:3]
     except ValueError as error:
         raise UserError(f"--image_size={image_size} does not fit {backbone}; try a larger one") from error
     if min(height, width) < 2:

@@ -9,13 +9,16 @@ from absl import flags
 
 from cgc_tf import backbones, sources
 from cgc_tf.errors import UserError
-from cgc_tf.model import OBJECTIVES
+from cgc_tf.gradcam import CAMS
+from cgc_tf.objective import EXPLAIN_CLASS, NEGATIVES, OBJECTIVES, VIEWS, Objective
 
 FILE = "config.json"
 
 
-def _setting(default, help_text, choices=None, above=None, least=None):
-    metadata = {"help": help_text, "choices": choices, "above": above, "least": least}
+def _setting(default, help_text, choices=None, above=None, least=None, below=None, most=None, items=None):
+    """A field with its flag's help, its bounds, and for a list the type of its items."""
+    bounds = {"choices": choices, "above": above, "least": least, "below": below, "most": most}
+    metadata = {"help": help_text, "items": items, **bounds}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -30,11 +33,25 @@ class Config:
         "DIR/boxes.csv. For the others, where TFDS keeps prepared data (default: ~/tensorflow_datasets).",
     )
     on_bad_image: str = _setting("fail", "What to do about a picture that cannot be read.", ("fail", "skip"))
+    unlabeled_dataset: str = _setting(
+        "",
+        "Where the consistency term takes its pictures from, without their labels: a dataset's training split; "
+        "--dataset's own name means its examples that --labeled_fraction leaves without a label.",
+    )
+    unlabeled_data_dir: str = _setting("", "As --data_dir, for --unlabeled_dataset.")
+    labeled_fraction: float = _setting(
+        1.0, "Share of each class's training examples whose labels are used, chosen by --seed.", above=0, most=1
+    )
     backbone: str = _setting(
         "resnet50",
         f"library:name of the network, a bare name being KerasHub's: {', '.join(backbones.known_backbones())}.",
     )
     weights: str = _setting("none", f"What the network starts from: {backbones.HOW}.")
+    pooling: str = _setting("average", "How the head pools over positions.", tuple(backbones.POOLINGS))
+    hidden_units: tuple = _setting(
+        (), "Widths of the head's hidden layers, as in 4096,4096; none by default.", items=int
+    )
+    explain_layer: str = _setting("", "Layer whose output is explained (default: the network's last feature map).")
     objective: str = _setting(
         "cgc",
         "cgc: cross-entropy of three views and contrastive Grad-CAM consistency. baseline: that cross-entropy "
@@ -43,23 +60,64 @@ class Config:
     )
     lambda_cgc: float = _setting(0.5, "Weight of the consistency term.", least=0)
     temperature: float = _setting(0.5, "Temperature tau of the contrastive loss.", above=0)
-    epochs: int = _setting(10, "Passes over the training split.", least=1)
+    ce_views: tuple = _setting(VIEWS, f"Views that carry cross-entropy, of {', '.join(VIEWS)}.", items=str)
+    negatives: str = _setting(
+        "replica", "Whose heatmaps to differ from: those of the same replica (GPU), or of all of them.", NEGATIVES
+    )
+    explain_class: str = _setting(
+        "predicted",
+        "Class whose heatmaps are to agree: the one predicted on the original view, or the label.",
+        EXPLAIN_CLASS,
+    )
+    cam: str = _setting(
+        "hirescam", "How features and gradients make a heatmap; hirescam is the reference's Grad-CAM.", tuple(CAMS)
+    )
+    label_smoothing: float = _setting(0.0, "Share of each label spread over all classes.", least=0, below=1)
+    epochs: int = _setting(
+        10, "Passes over the training split, or the unlabeled pictures where there are some.", least=1
+    )
     batch_size: int = _setting(32, "Examples in a step, over all replicas.", least=1)
     image_size: int = _setting(224, "Side of the training views in pixels.", least=16)
     optimizer: str = _setting("sgd", "sgd (with --momentum) or adamw.", ("sgd", "adamw"))
     learning_rate: float = _setting(0.01, "Peak learning rate.", above=0)
+    head_learning_rate: float = _setting(0.0, "Peak learning rate of the classifier; 0 for the same.", least=0)
     schedule: str = _setting(
         "cosine",
-        "cosine falls to zero; step divides by ten at 1/3 and 2/3 of the epochs.",
+        "cosine falls to zero; step multiplies by --step_factor at each of --step_epochs.",
         ("cosine", "step", "constant"),
     )
+    step_epochs: tuple = _setting(
+        (), "Epochs after which the step schedule steps (default: 1/3 and 2/3 of the run).", items=float
+    )
+    step_factor: float = _setting(0.1, "What the step schedule multiplies by.", above=0, below=1)
     warmup_epochs: float = _setting(
         0.0, "Epochs over which the learning rate of the cosine schedule first rises from zero.", least=0
     )
-    momentum: float = _setting(0.9, "Momentum of sgd.", least=0)
+    momentum: float = _setting(0.9, "Momentum of sgd.", least=0, below=1)
+    nesterov: bool = _setting(False, "Whether the momentum of sgd is Nesterov's.")
     weight_decay: float = _setting(
         1e-4, "L2 weight decay as PyTorch's SGD counts it; for adamw its own decoupled decay.", least=0
     )
+    decay_exempt: str = _setting(
+        "none", "Weights that do not decay: none, as in the reference, or norm_and_bias.", ("none", "norm_and_bias")
+    )
+    clip_norm: float = _setting(0.0, "Largest norm of all gradients together; 0 for no limit.", least=0)
+    accumulate_steps: int = _setting(1, "Steps whose gradients are averaged into one update.", least=1)
+    ema_momentum: float = _setting(
+        0.0, "Momentum of a moving average of the weights, which is what is evaluated; 0 for none.", least=0, below=1
+    )
+    early_stopping: int = _setting(
+        0,
+        "Stop after so many epochs without a better validation accuracy; 0 for never. Needs a validation split.",
+        least=0,
+    )
+    precision: str = _setting(
+        "float32",
+        "Precision of the network; heatmaps, losses and weights are float32 always.",
+        ("float32", "mixed_bfloat16", "mixed_float16"),
+    )
+    xla: bool = _setting(False, "Compile the whole step with XLA: on a CPU slower, on a GPU worth a try.")
+    sync_batch_norm: bool = _setting(False, "Normalise by the statistics of all replicas' examples together.")
     seed: int = _setting(0, "Seed of everything random; the same seed gives the same run.", least=0)
     strategy: str = _setting(
         "mirrored",
@@ -70,22 +128,61 @@ class Config:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            value, bounds = getattr(self, field.name), field.metadata
-            if bounds["choices"] and value not in bounds["choices"]:
-                raise UserError(f"--{field.name} should be one of {', '.join(bounds['choices'])}. Received: {value}")
-            if bounds["above"] is not None and not value > bounds["above"]:
-                raise UserError(f"--{field.name} should be above {bounds['above']}. Received: {value}")
-            if bounds["least"] is not None and not value >= bounds["least"]:
-                raise UserError(f"--{field.name} should be {bounds['least']} or more. Received: {value}")
-            if isinstance(value, float) and value == float("inf"):
-                raise UserError(f"--{field.name} should be finite. Received: {value}")
-        if self.momentum >= 1:
-            raise UserError(f"--momentum should be below 1. Received: {self.momentum}")
+            _check_bounds(field.name, getattr(self, field.name), field.metadata)
         if self.warmup_epochs >= self.epochs:
             raise UserError(f"--warmup_epochs should be below --epochs={self.epochs}. Received: {self.warmup_epochs}")
         if self.warmup_epochs and self.schedule != "cosine":
             raise UserError(f"--warmup_epochs goes with --schedule=cosine. Received: --schedule={self.schedule}")
+        if self.step_epochs and self.schedule != "step":
+            raise UserError(f"--step_epochs goes with --schedule=step. Received: --schedule={self.schedule}")
+        if list(self.step_epochs) != sorted(set(self.step_epochs)) or not all(
+            0 < epoch < self.epochs for epoch in self.step_epochs
+        ):
+            raise UserError(
+                f"--step_epochs should rise, between 0 and --epochs={self.epochs}. Received: {self.step_epochs}"
+            )
+        if not all(units > 0 for units in self.hidden_units):
+            raise UserError(f"--hidden_units should be above 0. Received: {self.hidden_units}")
         sources.check(self.dataset, self.data_dir)
+        try:
+            objective = self.make_objective()
+        except ValueError as error:
+            raise UserError(f"--{error}") from error
+        if self.unlabeled_dataset:
+            if not objective.is_consistent or self.explain_class == "label":
+                raise UserError("--unlabeled_dataset needs a consistency term, and --explain_class=predicted")
+            if not self.takes_rest:
+                sources.check(self.unlabeled_dataset, self.unlabeled_data_dir)
+            elif self.labeled_fraction == 1:
+                raise UserError(
+                    f"--unlabeled_dataset={self.dataset} is --dataset, of which --labeled_fraction=1 leaves nothing"
+                )
+
+    @property
+    def takes_rest(self):
+        """Whether the unlabelled examples are those that `labeled_fraction` leaves."""
+        return self.unlabeled_dataset == self.dataset and self.unlabeled_data_dir in ("", self.data_dir)
+
+    def make_objective(self):
+        """The `Objective` of these settings."""
+        return Objective(
+            self.objective,
+            self.lambda_cgc,
+            self.temperature,
+            self.ce_views,
+            self.negatives,
+            self.explain_class,
+            self.cam,
+            self.label_smoothing,
+        )
+
+    def to_flags(self):
+        """The settings as command-line arguments, a list."""
+        texts = {
+            name: ",".join(map(str, value)) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
+        return [f"--{name}={text}" for name, text in texts.items()]
 
     def default_workdir(self):
         """A new folder's name that says what is in it: runs/<dataset>-<objective>-<time>."""
@@ -115,7 +212,8 @@ class Config:
         """Reads a workdir's configuration; raises `UserError` where there is none."""
         path = pathlib.Path(workdir) / FILE
         try:
-            return Config(**json.loads(path.read_text()))
+            stored = json.loads(path.read_text())
+            return Config(**{name: tuple(x) if isinstance(x, list) else x for name, x in stored.items()})
         except FileNotFoundError:
             raise UserError(f"{workdir} is no workdir: it has no {FILE}; train one with train.py") from None
         except (json.JSONDecodeError, TypeError) as error:
@@ -132,14 +230,40 @@ def newest_workdir():
 
 def define_flags():
     """Defines one absl flag for each setting; only entry points call this."""
-    kinds = {str: flags.DEFINE_string, int: flags.DEFINE_integer, float: flags.DEFINE_float}
+    kinds = {str: flags.DEFINE_string, int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_bool}
     for field in dataclasses.fields(Config):
         if field.metadata["choices"]:
             flags.DEFINE_enum(field.name, field.default, field.metadata["choices"], field.metadata["help"])
+        elif field.metadata["items"]:
+            flags.DEFINE_list(field.name, list(map(str, field.default)), field.metadata["help"])
         else:
             kinds[field.type](field.name, field.default, field.metadata["help"])
 
 
 def from_flags():
     """The `Config` that the parsed flags make."""
-    return Config(**{field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(Config)})
+    values = {}
+    for field in dataclasses.fields(Config):
+        value, kind = flags.FLAGS[field.name].value, field.metadata["items"]
+        try:
+            values[field.name] = tuple(map(kind, value)) if kind else value
+        except ValueError:
+            kind_name = {int: "whole numbers", float: "numbers"}[kind]
+            raise UserError(f"--{field.name} should be {kind_name}. Received: {','.join(value)}") from None
+    return Config(**values)
+
+
+def _check_bounds(name, value, bounds):
+    limits = {
+        "above": ("above", lambda limit: value > limit),
+        "least": ("at least", lambda limit: value >= limit),
+        "below": ("below", lambda limit: value < limit),
+        "most": ("at most", lambda limit: value <= limit),
+    }
+    if bounds["choices"] and value not in bounds["choices"]:
+        raise UserError(f"--{name} should be one of {', '.join(bounds['choices'])}. Received: {value}")
+    for key, (words, holds) in limits.items():
+        if bounds[key] is not None and not holds(bounds[key]):
+            raise UserError(f"--{name} should be {words} {bounds[key]}. Received: {value}")
+    if isinstance(value, float) and value == float("inf"):
+        raise UserError(f"--{name} should be finite. Received: {value}")

@@ -5,54 +5,97 @@
 draws a sheet of a dataset's examples with their boxes.
 """
 
-import functools
-
 import cgc_tf.quiet  # noqa: F401  # isort: skip
 import tensorflow as tf
 from absl import flags
 
 from cgc_tf import errors, geometry
+from cgc_tf.objective import VIEWS
 
 PARALLEL = tf.data.AUTOTUNE
 
 
-def training_batches(source, image_size, batch_size, seed, epochs, first_epoch=0):
-    """Batches of the three views of the reference recipe, epoch after epoch.
+def training_batches(source, image_size, batch_size, seed, steps, first_step=0, wanted=VIEWS):
+    """Batches of the views of the reference recipe, pass after pass over the training split.
 
-    A view depends on the run's seed, the epoch and the example's id alone, so a resumed run sees what an
-    undisturbed one would have seen. The examples that do not fill an epoch's last batch wait for another epoch.
+    A view depends on the run's seed, the pass and the example's id alone, so a resumed run sees what an
+    undisturbed one would have seen. The examples that do not fill a pass's last batch wait for another pass.
 
     Args:
         source: a `Source`.
         image_size: the side S of the views in pixels.
         batch_size: examples in a batch, over all replicas.
-        seed, epochs, first_epoch: ints; epochs are counted from `first_epoch` up to, not including, `epochs`.
+        seed: int.
+        steps, first_step: how many batches the run has, and which of them to begin with.
+        wanted: which of `VIEWS` are needed.
 
     Returns:
-        A `tf.data.Dataset` of dicts: `ce`, `original`, `augmented` uint8 `[B, S, S, 3]`, `transform` int32 `[B, 5]`,
-        `label` int32 `[B]`.
+        A `tf.data.Dataset` of dicts: the wanted views, uint8 `[B, S, S, 3]`; with `augmented` also its `transform`,
+        int32 `[B, 5]`; and `label` int32 `[B]`.
     """
     examples, size = source.examples("train"), source.sizes["train"]
-    in_epoch = size // batch_size * batch_size
-    orders = [
-        examples.shuffle(size, seed=seed * 1_000_003 + epoch, reshuffle_each_iteration=False).take(in_epoch)
-        for epoch in range(first_epoch, epochs)
+    in_pass = size // batch_size * batch_size
+    first, last = first_step * batch_size, steps * batch_size
+    passes = [
+        examples.shuffle(size, seed=seed * 1_000_003 + index, reshuffle_each_iteration=False).take(in_pass)
+        for index in range(first // in_pass, -(-last // in_pass))
     ]
 
     def views(index, example):
-        return training_views(source.decode(example), [seed, first_epoch + index // in_epoch], image_size)
+        return training_views(source.decode(example), [seed, (first + index) // in_pass], image_size, wanted)
 
-    stream = functools.reduce(tf.data.Dataset.concatenate, orders).enumerate()
+    stream = _concatenate(passes).skip(first % in_pass).take(last - first).enumerate()
     return stream.map(views, PARALLEL).batch(batch_size, drop_remainder=True).prefetch(PARALLEL)
 
 
-def training_views(example, seed, size):
-    """The three views of one example (reference implementation, UCDvision/CGC).
+def _concatenate(parts):
+    # As a balanced tree: there may be thousands of parts, and each example passes through the depth.
+    if len(parts) == 1:
+        return parts[0]
+    middle = len(parts) // 2
+    return _concatenate(parts[:middle]).concatenate(_concatenate(parts[middle:]))
+
+
+def with_unlabeled(labeled, unlabeled):
+    """Two streams of `training_batches` as one: the second, without its labels, under the key `unlabeled`."""
+
+    def join(batch, other):
+        return {**batch, "unlabeled": {key: value for key, value in other.items() if key != "label"}}
+
+    return tf.data.Dataset.zip(labeled, unlabeled).map(join)
+
+
+def view_batches(dataset, image_size, batch_size, seed=0):
+    """Batches for `CGCModel.fit` from any dataset of `(image, label)`; each iteration over it draws other views.
+
+    Args:
+        dataset: a `tf.data.Dataset` of images `[H, W, 3]`, uint8 or float in 0..255, any size, and int labels.
+        image_size: the side S of the views in pixels.
+        batch_size: examples in a batch; the last one may be smaller.
+        seed: int.
+
+    Returns:
+        A `tf.data.Dataset` of what `training_batches` gives.
+    """
+    draws = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
+
+    def views(draw, index, example):
+        image, label = example
+        example = {"image": image, "label": tf.cast(label, tf.int32), "id": tf.strings.as_string(index)}
+        return training_views(example, [seed, draw], image_size)
+
+    stream = tf.data.Dataset.zip(draws, tf.data.Dataset.range(2**62), dataset)
+    return stream.map(views, PARALLEL).batch(batch_size).prefetch(PARALLEL)
+
+
+def training_views(example, seed, size, wanted=VIEWS):
+    """The views of one example (reference implementation, UCDvision/CGC).
 
     Args:
         example: a decoded example of a `Source`.
-        seed: int `[2]`: the run's seed and the epoch.
+        seed: int `[2]`: the run's seed and the pass over the data.
         size: the side of the views in pixels.
+        wanted: which of `VIEWS` are needed.
 
     Returns:
         `ce`: a random crop of the file, flipped or not; `original`: its centre view; `augmented`: `transform` of
@@ -62,17 +105,17 @@ def training_views(example, seed, size):
     shape = tf.shape(image)
     key = tf.strings.to_hash_bucket_fast(example["id"], 2**31 - 1)
     seeds = tf.random.split(tf.random.fold_in(tf.cast(seed, tf.int64), key), 3)
-    flip = tf.cast(tf.random.stateless_uniform([1], seeds[0]) < 0.5, tf.int32)
-    crop = geometry.draw_crop(seeds[1], shape[0], shape[1])
-    original, _ = original_view(image, size)
-    transform = geometry.draw_transform(seeds[2], size)
-    return {
-        "ce": geometry.transform_image(image, tf.concat([crop, flip], 0), size),
-        "original": original,
-        "augmented": geometry.transform_image(original, transform, size),
-        "transform": transform,
-        "label": example["label"],
-    }
+    views = {"label": example["label"]}
+    if "ce" in wanted:
+        flip = tf.cast(tf.random.stateless_uniform([1], seeds[0]) < 0.5, tf.int32)
+        crop = geometry.draw_crop(seeds[1], shape[0], shape[1])
+        views["ce"] = geometry.transform_image(image, tf.concat([crop, flip], 0), size)
+    if "original" in wanted or "augmented" in wanted:
+        views["original"], _ = original_view(image, size)
+    if "augmented" in wanted:
+        views["transform"] = geometry.draw_transform(seeds[2], size)
+        views["augmented"] = geometry.transform_image(views["original"], views["transform"], size)
+    return views
 
 
 def original_view(image, size):

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from cgc_tf import config as settings
-from cgc_tf import data, figures, geometry, metrics, sources, training
+from cgc_tf import data, figures, geometry, metrics, runs, sources
 from cgc_tf.errors import UserError
 
 REPORT = "evaluation.json"
@@ -39,17 +39,17 @@ def evaluate_runs(workdirs, split="test", limit=None, examples=6, batch_size=32)
     for workdir, config in zip(workdirs, configs, strict=True):
         if (config.dataset, config.data_dir) != (first.dataset, first.data_dir):
             raise UserError(f"{workdir} was trained on other data than {workdirs[0]}; compare runs on one dataset")
-        training.trained_checkpoint(workdir)
+        runs.trained_checkpoint(workdir)
     source = sources.load(first.dataset, first.data_dir or None, first.on_bad_image)
     for workdir in workdirs:
-        if training.class_names(workdir) != source.class_names:
+        if runs.class_names(workdir) != source.class_names:
             raise UserError(f"{workdir} was trained on other classes than {first.dataset} now has")
     if split not in source.sizes:
         raise UserError(f"--split={split}: {first.dataset} has {', '.join(source.sizes)}")
     shown = _examples(source, split, examples)
     reports, rows = [], {}
     for workdir, config in zip(workdirs, configs, strict=True):
-        model = training.trained_model(config, workdir)
+        model = runs.trained_model(config, workdir)
         scores = measure(model, source, split, config.image_size, batch_size, limit, pathlib.Path(workdir).name)
         report = {**scores, "split": split, "workdir": str(workdir), "config": dataclasses.asdict(config)}
         (pathlib.Path(workdir) / REPORT).write_text(json.dumps(report, indent=2) + "\n")

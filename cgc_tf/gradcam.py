@@ -1,4 +1,4 @@
-"""Grad-CAM: from a layer's features and a class to a heatmap. Pure functions of tensors.
+"""Class activation maps: from a layer's features and a class to a heatmap. Pure functions of tensors.
 
 The gradient is taken over the head alone: the features are what the trunk has already computed, so a heatmap
 never costs a second pass through the network.
@@ -30,16 +30,47 @@ def class_gradients(head, features, class_ids=None):
 
 
 def hirescam(features, gradients):
-    """relu(sum over channels of gradient * feature), the reference's form of Grad-CAM.
+    """relu(sum over channels of gradient * feature), the reference's form (Draelos & Carin, "HiResCAM", 2020).
 
-    With a global-average-pooling and linear head it is classic Grad-CAM up to a constant (Draelos & Carin,
-    "HiResCAM", 2020).
+    With a global-average-pooling and linear head it is classic Grad-CAM up to a constant.
+    """
+    return tf.nn.relu(tf.reduce_sum(features * gradients, -1))
+
+
+def gradcam(features, gradients):
+    """Features weighed by their gradients' spatial mean (Selvaraju et al., ICCV 2017, eq. 1 and 2)."""
+    weights = tf.reduce_mean(gradients, [1, 2], keepdims=True)
+    return tf.nn.relu(tf.reduce_sum(features * weights, -1))
+
+
+def gradcam_plus_plus(features, gradients):
+    """Features weighed by their positive gradients, each by its own share (Chattopadhay et al., WACV 2018, eq. 10, 19).
+
+    The score is exp(logit), whose own value scales the whole heatmap and is left out.
+    """
+    squares = gradients**2
+    total = tf.reduce_sum(features, [1, 2], keepdims=True)
+    shares = tf.math.divide_no_nan(squares, 2 * squares + total * squares * gradients)
+    weights = tf.reduce_sum(shares * tf.nn.relu(gradients), [1, 2], keepdims=True)
+    return tf.nn.relu(tf.reduce_sum(features * weights, -1))
+
+
+def layercam(features, gradients):
+    """Features weighed by their positive gradients, position by position (Jiang et al., TIP 2021, eq. 5 and 6)."""
+    return tf.nn.relu(tf.reduce_sum(features * tf.nn.relu(gradients), -1))
+
+
+CAMS = {"hirescam": hirescam, "gradcam": gradcam, "gradcam++": gradcam_plus_plus, "layercam": layercam}
+
+
+def heatmap(cam, features, gradients):
+    """One of `CAMS` by name, in float32 whatever the features' dtype.
 
     Args:
+        cam: a key of `CAMS`.
         features, gradients: `[B, h, w, C]`.
 
     Returns:
         float32 `[B, h, w]`, >= 0.
     """
-    features, gradients = tf.cast(features, tf.float32), tf.cast(gradients, tf.float32)
-    return tf.nn.relu(tf.reduce_sum(features * gradients, -1))
+    return CAMS[cam](tf.cast(features, tf.float32), tf.cast(gradients, tf.float32))

@@ -1,118 +1,176 @@
 """CGCModel: a classifier that is trained to explain itself consistently."""
 
+import dataclasses
+
 import keras
 import tensorflow as tf
 
 from cgc_tf import gradcam, losses, metrics
+from cgc_tf.objective import Objective
+from cgc_tf.split import split
 
-OBJECTIVES = ("cgc", "baseline", "cgc_no_negatives")
 
-
+@keras.saving.register_keras_serializable("cgc_tf")
 class CGCModel(keras.Model):
     """A trunk and a head, trained by Contrastive Grad-CAM Consistency (CVPR 2022) through `fit`.
 
     Args:
         trunk: `keras.Model`, images `[B, H, W, 3]` in 0..255 -> features `[B, h, w, C]`.
         head: `keras.Model`, features -> logits `[B, classes]`.
-        objective: "cgc"; "baseline", the three views' cross-entropy alone; or "cgc_no_negatives".
-        lambda_cgc: weight of the consistency term, >= 0.
-        temperature: tau of the contrastive loss, > 0.
+        objective: an `Objective`.
 
     A training batch is a dict: `ce`, `original`, `augmented` (`[B, S, S, 3]`), `transform` (int32 `[B, 5]`, from
-    `original` to `augmented`) and `label` (int `[B]`). A validation batch is `image`, `label` and, where the
-    objects are known, `region` (`[B, S, S]`).
+    `original` to `augmented`) and `label` (int `[B]`). With `unlabeled`, a dict of `original`, `augmented` and
+    `transform`, the consistency term is that of those images instead, and the batch itself needs only the views
+    that carry cross-entropy. A validation batch is `image`, `label` and, where the objects are known, `region`
+    (`[B, S, S]`).
     """
 
-    def __init__(self, trunk, head, objective="cgc", lambda_cgc=0.5, temperature=0.5, **kwargs):
+    def __init__(self, trunk, head, objective=None, **kwargs):
         super().__init__(**kwargs)
-        if objective not in OBJECTIVES:
-            raise ValueError(f"objective must be one of {OBJECTIVES}. Received: objective={objective!r}")
-        if lambda_cgc < 0 or temperature <= 0:
-            raise ValueError(
-                "lambda_cgc must be >= 0 and temperature > 0. "
-                f"Received: lambda_cgc={lambda_cgc}, temperature={temperature}"
-            )
-        self.trunk, self.head = trunk, head
-        self.objective, self.lambda_cgc, self.temperature = objective, lambda_cgc, temperature
-        names = ("loss", "cross_entropy", "consistency")
-        self.means = {name: keras.metrics.Mean(name=name) for name in names}
+        self.trunk, self.head, self.objective = trunk, head, objective or Objective()
+        self.cross_entropy = keras.metrics.Mean(name="cross_entropy")
+        self.consistency = keras.metrics.Mean(name="consistency")
         self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
         self.content_heatmap = keras.metrics.Mean(name="content_heatmap")
 
+    @classmethod
+    def from_classifier(cls, classifier, explain_layer=None, objective=None, **kwargs):
+        """Wraps a Keras classifier, images in 0..255 -> logits, whose layers it shares.
+
+        Args:
+            classifier: a functional or sequential `keras.Model`.
+            explain_layer: name of the layer to explain; None takes the last 4-D feature map.
+            objective: an `Objective`; None takes the paper's.
+
+        Raises:
+            ValueError: where the classifier cannot be split at that layer; the layers that can are named.
+        """
+        model = cls(*split(classifier, explain_layer), objective, **kwargs)
+        model.build(classifier.input_shape)
+        return model
+
+    def compile(self, *args, jit_compile=False, **kwargs):
+        """`keras.Model.compile` without a loss, which is the objective's; XLA is off unless asked for."""
+        super().compile(*args, jit_compile=jit_compile, **kwargs)
+
     def call(self, images, training=False):
         """Logits, float32 `[B, classes]`, of images `[B, H, W, 3]` in 0..255."""
-        return self.head(self.trunk(images, training=training), training=training)
+        return tf.cast(self.head(self.trunk(images, training=training), training=training), tf.float32)
 
-    def explain(self, images, class_ids=None):
+    def explain(self, images, class_ids=None, cam=None):
         """Predictions and heatmaps, in inference mode.
 
         Args:
             images: `[B, H, W, 3]` in 0..255.
             class_ids: int `[B]`, the classes to explain; None explains the predicted class.
+            cam: a key of `gradcam.CAMS`; None takes the objective's.
 
         Returns:
             A dict: `probabilities` float32 `[B, classes]`, `class_id` int32 `[B]` (the class explained), `heatmap`
             float32 `[B, h, w]`, >= 0.
         """
-        logits, heatmaps, class_ids = self._explained(images, class_ids, training=False)
+        logits, heatmaps, class_ids = self._explained(images, class_ids, training=False, cam=cam)
         return {"probabilities": tf.nn.softmax(logits), "class_id": class_ids, "heatmap": heatmaps}
 
     def train_step(self, batch):
-        """One step of three views: the sum of their cross-entropies plus lambda times the consistency term."""
+        """One step: the sum of the views' cross-entropies plus lambda times the consistency term."""
         with tf.GradientTape() as tape:
-            terms, logits = self._terms(batch)
-            # The optimizer sums gradients over replicas, each of which averaged over its own examples.
-            scaled = self.optimizer.scale_loss(terms["loss"] / self.distribute_strategy.num_replicas_in_sync)
+            cross_entropy, consistency, logits = self._terms(batch)
+            loss = _share_of_mean(cross_entropy)
+            if self.objective.is_consistent:
+                loss += self.objective.lambda_cgc * _share_of_mean(consistency)
+            scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, self.trainable_variables)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-        for name, value in terms.items():
-            self.means[name].update_state(value)
+        self.cross_entropy.update_state(cross_entropy)
+        self.consistency.update_state(consistency)
         self.accuracy.update_state(batch["label"], logits)
-        return {m.name: m.result() for m in (*self.means.values(), self.accuracy)}
+        return self._results(self.cross_entropy, self.consistency, self.accuracy)
 
     def test_step(self, batch):
         """Cross-entropy, accuracy and Content Heatmap of the labelled class on a batch of centre crops."""
         logits, heatmaps, _ = self._explained(batch["image"], batch["label"], training=False)
-        self.means["loss"].update_state(_cross_entropy(batch["label"], logits))
+        self.cross_entropy.update_state(_cross_entropy(batch["label"], logits))
         self.accuracy.update_state(batch["label"], logits)
-        measured = [self.means["loss"], self.accuracy]
+        measured = [self.cross_entropy, self.accuracy]
         if "region" in batch:
             share, valid = metrics.content_heatmap(heatmaps, batch["region"])
             located = valid & tf.reduce_any(batch["region"] > 0, [1, 2])
             self.content_heatmap.update_state(share, sample_weight=tf.cast(located, tf.float32))
             measured.append(self.content_heatmap)
-        return {m.name: m.result() for m in measured}
+        return self._results(*measured)
+
+    def get_metrics_result(self):
+        """Whatever was measured since the last reset, over all replicas; a step's own logs are one replica's."""
+        return self._results(*(metric for metric in self.metrics if metric.count > 0))
+
+    def _results(self, *measured):
+        loss = self.cross_entropy.result() + self.objective.lambda_cgc * self.consistency.result()
+        return {"loss": loss, **{metric.name: metric.result() for metric in measured}}
+
+    def get_config(self):
+        """Trunk, head and objective; `keras.models.load_model` makes the model of it again."""
+        return {
+            "trunk": keras.saving.serialize_keras_object(self.trunk),
+            "head": keras.saving.serialize_keras_object(self.head),
+            "objective": dataclasses.asdict(self.objective),
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """The inverse of `get_config`."""
+        trunk, head = (keras.saving.deserialize_keras_object(config[part]) for part in ("trunk", "head"))
+        objective = {**config["objective"], "ce_views": tuple(config["objective"]["ce_views"])}
+        return cls(trunk, head, Objective(**objective), name=config["name"])
 
     def _terms(self, batch):
-        """The terms of the objective as scalars, this replica's means, and the logits of view `ce`."""
-        label = batch["label"]
-        logits = self(batch["ce"], training=True)
-        if self.objective == "baseline":
-            views = [self(batch[view], training=True) for view in ("original", "augmented")]
-            consistency = tf.zeros([])
-        else:
-            of_original, original, class_ids = self._explained(batch["original"], None, training=True)
-            of_augmented, augmented, _ = self._explained(batch["augmented"], class_ids, training=True)
-            views = [of_original, of_augmented]
-            consistency = self._consistency(original, augmented, batch)
-        cross_entropy = tf.add_n([_cross_entropy(label, x) for x in (logits, *views)])
-        loss = cross_entropy + self.lambda_cgc * consistency
-        return {"loss": loss, "cross_entropy": cross_entropy, "consistency": consistency}, logits
+        """Cross-entropy `[B]`, summed over views; the consistency term of each of its examples; logits of one view."""
+        objective, logits = self.objective, {}
+        agreeing = batch.get("unlabeled", batch)
+        consistency = tf.zeros([1])
+        if objective.is_consistent:
+            class_ids = batch["label"] if objective.explain_class == "label" else None
+            of_original, original, class_ids = self._explained(agreeing["original"], class_ids, training=True)
+            of_augmented, augmented, _ = self._explained(agreeing["augmented"], class_ids, training=True)
+            consistency = self._consistency(original, augmented, agreeing)
+            if agreeing is batch:
+                logits = {"original": of_original, "augmented": of_augmented}
+        for view in objective.ce_views:
+            if view not in logits:
+                logits[view] = self(batch[view], training=True)
+        smoothing = objective.label_smoothing
+        cross_entropy = tf.add_n(
+            [_cross_entropy(batch["label"], logits[view], smoothing) for view in objective.ce_views]
+        )
+        return cross_entropy, consistency, logits[objective.ce_views[0]]
 
-    def _consistency(self, original, augmented, batch):
-        size = batch["original"].shape[1]
-        positive, pairs = losses.similarities(original, augmented, batch["transform"], size)
-        if self.objective == "cgc":
-            return tf.reduce_mean(losses.contrastive(positive, pairs, self.temperature))
-        return tf.reduce_mean(losses.no_negatives(positive))
+    def _consistency(self, original, augmented, views):
+        objective, size = self.objective, views["original"].shape[1]
+        is_global = objective.negatives == "global" and self.distribute_strategy.num_replicas_in_sync > 1
+        everyone = losses.gather_replicas(augmented) if is_global and objective.kind == "cgc" else None
+        positive, pairs = losses.similarities(original, augmented, views["transform"], size, everyone)
+        if objective.kind == "cgc":
+            return losses.contrastive(positive, pairs, objective.temperature, everyone)
+        return losses.no_negatives(positive)
 
-    def _explained(self, images, class_ids, training):
+    def _explained(self, images, class_ids, training, cam=None):
         features = self.trunk(images, training=training)
         head = lambda x: self.head(x, training=training)
         logits, gradients, class_ids = gradcam.class_gradients(head, features, class_ids)
-        return logits, gradcam.hirescam(features, gradients), class_ids
+        return logits, gradcam.heatmap(cam or self.objective.cam, features, gradients), class_ids
 
 
-def _cross_entropy(label, logits):
-    """The mean cross-entropy of a batch, a float32 scalar."""
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(label, logits))
+def _cross_entropy(label, logits, smoothing=0.0):
+    """The cross-entropy of each example, float32 `[B]`."""
+    one_hot = tf.one_hot(label, logits.shape[-1])
+    return keras.losses.categorical_crossentropy(one_hot, logits, from_logits=True, label_smoothing=smoothing)
+
+
+def _share_of_mean(values):
+    """This replica's share, a scalar, of the mean over every replica's examples; the optimizer adds up the shares."""
+    count, context = tf.cast(tf.shape(values)[0], tf.float32), tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync > 1:
+        count = context.all_reduce(tf.distribute.ReduceOp.SUM, count)
+    return tf.reduce_sum(values) / count

@@ -10,4 +10,4 @@ def imagenet_normalisation():
     """A layer: `[..., 3]` in 0..255 -> float, each channel less ImageNet's mean, over its standard deviation."""
     scale = [1 / (255 * std) for std in IMAGENET_STD]
     offset = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
-    return keras.layers.Rescaling(scale, offset, name="imagenet_normalisation")
+    return keras.layers.Rescaling(scale, offset, dtype="float32", name="imagenet_normalisation")

@@ -9,6 +9,7 @@ import importlib
 import pathlib
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from cgc_tf import folder
@@ -60,6 +61,36 @@ def load(dataset, data_dir=None, on_bad_image="fail"):
     if dataset == "folder":
         return _from_folder(folder.read(pathlib.Path(data_dir), on_bad_image))
     return _from_tfds(dataset, data_dir)
+
+
+def labeled_part(source, fraction, seed):
+    """Two sources: the share of a source's training examples whose labels are used, and the rest.
+
+    The share is taken of each class, rounded, but one example at least; `seed` decides which.
+
+    Raises:
+        UserError: where nothing would be left.
+    """
+    labels = np.array([int(label) for label in source.examples("train").map(lambda example: example["label"])])
+    rng, chosen = np.random.default_rng(seed), np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        chosen[members[: max(1, round(fraction * len(members)))]] = True
+    if chosen.all():
+        raise UserError(f"--labeled_fraction={fraction} of {len(labels)} training examples leaves none without a label")
+    return _train_subset(source, chosen), _train_subset(source, ~chosen)
+
+
+def _train_subset(source, chosen):
+    mask = tf.constant(chosen)
+
+    def examples(split):
+        every = source.examples(split)
+        if split != "train":
+            return every
+        return every.enumerate().filter(lambda index, _: mask[index]).map(lambda _, example: example)
+
+    return dataclasses.replace(source, sizes={**source.sizes, "train": int(chosen.sum())}, examples=examples)
 
 
 def check(dataset, data_dir=None):

@@ -1,62 +1,14 @@
-"""A training run, from a `Config` to a workdir: strategy, optimizer, callbacks, resume, fit."""
+"""A training run, from a `Config` to a workdir: strategy, data, resume, fit."""
 
-import os
 import pathlib
 import sys
 
 import keras
 import tensorflow as tf
 
-from cgc_tf import backbones, data, figures, memory, optimizers, sources, weights
+from cgc_tf import data, memory, runs, sources, weights
+from cgc_tf.callbacks import Checkpoint, callbacks
 from cgc_tf.errors import UserError
-from cgc_tf.model import CGCModel
-
-CHECKPOINT = "checkpoints/last.weights.h5"
-CLASSES = "classes.txt"
-OVERLAYS = 6
-
-
-def trained_model(config, workdir):
-    """The model of a trained workdir, as its last checkpoint left it."""
-    checkpoint = trained_checkpoint(workdir)
-    trunk = backbones.build_trunk(config.backbone, "none", config.image_size)
-    model = make_model(config, trunk, len(class_names(workdir)))
-    weights.load_checkpoint(checkpoint, model)
-    return model
-
-
-def make_model(config, trunk, classes):
-    """A `CGCModel` of a trunk and a new head, built."""
-    head = backbones.build_head(trunk, classes)
-    model = CGCModel(trunk, head, config.objective, config.lambda_cgc, config.temperature)
-    model.build((None, config.image_size, config.image_size, 3))
-    return model
-
-
-def class_names(workdir):
-    """The names of the classes that a workdir was trained on, a tuple."""
-    return tuple((pathlib.Path(workdir) / CLASSES).read_text().splitlines())
-
-
-def trained_checkpoint(workdir):
-    """The path of a workdir's last checkpoint; raises `UserError` where there is none."""
-    path = pathlib.Path(workdir) / CHECKPOINT
-    if not path.exists():
-        raise UserError(f"{workdir} has no checkpoint ({CHECKPOINT}): its training did not finish an epoch")
-    return path
-
-
-def make_deterministic(seed):
-    """Seeds everything random, and makes a step on one device give the same bits every time."""
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-    # AddN adds its inputs in whatever order their buffers fall free, which with several threads is a matter of chance.
-    # Several GPUs want those threads; there the same seed agrees to rounding.
-    if len(tf.config.list_physical_devices("GPU")) <= 1 and tf.config.threading.get_inter_op_parallelism_threads() != 1:
-        try:
-            tf.config.threading.set_inter_op_parallelism_threads(1)
-        except RuntimeError:
-            print("note: TensorFlow was in use before; the same seed will agree to rounding only")
 
 
 def train(config, workdir=None):
@@ -75,88 +27,104 @@ def train(config, workdir=None):
     workdir = pathlib.Path(workdir or config.default_workdir())
     memory.keep_freed_memory()
     make_deterministic(config.seed)
-    strategy = tf.distribute.MirroredStrategy() if config.strategy == "mirrored" else tf.distribute.get_strategy()
-    if config.batch_size % strategy.num_replicas_in_sync:
-        raise UserError(f"--batch_size={config.batch_size} should divide by {strategy.num_replicas_in_sync} replicas")
-    with strategy.scope():
-        trunk = backbones.build_trunk(config.backbone, config.weights, config.image_size)
-    source = sources.load(config.dataset, config.data_dir or None, config.on_bad_image)
-    steps = source.sizes["train"] // config.batch_size
-    if not steps:
-        raise UserError(f"--batch_size={config.batch_size} is more than the {source.sizes['train']} training examples")
+    strategy = make_strategy(config)
+    with strategy.scope(), runs.precision(config.precision):
+        backbone = runs.make_backbone(config, config.weights)
+    source, unlabeled = open_sources(config)
+    steps = (unlabeled or source).sizes["train"] // config.batch_size
     # Preparing a dataset draws from Python's generator, so that a first run would get another head than a second.
     keras.utils.set_random_seed(config.seed)
-    with strategy.scope():
-        model = make_model(config, trunk, len(source.class_names))
+    with strategy.scope(), runs.precision(config.precision):
+        model = runs.make_model(config, backbone, len(source.class_names))
         if weights.is_checkpoint(config.weights):
             weights.load_checkpoint(config.weights, model)
-        model.compile(optimizer=optimizers.make_optimizer(config, steps), jit_compile=False)
-        model.optimizer.build(model.trainable_variables)
+        runs.compile_model(model, config, steps, strategy.num_replicas_in_sync)
     config.save(workdir)
-    (workdir / CLASSES).write_text("\n".join(source.class_names) + "\n")
-    checkpoint = workdir / CHECKPOINT
+    (workdir / runs.CLASSES).write_text("\n".join(source.class_names) + "\n")
+    checkpoint, done = workdir / runs.CHECKPOINT, 0
     if checkpoint.exists():
-        weights.load_checkpoint(checkpoint, model)
-    done = int(model.optimizer.iterations.numpy()) // steps
+        done = weights.load_checkpoint(checkpoint, model)
     if done >= config.epochs:
-        print(f"{workdir} is already trained for its {config.epochs} epochs")
+        print(f"{workdir} is already trained")
         return workdir
-    print(
-        f"{config.dataset}: {source.sizes['train']} training examples of {len(source.class_names)} classes, "
-        f"{config.backbone}, objective {config.objective}; epochs {done + 1} to {config.epochs} into {workdir}"
-    )
-    batches = data.training_batches(source, config.image_size, config.batch_size, config.seed, config.epochs, done)
+    print(_summary(config, source, unlabeled, done, workdir))
     validation = data.validation_batches(
         source, source.validation, config.image_size, config.batch_size, config.validation_examples
     )
     model.fit(
-        batches,
+        training_stream(config, source, unlabeled, config.epochs * steps, done * steps),
         epochs=config.epochs,
         initial_epoch=done,
         steps_per_epoch=steps,
         shuffle=False,
         validation_data=validation,
-        callbacks=callbacks(workdir, validation),
+        callbacks=(watching := callbacks(config, workdir, validation)),
         verbose=1 if sys.stdout.isatty() else 2,
     )
+    if config.early_stopping:  # which has given the model its best weights back
+        next(x for x in watching if isinstance(x, Checkpoint)).write(config.epochs)
     return workdir
 
 
-def callbacks(workdir, validation):
-    """What is written during training: the checkpoint, metrics.csv, and TensorBoard's logs with overlays."""
-    logs = str(workdir / "tensorboard")
-    return [
-        keras.callbacks.CSVLogger(str(workdir / "metrics.csv"), append=True),
-        keras.callbacks.TensorBoard(logs, write_graph=False),
-        Overlays(next(iter(validation.unbatch().batch(OVERLAYS)))["image"], logs),
-        Checkpoint(workdir / CHECKPOINT),
-    ]
+def make_deterministic(seed):
+    """Seeds everything random, and makes a step on one device give the same bits every time."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    # AddN adds its inputs in whatever order their buffers fall free, which with several threads is a matter of chance.
+    # Several GPUs want those threads; there the same seed agrees to rounding.
+    if len(tf.config.list_physical_devices("GPU")) <= 1 and tf.config.threading.get_inter_op_parallelism_threads() != 1:
+        try:
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        except RuntimeError:
+            print("note: TensorFlow was in use before; the same seed will agree to rounding only")
 
 
-class Checkpoint(keras.callbacks.Callback):
-    """Writes weights and optimizer after each epoch; the old file stays until the new one is whole."""
+def make_strategy(config):
+    """The `tf.distribute.Strategy` of a configuration; raises `UserError` where its replicas cannot share a batch."""
+    if config.strategy == "single":
+        return tf.distribute.get_strategy()
+    strategy = tf.distribute.MirroredStrategy()
+    replicas = strategy.num_replicas_in_sync
+    if config.batch_size % replicas:
+        raise UserError(f"--batch_size={config.batch_size} should divide by {replicas} replicas")
+    if config.accumulate_steps > 1:  # Keras updates within a `cond`, where a mirrored variable cannot be updated
+        if replicas > 1:
+            raise UserError(f"--accumulate_steps works on one device, not on {replicas}: add --strategy=single")
+        return tf.distribute.get_strategy()
+    return strategy
 
-    def __init__(self, path):
-        super().__init__()
-        self.path = path
 
-    def on_epoch_end(self, epoch, logs=None):
-        self.path.parent.mkdir(exist_ok=True)
-        partial = self.path.with_name("partial.weights.h5")
-        self.model.save_weights(partial)
-        os.replace(partial, self.path)
+def open_sources(config):
+    """The source of labelled examples, and that of unlabelled ones or None; each is large enough for a batch."""
+    source, unlabeled = sources.load(config.dataset, config.data_dir or None, config.on_bad_image), None
+    if config.early_stopping and "validation" not in source.sizes:
+        raise UserError(f"--early_stopping needs a split named validation, which {source.name} does not have")
+    if config.labeled_fraction < 1:
+        source, unlabeled = sources.labeled_part(source, config.labeled_fraction, config.seed)
+    if not config.takes_rest:
+        unlabeled = None
+    if config.unlabeled_dataset and not config.takes_rest:
+        unlabeled = sources.load(config.unlabeled_dataset, config.unlabeled_data_dir or None, config.on_bad_image)
+    for kind, opened in (("training", source), ("unlabeled", unlabeled)):
+        if opened and opened.sizes["train"] < config.batch_size:
+            raise UserError(
+                f"--batch_size={config.batch_size} is more than the {opened.sizes['train']} {kind} examples"
+            )
+    return source, unlabeled
 
 
-class Overlays(keras.callbacks.Callback):
-    """Draws the heatmaps of a few validation images into TensorBoard after each epoch."""
+def training_stream(config, source, unlabeled, steps, first_step):
+    """The batches of a run of so many steps, from a step on: `data.training_batches`, with the unlabelled ones where there are some."""
+    arguments = config.image_size, config.batch_size, config.seed, steps, first_step
+    if not unlabeled:
+        return data.training_batches(source, *arguments)
+    labeled = data.training_batches(source, *arguments, wanted=config.ce_views)
+    return data.with_unlabeled(labeled, data.training_batches(unlabeled, *arguments, wanted=("original", "augmented")))
 
-    def __init__(self, images, logs):
-        super().__init__()
-        self.images, self.writer = images, tf.summary.create_file_writer(f"{logs}/overlays")
 
-    def on_epoch_end(self, epoch, logs=None):
-        heatmaps = self.model.explain(self.images)["heatmap"].numpy()
-        drawn = [figures.overlay(x, g) for x, g in zip(self.images.numpy(), heatmaps, strict=True)]
-        with self.writer.as_default():
-            tf.summary.image("heatmaps", tf.stack(drawn), step=epoch, max_outputs=len(drawn))
-            self.writer.flush()
+def _summary(config, source, unlabeled, done, workdir):
+    beside = f" and {unlabeled.sizes['train']} without labels ({unlabeled.name})" if unlabeled else ""
+    return (
+        f"{config.dataset}: {source.sizes['train']} training examples of {len(source.class_names)} classes{beside}, "
+        f"{config.backbone}, objective {config.objective}; epochs {done + 1} to {config.epochs} into {workdir}"
+    )

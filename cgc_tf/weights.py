@@ -20,11 +20,27 @@ def is_checkpoint(path):
     return str(path).endswith(".weights.h5")
 
 
+def save_checkpoint(path, model, epochs):
+    """Writes a whole `CGCModel` with its optimizer, as the state after so many epochs."""
+    model.save_weights(path)
+    with h5py.File(path, "a") as file:
+        file.attrs["epochs"] = epochs
+
+
 def load_checkpoint(path, model):
-    """Reads a checkpoint of this project into a whole `CGCModel`; the optimizer's state too, where it has one."""
+    """Reads a checkpoint of this project into a whole `CGCModel`; the optimizer's state too, where it has one.
+
+    Returns:
+        The number of epochs after which it was written.
+
+    Raises:
+        UserError: the file is missing, damaged, or of another model.
+    """
     check(path)
     try:
         model.load_weights(path)
+        with h5py.File(path) as file:
+            return int(file.attrs["epochs"])
     except (ValueError, KeyError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{path} does not fit this model (same backbone, same classes?): {reason}") from error

@@ -19,7 +19,7 @@ import tensorflow as tf
 from absl import flags
 
 from cgc_tf import config as settings
-from cgc_tf import data, errors, folder, training
+from cgc_tf import data, errors, folder, runs
 
 PICTURES = tf.TensorSpec([None], tf.string, name="image_bytes")
 
@@ -90,8 +90,8 @@ def export(workdir, output):
         UserError: the workdir cannot be read, or `output` cannot be written.
     """
     config = settings.Config.load(workdir)
-    model = training.trained_model(config, workdir)
-    explainer = Explainer(model, training.class_names(workdir), config.image_size)
+    model = runs.trained_model(config, workdir)
+    explainer = Explainer(model, runs.class_names(workdir), config.image_size)
     output = pathlib.Path(output)
     try:
         output.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from cgc_tf import backbones, gradcam
+from cgc_tf import backbones, gradcam, split
 from cgc_tf.errors import UserError
 
 
@@ -19,8 +19,8 @@ from cgc_tf.errors import UserError
     ],
 )
 def test_builds_and_explains(name, size, features):
-    trunk = backbones.build_trunk(name, "none", size)
-    head = backbones.build_head(trunk, 3)
+    trunk = backbones.build_backbone(name, "none", size)
+    _, head = split.split(backbones.add_classifier(trunk, 3))
     images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3)).astype("uint8")
     output = trunk(images)
     assert output.shape == (2, *features)
@@ -37,11 +37,11 @@ def test_keras_cv_architectures_are_the_librarys_own():
 
     for name, preset in (("EfficientNetV2B0Backbone", "efficientnetv2_b0"), ("ResNet50Backbone", "resnet50")):
         stated = {**efficient.backbone_presets, **resnets.backbone_presets}[preset]["metadata"]["params"]
-        assert backbones.build_trunk(f"keras_cv:{name}", "none", 64).count_params() == stated
+        assert backbones.build_backbone(f"keras_cv:{name}", "none", 64).count_params() == stated
 
 
 def test_resnet_normalises_as_torchvision():
-    trunk = backbones.build_trunk("resnet8", "none", 80)
+    trunk = backbones.build_backbone("resnet8", "none", 80)
     colour = np.array([[[[124, 10, 250]]]], np.float32)
     normalised = trunk.get_layer("imagenet_normalisation")(colour)
     expected = (colour / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
@@ -62,7 +62,7 @@ def test_resnet_normalises_as_torchvision():
 )
 def test_refuses(name, weights, size, message):
     with pytest.raises(UserError) as caught:
-        backbones.build_trunk(name, weights, size)
+        backbones.build_backbone(name, weights, size)
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -74,7 +74,7 @@ def test_loads_a_keras_file_by_name(tmp_path, capsys):
         weight.assign(np.random.default_rng(1).random(weight.shape) + 0.1)
     path = tmp_path / "mobilenet.h5"
     whole.save(path)
-    trunk = backbones.build_trunk("applications:MobileNetV2", str(path), 96)
+    trunk = backbones.build_backbone("applications:MobileNetV2", str(path), 96)
     assert "104 of 104 layers" in capsys.readouterr().out
     images = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3)).astype("float32")
     np.testing.assert_allclose(trunk(images), network(images / 127.5 - 1), rtol=1e-4, atol=1e-4)
@@ -84,8 +84,8 @@ def test_refuses_files_of_weights_that_do_not_fit(tmp_path):
     damaged = tmp_path / "damaged.h5"
     damaged.write_bytes(b"not HDF5")
     with pytest.raises(UserError, match="is not an HDF5 file"):
-        backbones.build_trunk("resnet8", str(damaged), 64)
+        backbones.build_backbone("resnet8", str(damaged), 64)
     other = tmp_path / "other.h5"
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="unknown")]).save(other)
     with pytest.raises(UserError, match="none of its 1 layers has a name of resnet8's"):
-        backbones.build_trunk("resnet8", str(other), 64)
+        backbones.build_backbone("resnet8", str(other), 64)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from cgc_tf import evaluation, figures, sources, training
+from cgc_tf import evaluation, figures, runs, sources
 from cgc_tf.errors import UserError
 
 
@@ -24,8 +24,8 @@ def shorter_side(picture, side):
 
 def literal(workdir, small_config, pictures):
     """Top-1 and CH with Pillow, NumPy and one image at a time."""
-    model = training.trained_model(small_config, workdir)
-    names = training.class_names(workdir)
+    model = runs.trained_model(small_config, workdir)
+    names = runs.class_names(workdir)
     rows = [line.split(",") for line in (pictures / "boxes.csv").read_text().splitlines()[1:]]
     right, shares = [], []
     for file, *box in rows:
@@ -67,7 +67,7 @@ def test_report(evaluated, workdir, small_config, pictures):
 
 def test_batch_size_does_not_change_the_numbers(evaluated, workdir, small_config):
     source = sources.load("folder", small_config.data_dir)
-    model = training.trained_model(small_config, workdir)
+    model = runs.trained_model(small_config, workdir)
     scores = evaluation.measure(model, source, "test", 48, batch_size=12)
     for key, value in scores.items():
         np.testing.assert_allclose(value, evaluated[0][key], rtol=1e-4, err_msg=key)
@@ -75,7 +75,7 @@ def test_batch_size_does_not_change_the_numbers(evaluated, workdir, small_config
 
 def test_limit_spreads_over_the_split(workdir, small_config):
     source = sources.load("folder", small_config.data_dir)
-    scores = evaluation.measure(training.trained_model(small_config, workdir), source, "test", 48, 4, limit=6)
+    scores = evaluation.measure(runs.trained_model(small_config, workdir), source, "test", 48, 4, limit=6)
     assert scores["examples"] == 6
 
 
@@ -95,10 +95,10 @@ def test_what_cannot_be_evaluated(workdir, tmp_path):
     with pytest.raises(UserError, match="is no workdir"):
         evaluation.evaluate_runs([tmp_path])
     broken = shutil.copytree(workdir, tmp_path / "broken")
-    (broken / training.CHECKPOINT).write_bytes((broken / training.CHECKPOINT).read_bytes()[:1000])
+    (broken / runs.CHECKPOINT).write_bytes((broken / runs.CHECKPOINT).read_bytes()[:1000])
     with pytest.raises(UserError, match=r"last.weights.h5 (is not an HDF5 file|does not fit)"):
         evaluation.evaluate_runs([broken])
-    (broken / training.CHECKPOINT).unlink()
+    (broken / runs.CHECKPOINT).unlink()
     with pytest.raises(UserError, match="has no checkpoint"):
         evaluation.evaluate_runs([broken])
     with pytest.raises(UserError, match="--split=dev: folder has test, train"):

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from cgc_tf import data, folder, training
+from cgc_tf import data, folder, runs
 from cgc_tf.errors import UserError
 from export import saved_model
 from export.client import Client
@@ -43,7 +43,7 @@ def files(pictures):
 @pytest.fixture(scope="module")
 def expected(workdir, small_config, files):
     """What the trained model itself answers."""
-    model = training.trained_model(small_config, workdir)
+    model = runs.trained_model(small_config, workdir)
     views = [data.original_view(folder.decode_image(path.read_bytes()), 48) for path in files]
     answer = model.explain(tf.stack([view for view, _ in views]))
     heatmap = answer["heatmap"] / tf.reduce_max(answer["heatmap"], [1, 2], keepdims=True)
@@ -69,7 +69,7 @@ def test_same_numbers_in_a_process_without_this_package(exported, files, expecte
     check(answer["explain"], expected)
     check(answer["serving_default"], expected, ["probabilities", "class_id", "score"])
     assert set(answer["serving_default"]) == {"probabilities", "class_id", "score", "label"}
-    names = training.class_names(workdir)
+    names = runs.class_names(workdir)
     assert answer["explain"]["label"] == [names[i] for i in expected["class_id"]]
 
 
@@ -81,7 +81,7 @@ def test_artifact(exported, workdir):
         for name, shape in tf.train.list_variables(str(exported / "variables/variables"))
         if name != "_CHECKPOINTABLE_OBJECT_GRAPH"
     )
-    model_bytes = 4 * training.trained_model(saved_model.settings.Config.load(workdir), workdir).count_params()
+    model_bytes = 4 * runs.trained_model(saved_model.settings.Config.load(workdir), workdir).count_params()
     assert weights == model_bytes
     second = saved_model.export(workdir, exported.parent)
     assert second.name == "2"

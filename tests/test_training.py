@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import config, data, optimizers, sources, training
+from cgc_tf import callbacks, config, data, optimizers, runs, sources, training
 from cgc_tf.errors import UserError
 
 
 def stored(workdir):
     """Every array of a workdir's checkpoint, weights and optimizer, by name."""
     arrays = {}
-    with h5py.File(workdir / training.CHECKPOINT) as file:
+    with h5py.File(workdir / runs.CHECKPOINT) as file:
         file.visititems(lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
     return arrays
 
 
 def test_workdir_holds_what_it_should(workdir, small_config):
     assert config.Config.load(workdir) == small_config
-    assert training.class_names(workdir) == ("blue_wings", "green_fuselage", "red_wings")
+    assert runs.class_names(workdir) == ("blue_wings", "green_fuselage", "red_wings")
     rows = list(csv.DictReader((workdir / "metrics.csv").open()))
     assert [row["epoch"] for row in rows] == ["0", "1"]
     assert {"cross_entropy", "consistency", "accuracy", "val_accuracy", "val_content_heatmap"} <= set(rows[0])
@@ -42,7 +42,7 @@ def test_workdir_holds_what_it_should(workdir, small_config):
 def test_last_validation_is_that_of_the_checkpoint(workdir, small_config):
     """Every validation example counts, and the weights that are kept are those that were validated."""
     source = sources.load("folder", small_config.data_dir)
-    model = training.trained_model(small_config, workdir)
+    model = runs.trained_model(small_config, workdir)
     right = []
     for batch in data.validation_batches(source, "test", 48, 4, small_config.validation_examples):
         right.extend(np.argmax(model(batch["image"], training=False), -1) == batch["label"].numpy())
@@ -69,7 +69,7 @@ def test_same_seed_same_weights_and_resume_changes_nothing(workdir, small_config
     path = tmp_path / "resumed"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sources, "load", load_drawing_numbers)
-        patch.setattr(training.Overlays, "on_epoch_begin", lambda self, epoch, logs=None: epoch and killed())
+        patch.setattr(callbacks.Overlays, "on_epoch_begin", lambda self, epoch, logs=None: epoch and killed())
         with pytest.raises(Killed):
             training.train(small_config, path)
     assert len(list(csv.DictReader((path / "metrics.csv").open()))) == 1
