@@ -14,13 +14,13 @@ EPSILON = 1e-12
 
 
 def similarities(original, augmented, transform, size, everyone=None):
-    """Cosine similarities between heatmaps as they would stand at `size` x `size` pixels.
+    """Cosine similarities between heatmaps as they would stand at the views' own size.
 
     Args:
         original: g(x), float32 `[B, h, w]`, heatmaps of the untransformed views.
         augmented: g(T x), float32 `[B, h, w]`, heatmaps of the transformed views.
-        transform: T, int32 `[B, 5]`, in pixels of the `size` x `size` view.
-        size: the side S of the views in pixels.
+        transform: T, int32 `[B, 5]`, in pixels of the view.
+        size: height and width of the views in pixels.
         everyone: what `gather_replicas` makes of `augmented`, for negatives from every replica; None for this one's.
 
     Returns:
@@ -29,8 +29,8 @@ def similarities(original, augmented, transform, size, everyone=None):
     """
     original, augmented = _scaled(original), _scaled(augmented)
     others = augmented if everyone is None else _scaled(everyone.heatmaps)
-    up_y = tf.constant(geometry.upsampling_matrix(size, original.shape[1]))
-    up_x = tf.constant(geometry.upsampling_matrix(size, original.shape[2]))
+    up_y = tf.constant(geometry.upsampling_matrix(size[0], original.shape[1]))
+    up_x = tf.constant(geometry.upsampling_matrix(size[1], original.shape[2]))
     top, left, height, width, flip = tf.unstack(transform, axis=-1)
     crop_y = geometry.crop_matrix(top, height, up_y)
     crop_x = geometry.crop_matrix(left, width, up_x, flip)

@@ -147,7 +147,7 @@ class CGCModel(keras.Model):
         return cross_entropy, consistency, logits[objective.ce_views[0]]
 
     def _consistency(self, original, augmented, views):
-        objective, size = self.objective, views["original"].shape[1]
+        objective, size = self.objective, views["original"].shape[1:3]
         is_global = objective.negatives == "global" and self.distribute_strategy.num_replicas_in_sync > 1
         everyone = losses.gather_replicas(augmented) if is_global and objective.kind == "cgc" else None
         positive, pairs = losses.similarities(original, augmented, views["transform"], size, everyone)

@@ -114,7 +114,7 @@ def open_sources(config):
 
 
 def training_stream(config, source, unlabeled, steps, first_step):
-    """The batches of a run of so many steps, from a step on: `data.training_batches`, with the unlabelled ones where there are some."""
+    """A run's `data.training_batches` from a step on, with the unlabelled ones where there are some."""
     arguments = config.image_size, config.batch_size, config.seed, steps, first_step
     if not unlabeled:
         return data.training_batches(source, *arguments)

@@ -8,14 +8,14 @@ from cgc_tf import geometry, gradcam, losses
 
 
 def literal(original, augmented, transform, size, temperature):
-    """The loss as the paper states it, on real `size` x `size` maps, one example at a time."""
+    """The loss as the paper states it, on real maps of `size`, one example at a time."""
     maps, carried = [], []
     for g, g_augmented, t in zip(original, augmented, np.asarray(transform), strict=True):
         top, left, height, width, flip = t
-        crop = tf.image.resize(g[..., None], (size, size))[top : top + height, left : left + width]
-        crop = tf.image.resize(crop, (size, size))
+        crop = tf.image.resize(g[..., None], size)[top : top + height, left : left + width]
+        crop = tf.image.resize(crop, size)
         carried.append(tf.reshape(crop[:, ::-1] if flip else crop, [-1]))
-        maps.append(tf.reshape(tf.image.resize(g_augmented[..., None], (size, size)), [-1]))
+        maps.append(tf.reshape(tf.image.resize(g_augmented[..., None], size), [-1]))
     maps = tf.stack([m / tf.norm(m) for m in maps])
     carried = tf.stack([m / tf.norm(m) for m in carried])
     positive = tf.reduce_sum(maps * carried, -1)
@@ -40,7 +40,7 @@ def golden_step(data, objective):
         maps = [gradcam.hirescam(features[0], gradients)]
         _, gradients, _ = gradcam.class_gradients(head, features[1], class_ids)
         maps.append(gradcam.hirescam(features[1], gradients))
-        positive, pairs = losses.similarities(*maps, transform, int(data["image_size"]))
+        positive, pairs = losses.similarities(*maps, transform, [int(data["image_size"])] * 2)
         if objective == "cgc":
             per_example = losses.contrastive(positive, pairs, float(data["temperature"]))
         else:
@@ -91,12 +91,15 @@ def test_golden_carried_heatmap(golden):
     assert relative(ours, data["heatmap_original_transformed_224"]) < 1e-3
 
 
-@pytest.mark.parametrize("shape", [(7, 7), (5, 8), (2, 3)])
-def test_equals_literal_version(shape):
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [((7, 7), (96, 96)), ((5, 8), (96, 96)), ((2, 3), (96, 96)), ((5, 8), (80, 128)), ((4, 4), (60, 90))],
+)
+def test_equals_literal_version(shape, size):
     rng = np.random.default_rng(1)
     original, augmented = (tf.constant(rng.random((4, *shape), np.float32) ** 3) for _ in range(2))
-    size = 96
-    transform = tf.stack([geometry.draw_transform([3, i], size) for i in range(4)])
+    crops = [geometry.draw_crop([3, i], *size) for i in range(4)]
+    transform = tf.concat([tf.stack(crops), [[0], [1], [1], [0]]], -1)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([original, augmented])
         positive, pairs = losses.similarities(original, augmented, transform, size)
@@ -116,10 +119,10 @@ def test_degenerate_heatmaps_stay_finite():
     flat = tf.concat([tf.zeros([1, 6, 6]), tf.random.stateless_uniform([1, 6, 6], [0, 1])], 0)
     with tf.GradientTape() as tape:
         tape.watch(flat)
-        positive, pairs = losses.similarities(flat, flat * 1e-20, transform, 96)
+        positive, pairs = losses.similarities(flat, flat * 1e-20, transform, (96, 96))
         loss = losses.contrastive(positive, pairs, 0.01)
     assert np.isfinite(loss).all() and np.isfinite(tape.gradient(loss, flat)).all()
-    positive, pairs = losses.similarities(flat[1:], flat[1:], transform[:1], 96)
+    positive, pairs = losses.similarities(flat[1:], flat[1:], transform[:1], (96, 96))
     np.testing.assert_allclose(positive, [1.0], atol=1e-5)
     np.testing.assert_allclose(losses.contrastive(positive, pairs, 0.5), [0.0], atol=1e-5)
 

@@ -55,7 +55,7 @@ def test_terms(kind):
     np.testing.assert_array_equal(class_ids, tf.argmax(logits, -1))
     _, augmented, same = built._explained(data["augmented"], class_ids, training=True)
     np.testing.assert_array_equal(class_ids, same)
-    positive, pairs = losses.similarities(original, augmented, data["transform"], SIZE)
+    positive, pairs = losses.similarities(original, augmented, data["transform"], (SIZE, SIZE))
     per_example = losses.contrastive(positive, pairs, 0.3) if kind == "cgc" else 1 - positive
     np.testing.assert_allclose(consistency, per_example, rtol=1e-4)
 
