@@ -24,7 +24,8 @@ def callbacks(config, workdir, validation):
         chosen.insert(0, keras.callbacks.SwapEMAWeights())
     if config.early_stopping:
         patience = config.early_stopping
-        chosen.append(keras.callbacks.EarlyStopping("val_accuracy", patience=patience, restore_best_weights=True))
+        best = keras.callbacks.EarlyStopping("val_accuracy", mode="max", patience=patience, restore_best_weights=True)
+        chosen.append(best)
     return chosen
 
 

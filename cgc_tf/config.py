@@ -152,7 +152,7 @@ class Config:
             if not objective.is_consistent or self.explain_class == "label":
                 raise UserError("--unlabeled_dataset needs a consistency term, and --explain_class=predicted")
             if not self.takes_rest:
-                sources.check(self.unlabeled_dataset, self.unlabeled_data_dir)
+                sources.check(self.unlabeled_dataset, self.unlabeled_data_dir, "unlabeled_")
             elif self.labeled_fraction == 1:
                 raise UserError(
                     f"--unlabeled_dataset={self.dataset} is --dataset, of which --labeled_fraction=1 leaves nothing"

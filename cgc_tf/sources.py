@@ -93,14 +93,19 @@ def _train_subset(source, chosen):
     return dataclasses.replace(source, sizes={**source.sizes, "train": int(chosen.sum())}, examples=examples)
 
 
-def check(dataset, data_dir=None):
-    """Raises `UserError` unless `dataset` is known and has what it needs by name; reads nothing."""
+def check(dataset, data_dir=None, kind=""):
+    """Raises `UserError` unless `dataset` is known and has what it needs by name; reads nothing.
+
+    `kind` is "unlabeled_" where it is `--unlabeled_dataset` that is checked.
+    """
     if dataset in TO_COME:
-        raise UserError(f"--dataset={dataset}: {TO_COME[dataset]}")
+        raise UserError(f"--{kind}dataset={dataset}: {TO_COME[dataset]}")
     if dataset not in KNOWN:
-        raise UserError(f"unknown --dataset={dataset}; known: {', '.join(KNOWN)}")
+        raise UserError(f"unknown --{kind}dataset={dataset}; known: {', '.join(KNOWN)}")
     if dataset == "folder" and not data_dir:
-        raise UserError("--dataset=folder needs --data_dir=DIR with DIR/train/<class>/ and DIR/test/<class>/")
+        raise UserError(
+            f"--{kind}dataset=folder needs --{kind}data_dir=DIR with DIR/train/<class>/ and DIR/test/<class>/"
+        )
 
 
 def _from_tfds(dataset, data_dir):

@@ -26,7 +26,7 @@ def train(config, workdir=None):
     """
     workdir = pathlib.Path(workdir or config.default_workdir())
     memory.keep_freed_memory()
-    make_deterministic(config.seed)
+    make_deterministic(config.seed, config.xla)
     strategy = make_strategy(config)
     with strategy.scope(), runs.precision(config.precision):
         backbone = runs.make_backbone(config, config.weights)
@@ -66,10 +66,11 @@ def train(config, workdir=None):
     return workdir
 
 
-def make_deterministic(seed):
+def make_deterministic(seed, xla=False):
     """Seeds everything random, and makes a step on one device give the same bits every time."""
     keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
+    if not xla:  # which Keras does not use where operations are asked to be deterministic
+        tf.config.experimental.enable_op_determinism()
     # AddN adds its inputs in whatever order their buffers fall free, which with several threads is a matter of chance.
     # Several GPUs want those threads; there the same seed agrees to rounding.
     if len(tf.config.list_physical_devices("GPU")) <= 1 and tf.config.threading.get_inter_op_parallelism_threads() != 1:

@@ -2,14 +2,19 @@
 
 import csv
 import dataclasses
+import os
 import random
+import subprocess
+import sys
 
 import h5py
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import draw_pictures
 
-from cgc_tf import callbacks, config, data, optimizers, runs, sources, training
+from cgc_tf import callbacks, config, data, runs, sources, training
 from cgc_tf.errors import UserError
 
 
@@ -99,29 +104,75 @@ def test_batch_larger_than_the_data(small_config, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_resume_restores_averages_and_the_heads_own_rate(small_config, tmp_path):
+    """Two epochs at once and one after the other end alike, moving averages and both optimizers included."""
+    settings = dataclasses.replace(small_config, ema_momentum=0.5, head_learning_rate=0.02, schedule="constant")
+    training.train(settings, tmp_path / "whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(callbacks.Overlays, "on_epoch_begin", lambda self, epoch, logs=None: epoch and 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            training.train(settings, tmp_path / "resumed")
+    training.train(settings, tmp_path / "resumed")
+    whole, resumed = stored(tmp_path / "whole"), stored(tmp_path / "resumed")
+    for name, array in whole.items():
+        np.testing.assert_array_equal(array, resumed[name], err_msg=name)
+    averaged = runs.trained_model(settings, tmp_path / "whole")
+    raw = runs.trained_model(dataclasses.replace(settings, ema_momentum=0.0), tmp_path / "whole")
+    kernels = [model.head.get_layer("classifier").kernel.numpy() for model in (averaged, raw)]
+    assert 0 < np.abs(kernels[0] - kernels[1]).max() < 0.1
+
+
+def test_early_stopping_keeps_the_best_epoch(small_config, tmp_path):
+    with pytest.raises(UserError, match="--early_stopping needs a split named validation, which folder does not have"):
+        training.train(dataclasses.replace(small_config, early_stopping=1), tmp_path / "run")
+    folder = draw_pictures(tmp_path / "pictures", {"train": 8, "validation": 4, "test": 4})
+    settings = dataclasses.replace(small_config, data_dir=str(folder), early_stopping=2, epochs=12, learning_rate=0.5)
+    training.train(settings, tmp_path / "run")
+    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
+    scores = [float(row["val_accuracy"]) for row in rows]
+    assert len(rows) < 12 and len(rows) - np.argmax(scores) - 1 == 2
+    model, right = runs.trained_model(settings, tmp_path / "run"), []
+    source = sources.load("folder", settings.data_dir)
+    for batch in data.validation_batches(source, "validation", 48, 4):
+        right.extend(np.argmax(model(batch["image"], training=False), -1) == batch["label"].numpy())
+    np.testing.assert_allclose(np.mean(right), max(scores), atol=1e-6)
+    training.train(settings, tmp_path / "run")
+    assert len(list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))) == len(rows)
+
+
 @pytest.mark.parametrize(
-    ("schedule", "warmup", "expected"),
+    "settings",
     [
-        ("constant", 0, {0: 0.1, 99: 0.1}),
-        ("step", 0, {0: 0.1, 33: 0.1, 34: 0.01, 67: 0.001, 99: 0.001}),
-        ("cosine", 0, {0: 0.1, 50: 0.05, 100: 0.0}),
-        ("cosine", 2, {0: 0.0, 10: 0.05, 20: 0.1, 60: 0.05, 100: 0.0}),
+        {"precision": "mixed_bfloat16"},
+        {"precision": "mixed_float16"},
+        {"accumulate_steps": 2, "optimizer": "adamw", "learning_rate": 1e-3},
+        {"cam": "gradcam++", "pooling": "max", "hidden_units": (16,), "explain_layer": "stack1_block0_out"},
+        {"negatives": "global", "explain_class": "label", "ce_views": ("ce",), "label_smoothing": 0.1},
+        {"labeled_fraction": 0.5, "unlabeled_dataset": "folder", "batch_size": 4, "ce_views": ("ce",)},
     ],
+    ids=lambda settings: ",".join(settings),
 )
-def test_schedules(schedule, warmup, expected):
-    settings = config.Config(epochs=10, learning_rate=0.1, schedule=schedule, warmup_epochs=warmup)
-    rate = optimizers.learning_rate(settings, 10)
-    for step, value in expected.items():
-        np.testing.assert_allclose(rate(step) if callable(rate) else rate, value, atol=1e-6, err_msg=f"step {step}")
+def test_trains_with(settings, small_config, tmp_path):
+    """Every way of training goes through a whole run, and what it leaves can be read and explained in float32."""
+    settings = dataclasses.replace(small_config, **settings)
+    before = keras.config.dtype_policy()
+    training.train(settings, tmp_path / "run")
+    assert keras.config.dtype_policy() == before
+    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
+    assert len(rows) == 2 and all(np.isfinite(float(value)) for row in rows for value in row.values())
+    model = runs.trained_model(settings, tmp_path / "run")
+    answer = model.explain(np.zeros((1, 48, 48, 3), np.uint8) + 100)
+    assert answer["heatmap"].dtype == tf.float32 and np.isfinite(answer["heatmap"]).all()
+    assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
 
 
-def test_weight_decay_is_pytorchs():
-    """Without other gradients a weight shrinks as under PyTorch's SGD, whose decay goes through the momentum."""
-    settings = config.Config(epochs=1, learning_rate=0.01, schedule="constant", weight_decay=0.01)
-    ours, pytorch, velocity = tf.Variable(1.0), 1.0, 0.0
-    optimizer = optimizers.make_optimizer(settings, 300)
-    for _ in range(300):
-        optimizer.apply([tf.zeros([])], [ours])
-        velocity = 0.9 * velocity + 0.01 * pytorch
-        pytorch -= 0.01 * velocity
-    np.testing.assert_allclose(ours.numpy(), pytorch, rtol=0.02)
+def test_whole_step_compiles_with_xla(small_config, tmp_path):
+    """In a process of its own: once operations are asked to be deterministic, Keras leaves XLA out."""
+    settings = dataclasses.replace(small_config, xla=True, ema_momentum=0.9, clip_norm=1.0, precision="mixed_bfloat16")
+    arguments = [*settings.to_flags(), f"--workdir={tmp_path / 'run'}"]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_VMODULE": "xla_compilation_cache=1"}
+    done = subprocess.run([sys.executable, "train.py", *arguments], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Compiled cluster using XLA" in done.stderr and "doesn't support" not in done.stderr
+    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
+    assert len(rows) == 2 and all(np.isfinite(float(value)) for row in rows for value in row.values())

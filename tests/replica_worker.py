@@ -1,0 +1,45 @@
+"""Trains a small model for a few steps on some CPU replicas, and prints losses and weights as JSON.
+
+A second strategy in one process breaks TensorFlow's collectives, so `test_replicas` runs this once for each case.
+"""
+
+import json
+import sys
+
+import cgc_tf.quiet  # noqa: F401  # isort: skip
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cgc_tf import config, geometry, runs
+
+SIZE, CLASSES = 48, 3
+
+
+def main(replicas, examples, batch_norm, settings):
+    device = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * replicas)
+    strategy = tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(replicas)])
+    fixed = {"backbone": "resnet8", "image_size": SIZE, "schedule": "constant", "learning_rate": 2e-3}
+    settings = config.Config(**{**fixed, **settings})
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        model = runs.make_model(settings, runs.make_backbone(settings, "none"), CLASSES)
+        for layer in model._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = batch_norm == "trained"
+        runs.compile_model(model, settings, 10, replicas)
+    rng = np.random.default_rng(0)
+    views = {
+        view: rng.integers(0, 256, (examples, SIZE, SIZE, 3), np.uint8) for view in ("ce", "original", "augmented")
+    }
+    transform = np.stack([geometry.draw_transform([2, index], SIZE) for index in range(examples)])
+    batch = {**views, "transform": transform, "label": np.arange(examples, dtype=np.int32) % CLASSES}
+    history = model.fit(tf.data.Dataset.from_tensor_slices(batch).batch(8), epochs=2, shuffle=False, verbose=0)
+    weights = np.concatenate([np.ravel(weight) for weight in model.trainable_variables])
+    result = {name: values for name, values in history.history.items()}
+    print(json.dumps({**result, "weights": weights[:: max(1, len(weights) // 5000)].tolist()}))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4]))
