@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_losses import literal
+from literal import literal
 
 from cgc_tf import backbones, geometry, gradcam
 from cgc_tf.model import CGCModel

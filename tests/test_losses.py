@@ -3,25 +3,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from literal import literal
 
 from cgc_tf import geometry, gradcam, losses
-
-
-def literal(original, augmented, transform, size, temperature):
-    """The loss as the paper states it, on real maps of `size`, one example at a time."""
-    maps, carried = [], []
-    for g, g_augmented, t in zip(original, augmented, np.asarray(transform), strict=True):
-        top, left, height, width, flip = t
-        crop = tf.image.resize(g[..., None], size)[top : top + height, left : left + width]
-        crop = tf.image.resize(crop, size)
-        carried.append(tf.reshape(crop[:, ::-1] if flip else crop, [-1]))
-        maps.append(tf.reshape(tf.image.resize(g_augmented[..., None], size), [-1]))
-    maps = tf.stack([m / tf.norm(m) for m in maps])
-    carried = tf.stack([m / tf.norm(m) for m in carried])
-    positive = tf.reduce_sum(maps * carried, -1)
-    logits = tf.linalg.set_diag(tf.matmul(maps, maps, transpose_b=True), positive) / temperature
-    labels = tf.range(len(maps))
-    return positive, tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
 
 def golden_step(data, objective):

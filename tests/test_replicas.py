@@ -28,7 +28,7 @@ def _fit(*arguments):
 @pytest.mark.parametrize(
     ("examples", "settings"),
     [
-        (24, {"negatives": "global"}),
+        pytest.param(24, {"negatives": "global"}, marks=pytest.mark.slow),
         (27, {"negatives": "global"}),  # the last batch holds three: two on one replica, one on the other
         (24, {"negatives": "global", "ema_momentum": 0.5, "head_learning_rate": 5e-3}),
     ],
@@ -40,6 +40,7 @@ def test_two_replicas_train_as_one(examples, settings):
         np.testing.assert_allclose(two[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_negatives_of_one_replica_are_fewer():
     """With its own negatives only, a replica tells four heatmaps apart instead of eight."""
     everyone, own = (fit(2, negatives=negatives)["consistency"] for negatives in ("global", "replica"))
@@ -54,6 +55,7 @@ def test_synchronised_batch_norm_is_that_of_the_whole_batch():
     assert abs(apart["loss"][0] - one["loss"][0]) > 1e-3
 
 
+@pytest.mark.slow
 def test_clipping_keeps_its_limit_on_two_replicas():
     """One plain step moves the weights by no more than the learning rate times the largest norm allowed."""
     free = {"momentum": 0.0, "weight_decay": 0.0, "learning_rate": 0.1, "negatives": "global"}

@@ -1,0 +1,144 @@
+"""What CGC costs: its step over three-view cross-entropy, and its loss over the literal one on maps of image size.
+
+  python -m benchmarks.step --output=step.json
+
+Prints medians of interleaved runs in one process. Keys of the JSON, ratios all: `cgc_over_ce3`, seconds of a step of
+`cgc` over one of `baseline`; `bf16_over_fp32`, images per second of `mixed_bfloat16` over float32 (faster only where
+the processor has bfloat16 instructions); `loss_speedup_b64` and `loss_memory_ratio_b64`, the literal loss, forward and
+backward, over ours; `heatmap_share`, the part of a `cgc` step that goes into heatmaps and their loss.
+"""
+
+import functools
+
+import cgc_tf.quiet  # noqa: F401  # isort: skip
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from benchmarks import timing
+from cgc_tf import backbones, errors, geometry, gradcam, losses, memory, runs
+from cgc_tf.model import CGCModel
+from cgc_tf.objective import VIEWS, Objective
+from tests.literal import literal
+
+SIZE, TEMPERATURE = 224, 0.5
+
+
+def main(_):
+    memory.keep_freed_memory()
+    ratios = {**steps(flags.FLAGS.backbone, flags.FLAGS.batch_size, flags.FLAGS.rounds), **loss_alone()}
+    timing.write(flags.FLAGS.output, ratios)
+
+
+def steps(backbone, batch_size, rounds):
+    """Times whole training steps, and the share of them that goes into heatmaps; prints a table, returns ratios."""
+    batch = random_batch(batch_size)
+    models = {
+        "baseline": build(backbone, "baseline", "float32"),
+        "cgc": build(backbone, "cgc", "float32"),
+        "cgc, mixed_bfloat16": build(backbone, "cgc", "mixed_bfloat16"),
+    }
+    functions = {name: step_of(model, batch) for name, model in models.items()}
+    functions["heatmaps and loss"] = heatmaps_of(models["cgc"], batch)
+    seconds = timing.interleaved(functions, rounds, warmup=2)
+    print(f"\n{backbone}, {SIZE} pixels, batch {batch_size}, median of {rounds} interleaved rounds")
+    for name, value in seconds.items():
+        print(f"  {name:<20} {1000 * value:9.1f} ms {batch_size / value:9.2f} images/s")
+    ratios = {
+        "cgc_over_ce3": seconds["cgc"] / seconds["baseline"],
+        "bf16_over_fp32": seconds["cgc"] / seconds["cgc, mixed_bfloat16"],
+        "heatmap_share": seconds["heatmaps and loss"] / seconds["cgc"],
+    }
+    for name, value in ratios.items():
+        print(f"  {name:<20} {value:9.4f}")
+    return ratios
+
+
+def loss_alone(sizes=(16, 64, 256), cells=7):
+    """Times and weighs the loss, forward and backward, against the literal one; prints a table, returns ratios."""
+    ratios = {}
+    print(f"\nloss alone, {cells}x{cells} heatmaps, {SIZE} pixels: ours | literal | ratio")
+    for size in sizes:
+        rng = np.random.default_rng(0)
+        arrays = [*rng.random((2, size, cells, cells), np.float32), random_transforms(size)]
+        builds = {"ours": ours, "literal": literally}
+        calls = {name: functools.partial(tf.function(build), *arrays) for name, build in builds.items()}
+        np.testing.assert_allclose(calls["ours"]()[0], calls["literal"]()[0], rtol=1e-4)
+        seconds = timing.interleaved(calls, rounds=5)
+        peak = {name: timing.peak_bytes(build, *arrays) for name, build in builds.items()}
+        speedup, lighter = seconds["literal"] / seconds["ours"], peak["literal"] / peak["ours"]
+        print(
+            f"  batch {size:<4} {1000 * seconds['ours']:8.2f} ms | {1000 * seconds['literal']:9.2f} ms | {speedup:6.0f}"
+            f"     {peak['ours'] / 1e6:8.2f} MB | {peak['literal'] / 1e6:9.2f} MB | {lighter:6.0f}"
+        )
+        ratios |= {f"loss_speedup_b{size}": speedup, f"loss_memory_ratio_b{size}": lighter}
+    return ratios
+
+
+def ours(original, augmented, transform):
+    """The loss in the space of the small heatmaps, and its gradients."""
+    positive, pairs = losses.similarities(original, augmented, transform, (SIZE, SIZE))
+    loss = tf.reduce_mean(losses.contrastive(positive, pairs, TEMPERATURE))
+    return [loss, *tf.gradients(loss, [original, augmented])]
+
+
+def literally(original, augmented, transform):
+    """The loss on maps of image size, and its gradients."""
+    loss = tf.reduce_mean(literal(original, augmented, transform, (SIZE, SIZE), TEMPERATURE)[1])
+    return [loss, *tf.gradients(loss, [original, augmented])]
+
+
+def build(backbone, kind, precision):
+    """A compiled `CGCModel` with 100 classes."""
+    with runs.precision(precision):
+        network = backbones.build_backbone(backbone, "none", SIZE)
+        model = CGCModel.from_classifier(backbones.add_classifier(network, 100), objective=Objective(kind))
+        model.compile(optimizer=keras.optimizers.SGD(1e-3, momentum=0.9))
+    return model
+
+
+def step_of(model, batch):
+    """A call that makes one training step and waits for it."""
+    step = tf.function(model.train_step)
+    return lambda: step(batch)["loss"].numpy()
+
+
+def heatmaps_of(model, batch):
+    """A call that does what a `cgc` step does beyond cross-entropy: two heatmaps, their loss, and its gradients."""
+    features = [tf.constant(model.trunk(batch[view])) for view in ("original", "augmented")]
+    weights = model.head.trainable_variables
+
+    @tf.function
+    def explain(original, augmented):
+        with tf.GradientTape() as tape:
+            tape.watch([original, augmented])
+            _, gradients, class_ids = gradcam.class_gradients(model.head, original)
+            maps = [gradcam.heatmap("hirescam", original, gradients)]
+            _, gradients, _ = gradcam.class_gradients(model.head, augmented, class_ids)
+            maps.append(gradcam.heatmap("hirescam", augmented, gradients))
+            positive, pairs = losses.similarities(*maps, batch["transform"], (SIZE, SIZE))
+            loss = tf.reduce_mean(losses.contrastive(positive, pairs, TEMPERATURE))
+        return loss, tape.gradient(loss, [original, augmented, *weights])
+
+    return lambda: explain(*features)[0].numpy()
+
+
+def random_batch(size):
+    """A training batch of noise."""
+    rng = np.random.default_rng(0)
+    views = {view: tf.constant(rng.integers(0, 256, (size, SIZE, SIZE, 3), np.uint8)) for view in VIEWS}
+    return {**views, "transform": tf.constant(random_transforms(size)), "label": tf.range(size)}
+
+
+def random_transforms(size):
+    """T for so many examples, int32 `[B, 5]`."""
+    return np.stack([geometry.draw_transform([1, index], SIZE) for index in range(size)]).astype(np.int32)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("backbone", "resnet50", "The network of the whole steps.")
+    flags.DEFINE_integer("batch_size", 8, "Their batch size.", lower_bound=1)
+    flags.DEFINE_integer("rounds", 5, "Interleaved rounds whose median counts.", lower_bound=1)
+    flags.DEFINE_string("output", None, "File to write the ratios to, as JSON.")
+    errors.run(main)

@@ -1,0 +1,55 @@
+"""Timing and memory, so that every benchmark measures alike."""
+
+import json
+import pathlib
+import statistics
+import time
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+v1 = tf.compat.v1
+
+
+def interleaved(functions, rounds, warmup=1):
+    """Median seconds of each of {name: function}, called in turn A B A B, after `warmup` rounds that do not count."""
+    seconds = {name: [] for name in functions}
+    for index in tqdm(range(warmup + rounds), "timing " + ", ".join(functions), leave=False, disable=None):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            if index >= warmup:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def peak_bytes(build, *arrays):
+    """The most memory that TensorFlow's CPU allocator held at once for what `build` makes of its inputs.
+
+    Args:
+        build: a function, placeholders of the arrays' shapes -> a list of tensors to compute.
+        arrays: NumPy arrays; they do not count themselves.
+    """
+    with tf.Graph().as_default():
+        inputs = [v1.placeholder(array.dtype, array.shape) for array in arrays]
+        outputs, feed = build(*inputs), dict(zip(inputs, arrays, strict=True))
+        with v1.Session(config=v1.ConfigProto(inter_op_parallelism_threads=1)) as session:
+            session.run(outputs, feed)
+            metadata, options = v1.RunMetadata(), v1.RunOptions(trace_level=v1.RunOptions.FULL_TRACE)
+            session.run(outputs, feed, options=options, run_metadata=metadata)
+    records = [
+        (record.alloc_micros, record.alloc_bytes)
+        for device in metadata.step_stats.dev_stats
+        for node in device.node_stats
+        for memory in node.memory
+        for record in memory.allocation_records
+    ]
+    return int(np.cumsum([size for _, size in sorted(records)]).max())
+
+
+def write(path, ratios):
+    """Writes flat JSON, where a path is given."""
+    if path:
+        pathlib.Path(path).write_text(json.dumps(ratios, indent=2) + "\n")
+        print(f"written: {path}")

@@ -1,0 +1,20 @@
+"""The contrastive loss as the paper states it, on maps of image size, one example at a time."""
+
+import tensorflow as tf
+
+
+def literal(original, augmented, transform, size, temperature):
+    """Heatmaps `[B, h, w]` and T `[B, 5]` -> similarity to the positive and loss, each `[B]`."""
+    maps, carried = [], []
+    for index in range(original.shape[0]):
+        top, left, height, width, flip = tf.unstack(transform[index])
+        crop = tf.image.resize(original[index][..., None], size)[top : top + height, left : left + width]
+        crop = tf.image.resize(crop, size)
+        carried.append(tf.reshape(tf.where(flip > 0, crop[:, ::-1], crop), [-1]))
+        maps.append(tf.reshape(tf.image.resize(augmented[index][..., None], size), [-1]))
+    maps = tf.stack([m / tf.norm(m) for m in maps])
+    carried = tf.stack([m / tf.norm(m) for m in carried])
+    positive = tf.reduce_sum(maps * carried, -1)
+    logits = tf.linalg.set_diag(tf.matmul(maps, maps, transpose_b=True), positive) / temperature
+    labels = tf.range(len(maps))
+    return positive, tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)

@@ -1,0 +1,68 @@
+"""CGC as a library: a Keras user's own classifier, wrapped, trained, explained, saved and read back."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cgc_tf.data import view_batches
+from cgc_tf.model import CGCModel
+from cgc_tf.objective import Objective
+
+
+def test_the_readmes_example(tmp_path):
+    """What the README shows, on a classifier and pictures of the user's own."""
+    images = np.random.default_rng(0).integers(0, 256, (20, 70, 90, 3), np.uint8)
+    labels = np.arange(20) % 4
+    inputs = keras.Input((None, None, 3))
+    network = keras.applications.MobileNetV2(
+        weights=None, input_shape=(None, None, 3), classes=4, classifier_activation=None
+    )
+    classifier = keras.Model(inputs, network(keras.applications.mobilenet_v2.preprocess_input(inputs)))
+
+    pictures = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(20)
+    model = CGCModel.from_classifier(classifier)
+    model.compile(optimizer=keras.optimizers.SGD(0.01, momentum=0.9))
+    history = model.fit(view_batches(pictures, image_size=64, batch_size=8), epochs=2, verbose=0)
+    answer = model.explain(images[:3])
+    model.save(tmp_path / "classifier.keras")
+
+    assert {"loss", "cross_entropy", "consistency", "accuracy"} <= set(history.history)
+    assert answer["probabilities"].shape == (3, 4) and answer["heatmap"].shape[0] == 3
+    np.testing.assert_allclose(
+        tf.nn.softmax(classifier(images[:3].astype("float32"))), answer["probabilities"], atol=1e-5
+    )
+    again = keras.models.load_model(tmp_path / "classifier.keras")
+    np.testing.assert_allclose(again.explain(images[:3])["heatmap"], answer["heatmap"], rtol=1e-4, atol=1e-7)
+    assert again.optimizer.iterations == model.optimizer.iterations
+    again.fit(view_batches(pictures, image_size=64, batch_size=8), verbose=0)
+    named = model.explain(images[:3], class_ids=[1, 2, 3])
+    np.testing.assert_array_equal(named["class_id"], [1, 2, 3])
+
+
+def test_layer_and_objective_survive_saving(tmp_path):
+    network = keras.applications.VGG16(weights=None, input_shape=(32, 32, 3), classes=3, classifier_activation=None)
+    objective = Objective("cgc_no_negatives", lambda_cgc=2.0, ce_views=("ce",), cam="layercam")
+    model = CGCModel.from_classifier(network, "block4_conv3", objective)
+    images = np.random.default_rng(1).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    model.save(tmp_path / "vgg.keras")
+    again = keras.models.load_model(tmp_path / "vgg.keras")
+    assert again.objective == objective
+    assert again.explain(images)["heatmap"].shape == (2, 4, 4)
+    np.testing.assert_allclose(again.explain(images)["heatmap"], model.explain(images)["heatmap"], rtol=1e-5)
+
+
+def test_views_differ_from_epoch_to_epoch_and_repeat_with_the_seed():
+    images = np.random.default_rng(2).integers(0, 256, (6, 40, 50, 3), np.uint8)
+    pictures = tf.data.Dataset.from_tensor_slices((images, np.arange(6)))
+    runs = [view_batches(pictures, 32, 4, seed=5) for _ in range(2)]
+    drawn = [[np.concatenate([batch["transform"] for batch in stream]) for _ in range(2)] for stream in runs]
+    assert len(drawn[0][0]) == 6
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert (drawn[0][0] != drawn[0][1]).any(1).all()
+
+
+def test_a_classifier_of_probabilities_is_refused():
+    network = keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3), classes=3)
+    with pytest.raises(ValueError, match="must give logits"):
+        CGCModel.from_classifier(network)
