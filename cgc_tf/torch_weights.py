@@ -54,7 +54,9 @@ def load_resnet(tensors, layers, classifier=None, reset_classifier=False, source
     left_out = {
         f"{COUNTER}, which Keras does not count": [name for name in tensors if name.endswith(f".{COUNTER}")],
         "SwAV's heads": heads,
-        "fc, the old classifier": [n for n in tensors if n.startswith("fc.") and (keeps_classifier or not classifier)],
+        "fc, the old classifier": [
+            n for n in tensors if n.startswith("fc.") and (keeps_classifier or classifier is None)
+        ],
     }
     passed_over = {name for names in left_out.values() for name in names}
     offered = {name: array for name, array in tensors.items() if name not in passed_over}
@@ -63,7 +65,7 @@ def load_resnet(tensors, layers, classifier=None, reset_classifier=False, source
         variable.assign(np.transpose(offered[name], np.argsort(axes)))
     report = [f"weights: {len(table)} tensors of {source} loaded"]
     report += [f"weights: left out: {len(names)} of {rule}" for rule, names in left_out.items() if names]
-    if classifier and keeps_classifier:
+    if classifier is not None and keeps_classifier:
         report.append("weights: the classifier starts afresh")
     return report
 

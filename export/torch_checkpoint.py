@@ -28,7 +28,7 @@ def export(workdir, output):
     try:
         tensors = state_dict(model)
     except errors.UserError as error:
-        raise errors.UserError(f"{workdir}, a {config.backbone}, has no form of torchvision's: {error}") from error
+        raise errors.UserError(f"{workdir} (backbone {config.backbone}) cannot be written: {error}") from error
     torch_files.write_tensors(output, tensors)
     return len(tensors)
 
