@@ -51,8 +51,9 @@ def load_resnet(tensors, layers, classifier=None, reset_classifier=False, source
     heads = [name for name in tensors if name.startswith(SWAV_HEADS)]
     keeps_classifier = reset_classifier or bool(heads and "fc.weight" not in tensors)
     table = _table(layers, classifier, with_fc=not keeps_classifier)
+    counters = [name for name in tensors if name.endswith(f".{COUNTER}") and name not in heads]
     left_out = {
-        f"{COUNTER}, which Keras does not count": [name for name in tensors if name.endswith(f".{COUNTER}")],
+        f"{COUNTER}, which Keras does not count": counters,
         "SwAV's heads": heads,
         "fc, the old classifier": [
             n for n in tensors if n.startswith("fc.") and (keeps_classifier or classifier is None)
