@@ -1,0 +1,154 @@
+"""Files of PyTorch tensors as NumPy arrays, both ways. Reading one never runs code that it may hold."""
+
+import argparse
+import os
+import pathlib
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from cgc_tf.errors import UserError
+
+SUFFIXES = (".safetensors", ".pth", ".pth.tar", ".pt")
+# Where training programs put the tensors of a checkpoint, beside its epoch and its optimizer.
+WRAPPERS = ("state_dict", "model")
+
+
+def is_torch_file(path):
+    """Whether `path` is named as PyTorch's files are, by one of `SUFFIXES`."""
+    return str(path).endswith(SUFFIXES)
+
+
+def check(path):
+    """Raises `UserError` unless `path` has one of `SUFFIXES` and the package that such a file needs is installed."""
+    if not is_torch_file(path):
+        raise UserError(f"{path}: not a name of a PyTorch file; use one that ends with {', '.join(SUFFIXES)}")
+    if not _is_safetensors(path):
+        _import_torch(path)
+
+
+def read_tensors(path):
+    """Reads the tensors of a `.safetensors` file, or of a pickle of PyTorch's: `.pth`, `.pth.tar`, `.pt`.
+
+    Args:
+        path: the file. A pickle is either a state_dict or a dict that holds one as `state_dict` or `model`; whatever
+            else that dict holds (epoch, optimizer) is passed over.
+
+    Returns:
+        {name: array}, in the file's order; floating-point arrays as float32, others as they are.
+
+    Raises:
+        UserError: the file is missing, damaged or cut short, holds anything but tensors, would run code when
+            unpickled, or is a pickle and PyTorch is not installed.
+    """
+    check(path)
+    try:
+        with open(path, "rb") as file:
+            tensors = _read_safetensors(path) if _is_safetensors(path) else _read_pickle(path, file)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file of weights") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    return {name: array.astype(np.float32) if _is_floating(array) else array for name, array in tensors.items()}
+
+
+def write_tensors(path, tensors):
+    """Writes arrays as `.safetensors`, or as the plain state_dict that `torch.load(path)` gives back.
+
+    The file appears under its name only when it is whole.
+
+    Args:
+        path: the file; its suffix chooses the format.
+        tensors: {name: array}, each contiguous.
+
+    Raises:
+        UserError: the file cannot be written, or is a pickle and PyTorch is not installed.
+    """
+    check(path)
+    path = pathlib.Path(path)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            if _is_safetensors(path):
+                import safetensors.numpy
+
+                file.write(safetensors.numpy.save(tensors))
+            else:
+                torch = _import_torch(path)
+                torch.save({name: torch.from_numpy(array) for name, array in tensors.items()}, file)
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _read_safetensors(path):
+    import ml_dtypes  # noqa: F401  # names bfloat16 for NumPy
+    import safetensors.numpy
+
+    try:
+        return safetensors.numpy.load_file(path)
+    except (safetensors.SafetensorError, TypeError) as error:
+        raise _damaged(path, error) from error
+
+
+def _read_pickle(path, file):
+    torch = _import_torch(path)
+    try:
+        with _metadata_allowed(torch):
+            contents = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes are read as instructions, and fail in any way that these can
+        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if refused:
+            raise UserError(
+                f"{path} refused: to read it is to run what it names, {refused[1]}; save its state_dict() alone, "
+                "or as .safetensors"
+            ) from error
+        raise _damaged(path, error) from error
+    for key in WRAPPERS:
+        if isinstance(contents, Mapping) and isinstance(contents.get(key), Mapping):
+            contents = contents[key]
+            break
+    if not isinstance(contents, Mapping):
+        raise UserError(f"{path} holds no state_dict but a {type(contents).__name__}")
+    others = [str(name) for name, value in contents.items() if not isinstance(value, torch.Tensor)]
+    if others:
+        raise UserError(f"{path} holds no state_dict: {len(others)} of its entries are not tensors, first {others[0]}")
+    return {name: _to_numpy(torch, tensor) for name, tensor in contents.items()}
+
+
+def _metadata_allowed(torch):
+    """Lets a checkpoint hold the plain values that training programs leave in it, by the names NumPy 1 and 2 give."""
+    scalar = np.float64(0).__reduce__()[0]
+    allowed = [argparse.Namespace, np.dtype, *(type(np.dtype(kind)) for kind in ("float32", "float64", "int64"))]
+    allowed += [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    return torch.serialization.safe_globals(allowed)
+
+
+def _to_numpy(torch, tensor):
+    return tensor.detach().to(torch.float32 if tensor.is_floating_point() else tensor.dtype).numpy()
+
+
+def _damaged(path, error):
+    lines = str(error).strip().splitlines()
+    reason = lines[0].split(". ")[0] if lines else type(error).__name__
+    return UserError(f"{path} is damaged, cut short, or another kind of file: {reason}")
+
+
+def _import_torch(path):
+    try:
+        import torch
+    except ImportError as error:
+        raise UserError(
+            f"{path} needs PyTorch: pip install -r requirements-torch.txt, or use a .safetensors file"
+        ) from error
+    return torch
+
+
+def _is_safetensors(path):
+    return str(path).endswith(".safetensors")
+
+
+def _is_floating(array):
+    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"

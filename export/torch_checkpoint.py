@@ -1,0 +1,56 @@
+"""Exports a trained ResNet as a PyTorch state_dict under torchvision's names.
+
+  python -m export.torch_checkpoint --workdir=runs/A --output=model.pth
+
+writes what `torchvision.models.resnet50(num_classes=N).load_state_dict(torch.load("model.pth"))` takes, for whichever
+depth was trained. `--output=model.safetensors` holds the same tensors and needs no PyTorch. The network wants what
+torchvision's own weights want: RGB in 0..1, less ImageNet's mean, over its standard deviation.
+"""
+
+import cgc_tf.quiet  # noqa: F401  # isort: skip
+import keras
+from absl import flags
+
+from cgc_tf import config as settings
+from cgc_tf import errors, torch_files, torch_weights, training
+
+
+def export(workdir, output):
+    """Writes a trained run's weights to `output`; returns how many tensors that were.
+
+    Raises:
+        UserError: the workdir cannot be read, `output` cannot be written, the backbone is not one of torchvision's
+            ResNets, or the head is not average pooling and one linear layer.
+    """
+    torch_files.check(output)
+    config = settings.Config.load(workdir)
+    model = training.trained_model(config, workdir)
+    try:
+        tensors = state_dict(model)
+    except errors.UserError as error:
+        raise errors.UserError(f"{workdir} (backbone {config.backbone}) cannot be written: {error}") from error
+    torch_files.write_tensors(output, tensors)
+    return len(tensors)
+
+
+def state_dict(model):
+    """The tensors of a model, trunk and head, under torchvision's names; see `torch_weights.to_torch`."""
+    layers = {layer.name: layer for layer in model._flatten_layers(include_self=False)}
+    dense = [layer for layer in layers.values() if isinstance(layer, keras.layers.Dense)]
+    pooled = [layer for layer in layers.values() if isinstance(layer, keras.layers.GlobalAveragePooling2D)]
+    tensors = torch_weights.to_torch({name: x for name, x in layers.items() if x not in dense}, dense[0])
+    if len(dense) != 1 or len(pooled) != 1:
+        raise errors.UserError("its head is not average pooling and one linear layer")
+    return tensors
+
+
+def main(_):
+    workdir = flags.FLAGS.workdir or settings.newest_workdir()
+    count = export(workdir, flags.FLAGS.output)
+    print(f"exported: {flags.FLAGS.output}, {count} tensors of {workdir}")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("workdir", None, "Folder of a trained run (default: the newest under runs/).")
+    flags.DEFINE_string("output", "model.pth", "File to write: .pth, .pt or .safetensors.")
+    errors.run(main)

@@ -1,0 +1,79 @@
+"""Files of PyTorch tensors: formats, damage, and pickles that would run code."""
+
+import os
+import sys
+
+import ml_dtypes
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from cgc_tf import torch_files
+from cgc_tf.errors import UserError
+
+
+def test_reads_half_precision_as_float32(tmp_path):
+    halves = {"a": np.array([1.5, -2], np.float16), "b": np.array([1.5, -2], ml_dtypes.bfloat16)}
+    (tmp_path / "x.safetensors").write_bytes(safetensors.numpy.save(halves))
+    read = torch_files.read_tensors(tmp_path / "x.safetensors")
+    assert {a.dtype for a in read.values()} == {np.dtype("float32")}
+    assert all(a.tolist() == [1.5, -2] for a in read.values())
+
+
+class RunsCode:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_refuses_pickles_that_run_code(tmp_path, is_zip):
+    torch = pytest.importorskip("torch")
+    path, trace = tmp_path / "evil.pth", tmp_path / "trace"
+    contents = {"state_dict": {"conv1.weight": torch.ones(2)}, "epoch": RunsCode(trace)}
+    torch.save(contents, path, _use_new_zipfile_serialization=is_zip)
+    refuses(path, r"evil.pth refused: .*posix.mkdir")
+    assert not trace.exists()
+    torch.save(torch.nn.Linear(2, 2), path, _use_new_zipfile_serialization=is_zip)
+    refuses(path, r"evil.pth refused: .*torch.nn.modules.linear.Linear")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt"])
+def test_refuses_damaged_files(tmp_path, suffix):
+    if suffix != ".safetensors":
+        pytest.importorskip("torch")
+    path = tmp_path / f"x{suffix}"
+    torch_files.write_tensors(path, {"a": np.ones((50, 50), np.float32), "b": np.ones(7, np.float32)})
+    whole = path.read_bytes()
+    for count in (0, 1, 9, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:count])
+        refuses(path, "is damaged, cut short, or another kind of file")
+    path.write_bytes(b"<!DOCTYPE html><html></html>")
+    refuses(path, "is damaged, cut short, or another kind of file")
+    path.unlink()
+    refuses(path, "no such file of weights")
+
+
+def test_refuses_pickles_without_a_state_dict(tmp_path):
+    torch = pytest.importorskip("torch")
+    for contents, message in [
+        (torch.ones(3), "holds no state_dict but a Tensor"),
+        ({"epoch": 3, "weights": {"a": torch.ones(2)}}, "2 of its entries are not tensors, first epoch"),
+    ]:
+        torch.save(contents, tmp_path / "x.pth")
+        refuses(tmp_path / "x.pth", message)
+
+
+def test_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (tmp_path / "x.pth").write_bytes(b"")
+    refuses(tmp_path / "x.pth", r"needs PyTorch: pip install -r requirements-torch.txt, or use a .safetensors file")
+    refuses(tmp_path / "x.onnx", "not a name of a PyTorch file")
+
+
+def refuses(path, message):
+    with pytest.raises(UserError, match=message) as caught:
+        torch_files.read_tensors(path)
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
