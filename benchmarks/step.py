@@ -17,10 +17,10 @@ import tensorflow as tf
 from absl import flags
 
 from benchmarks import timing
+from benchmarks.literal import literal
 from cgc_tf import backbones, errors, geometry, gradcam, losses, memory, runs
 from cgc_tf.model import CGCModel
 from cgc_tf.objective import VIEWS, Objective
-from tests.literal import literal
 
 SIZE, TEMPERATURE = 224, 0.5
 

@@ -54,6 +54,11 @@ class CGCModel(keras.Model):
         """`keras.Model.compile` without a loss, which is the objective's; XLA is off unless asked for."""
         super().compile(*args, jit_compile=jit_compile, **kwargs)
 
+    def compile_from_config(self, config):
+        """Compiles a model that is read from a file as it was when it was saved."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
     def call(self, images, training=False):
         """Logits, float32 `[B, classes]`, of images `[B, H, W, 3]` in 0..255."""
         return tf.cast(self.head(self.trunk(images, training=training), training=training), tf.float32)

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from literal import literal
 
+from benchmarks.literal import literal
 from cgc_tf import backbones, geometry, gradcam
 from cgc_tf.model import CGCModel
 from cgc_tf.objective import Objective

@@ -14,11 +14,12 @@ def test_the_readmes_example(tmp_path):
     """What the README shows, on a classifier and pictures of the user's own."""
     images = np.random.default_rng(0).integers(0, 256, (20, 70, 90, 3), np.uint8)
     labels = np.arange(20) % 4
-    inputs = keras.Input((None, None, 3))
-    network = keras.applications.MobileNetV2(
-        weights=None, input_shape=(None, None, 3), classes=4, classifier_activation=None
+    layers, shape = keras.layers, (None, None, 3)
+    network = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=shape)
+    scaling = layers.Rescaling(1 / 127.5, -1)
+    classifier = keras.Sequential(
+        [keras.Input(shape), scaling, network, layers.GlobalAveragePooling2D(), layers.Dense(4)]
     )
-    classifier = keras.Model(inputs, network(keras.applications.mobilenet_v2.preprocess_input(inputs)))
 
     pictures = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(20)
     model = CGCModel.from_classifier(classifier)

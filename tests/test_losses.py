@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from literal import literal
 
+from benchmarks.literal import literal
 from cgc_tf import geometry, gradcam, losses
 
 

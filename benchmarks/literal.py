@@ -16,5 +16,5 @@ def literal(original, augmented, transform, size, temperature):
     carried = tf.stack([m / tf.norm(m) for m in carried])
     positive = tf.reduce_sum(maps * carried, -1)
     logits = tf.linalg.set_diag(tf.matmul(maps, maps, transpose_b=True), positive) / temperature
-    labels = tf.range(len(maps))
+    labels = tf.range(maps.shape[0])
     return positive, tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)

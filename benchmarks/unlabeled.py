@@ -1,0 +1,35 @@
+"""What pictures without labels are worth: a tenth of the labels alone, and with the other pictures beside.
+
+  python -m benchmarks.unlabeled --flagfile=configs/demo_unlabeled.flags --seeds=3 --output=runs/unlabeled
+
+The baseline trains on the labelled examples for as many steps as CGC trains on both.
+"""
+
+import dataclasses
+
+import cgc_tf.quiet  # noqa: F401  # isort: skip
+
+from benchmarks import comparison
+from cgc_tf import config as settings
+from cgc_tf import errors, training
+
+
+def main(_):
+    unlabeled = settings.from_flags()
+    labeled, rest = training.open_sources(unlabeled)
+    passes, shorter = (source.sizes["train"] // unlabeled.batch_size for source in (rest, labeled))
+    factor = passes / shorter
+    alone = dataclasses.replace(
+        unlabeled,
+        objective="baseline",
+        unlabeled_dataset="",
+        epochs=round(unlabeled.epochs * factor),
+        warmup_epochs=unlabeled.warmup_epochs * factor,
+    )
+    comparison.compare({"baseline": alone, "cgc": unlabeled})
+
+
+if __name__ == "__main__":
+    settings.define_flags()
+    comparison.define_flags("runs/unlabeled")
+    errors.run(main)
