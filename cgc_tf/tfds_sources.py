@@ -1,0 +1,149 @@
+"""The datasets that come from TFDS builders: which there are, and how each is read.
+
+A new one is a builder in `datasets/` and a line in `DATASETS`.
+"""
+
+import dataclasses
+import importlib
+
+import numpy as np
+import tensorflow as tf
+
+from cgc_tf import folder
+from cgc_tf.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class TfdsDataset:
+    """Where a dataset comes from.
+
+    Attributes:
+        builder: TFDS's name of the builder, with its configuration after a slash.
+        module: what to import so that TFDS knows the builder.
+        splits: {our split: TFDS's split}; TFDS's may be slices and sums, as in "train+validation".
+        manual: whether a person has to put files in place first; the builder says which.
+        id: the feature that tells examples apart.
+        label_name: the feature that holds the label's name, where the label itself has numbers only.
+    """
+
+    builder: str
+    module: str
+    splits: dict[str, str]
+    manual: bool = False
+    id: str = "id"
+    label_name: str = ""
+
+
+def _own(builder, splits, manual=False):
+    name = builder.split("/", 1)[0]
+    return TfdsDataset(builder, f"cgc_tf.datasets.{name}.{name}_dataset_builder", splits, manual)
+
+
+THREE = {split: split for split in ("train", "validation", "test")}
+TWO = {split: split for split in ("train", "test")}
+LABELLED_TEST = {"train": "train", "test": "validation"}  # the official test labels are not public
+
+DATASETS = {
+    "toy_aircraft": _own("toy_aircraft", THREE),
+    "aircraft": _own("fgvc_aircraft/variant", THREE),
+    "aircraft_family": _own("fgvc_aircraft/family", THREE),
+    "aircraft_manufacturer": _own("fgvc_aircraft/manufacturer", THREE),
+    "cars196": _own("stanford_cars196", TWO, manual=True),
+    "cub200": TfdsDataset(
+        "caltech_birds2011",
+        "tensorflow_datasets.image_classification.caltech_birds",
+        TWO,
+        id="image/filename",
+        label_name="label_name",
+    ),
+    "flowers102": _own("flowers102", THREE),
+    "imagenet": _own("imagenet", LABELLED_TEST, manual=True),
+    "imagenet100": _own("imagenet100", LABELLED_TEST, manual=True),
+}
+
+
+def read(name, data_dir=None):
+    """Opens one of `DATASETS`, preparing it where that has not been done.
+
+    Args:
+        name: its key.
+        data_dir: where TFDS keeps its data; None for TFDS's own default.
+
+    Returns:
+        A dict of a `Source`'s attributes but its name.
+
+    Raises:
+        UserError: it cannot be prepared; says why, and which files to put where.
+    """
+    import tensorflow_datasets as tfds
+
+    dataset = DATASETS[name]
+    importlib.import_module(dataset.module)
+    builder = tfds.builder(dataset.builder, data_dir=data_dir)
+    _prepare(name, builder, dataset.manual)
+    features = builder.info.features
+    has_masks = "segmentation_mask" in features
+    boxes = "boxes" if "boxes" in features else "bbox"
+    encoded = {"image": "image", "mask": "segmentation_mask"} if has_masks else {"image": "image"}
+    kept = {"label": "label", "boxes": boxes, "id": dataset.id, **encoded}
+
+    def examples(split):
+        config = tfds.ReadConfig(shuffle_seed=None, interleave_cycle_length=1)
+        decoders = {key: tfds.decode.SkipDecoding() for key in encoded.values()}
+        stream = builder.as_dataset(split=dataset.splits[split], decoders=decoders, read_config=config)
+        return stream.map(lambda example: {ours: example[key] for ours, key in kept.items()})
+
+    def decode(example):
+        decoded = {
+            "image": folder.decode_image(example["image"]),
+            "label": tf.cast(example["label"], tf.int32),
+            "boxes": tf.reshape(example["boxes"], [-1, 4]),
+            "id": example["id"],
+        }
+        if has_masks:
+            decoded["mask"] = _decode_mask(example["mask"])
+        return decoded
+
+    return {
+        "class_names": _class_names(builder, dataset),
+        "sizes": {split: builder.info.splits[theirs].num_examples for split, theirs in dataset.splits.items()},
+        "has_boxes": boxes in features,
+        "has_masks": has_masks,
+        "examples": examples,
+        "decode": decode,
+    }
+
+
+def _prepare(name, builder, manual):
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download import download_manager
+
+    try:
+        builder.download_and_prepare()
+    except (OSError, tfds.download.DownloadError, download_manager.NonMatchingChecksumError) as error:
+        raise UserError(
+            f"{name} cannot be prepared in {builder.data_dir}: {' '.join(str(error).split())}; try another --data_dir"
+        ) from error
+    except UserError as error:
+        fault = "cannot be downloaded without you" if manual else "cannot be prepared"
+        raise UserError(f"{name} {fault}: {error}") from error
+
+
+def _decode_mask(contents):
+    grey = tf.io.decode_image(contents, channels=1, expand_animations=False)
+    return tf.cast(tf.ensure_shape(grey, [None, None, 1]) > 127, tf.uint8)
+
+
+def _class_names(builder, dataset):
+    import tensorflow_datasets as tfds
+
+    names = list(builder.info.features["label"].names)
+    if dataset.label_name:
+        wanted = tfds.decode.PartialDecoding({"label": True, dataset.label_name: True})
+        unseen = np.ones(len(names), bool)
+        for example in builder.as_dataset(split=dataset.splits["train"], decoders=wanted).as_numpy_iterator():
+            names[example["label"]] = example[dataset.label_name].decode()
+            unseen[example["label"]] = False
+            if not unseen.any():
+                break
+    return tuple(names)
