@@ -22,6 +22,7 @@ class TfdsDataset:
         module: what to import so that TFDS knows the builder.
         splits: {our split: TFDS's split}; TFDS's may be slices and sums, as in "train+validation".
         manual: whether a person has to put files in place first; the builder says which.
+        is_large: whether a split is too much for the memory, so that records are read by their index.
         id: the feature that tells examples apart.
         label_name: the feature that holds the label's name, where the label itself has numbers only.
     """
@@ -30,13 +31,14 @@ class TfdsDataset:
     module: str
     splits: dict[str, str]
     manual: bool = False
+    is_large: bool = False
     id: str = "id"
     label_name: str = ""
 
 
-def _own(builder, splits, manual=False):
+def _own(builder, splits, **others):
     name = builder.split("/", 1)[0]
-    return TfdsDataset(builder, f"cgc_tf.datasets.{name}.{name}_dataset_builder", splits, manual)
+    return TfdsDataset(builder, f"cgc_tf.datasets.{name}.{name}_dataset_builder", splits, **others)
 
 
 THREE = {split: split for split in ("train", "validation", "test")}
@@ -57,8 +59,8 @@ DATASETS = {
         label_name="label_name",
     ),
     "flowers102": _own("flowers102", THREE),
-    "imagenet": _own("imagenet", LABELLED_TEST, manual=True),
-    "imagenet100": _own("imagenet100", LABELLED_TEST, manual=True),
+    "imagenet": _own("imagenet", LABELLED_TEST, manual=True, is_large=True),
+    "imagenet100": _own("imagenet100", LABELLED_TEST, manual=True, is_large=True),
 }
 
 
@@ -77,31 +79,27 @@ def read(name, data_dir=None):
     """
     import tensorflow_datasets as tfds
 
+    from cgc_tf import records
+
     dataset = DATASETS[name]
-    importlib.import_module(dataset.module)
-    builder = tfds.builder(dataset.builder, data_dir=data_dir)
-    _prepare(name, builder, dataset.manual)
+    builder = _prepared(name, dataset, data_dir)
     features = builder.info.features
     has_masks = "segmentation_mask" in features
     boxes = "boxes" if "boxes" in features else "bbox"
-    encoded = {"image": "image", "mask": "segmentation_mask"} if has_masks else {"image": "image"}
-    kept = {"label": "label", "boxes": boxes, "id": dataset.id, **encoded}
-
-    def examples(split):
-        config = tfds.ReadConfig(shuffle_seed=None, interleave_cycle_length=1)
-        decoders = {key: tfds.decode.SkipDecoding() for key in encoded.values()}
-        stream = builder.as_dataset(split=dataset.splits[split], decoders=decoders, read_config=config)
-        return stream.map(lambda example: {ours: example[key] for ours, key in kept.items()})
+    encoded = ("image", "segmentation_mask") if has_masks else ("image",)
+    decoders = {key: tfds.decode.SkipDecoding() for key in encoded}
+    examples, parse = (records.by_index if dataset.is_large else records.stream)(builder, dataset.splits, decoders)
 
     def decode(example):
+        example = parse(example)
         decoded = {
             "image": folder.decode_image(example["image"]),
             "label": tf.cast(example["label"], tf.int32),
-            "boxes": tf.reshape(example["boxes"], [-1, 4]),
-            "id": example["id"],
+            "boxes": tf.reshape(example[boxes], [-1, 4]),
+            "id": example[dataset.id],
         }
         if has_masks:
-            decoded["mask"] = _decode_mask(example["mask"])
+            decoded["mask"] = _decode_mask(example["segmentation_mask"])
         return decoded
 
     return {
@@ -114,19 +112,28 @@ def read(name, data_dir=None):
     }
 
 
-def _prepare(name, builder, manual):
+def _prepared(name, dataset, data_dir):
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download import download_manager
 
+    importlib.import_module(dataset.module)
+    file_format = {"file_format": "array_record"} if dataset.is_large else {}
+    try:
+        builder = tfds.builder(dataset.builder, data_dir=data_dir, **file_format)
+    except ValueError as error:  # TFDS says so of another format than the one that is there
+        raise UserError(
+            f"{name} cannot be opened: {error}; remove what was prepared, or pass another --data_dir"
+        ) from error
     try:
         builder.download_and_prepare()
+    except UserError as error:
+        fault = "cannot be downloaded without you" if dataset.manual else "cannot be prepared"
+        raise UserError(f"{name} {fault}: {error}") from error
     except (OSError, tfds.download.DownloadError, download_manager.NonMatchingChecksumError) as error:
         raise UserError(
             f"{name} cannot be prepared in {builder.data_dir}: {' '.join(str(error).split())}; try another --data_dir"
         ) from error
-    except UserError as error:
-        fault = "cannot be downloaded without you" if manual else "cannot be prepared"
-        raise UserError(f"{name} {fault}: {error}") from error
+    return builder
 
 
 def _decode_mask(contents):

@@ -6,9 +6,10 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import download_manager
 
-from cgc_tf import errors, sources
+from cgc_tf import data, errors, sources
 from cgc_tf.datasets import dummy_data
 from cgc_tf.datasets.fgvc_aircraft import fgvc_aircraft_dataset_builder as aircraft
 from cgc_tf.datasets.flowers102 import flowers102_dataset_builder as flowers
@@ -154,6 +155,50 @@ def test_imagenet_has_all_boxes_of_the_label(name, place):
     train = decoded(source, "train")
     assert all(key.split("_")[0] == source.class_names[example["label"]] for key, example in train.items())
     assert not any(len(example["boxes"]) for example in train.values())
+
+
+def test_large_source_is_read_by_index(place):
+    """ImageNet's examples are light until decoded, keep their order, and are what the stream of records holds."""
+    data_dir = place("imagenet")
+    source = sources.load("imagenet", data_dir)
+    examples = source.examples("train")
+    assert set(examples.element_spec) == {"split", "index", "label"}
+    labels = [int(example["label"]) for example in examples]
+    assert sorted(labels) == sorted([i for i, name in enumerate(source.class_names) if name in dummy_data.WNIDS] * 2)
+    assert labels == [example["label"] for example in decoded(source, "train").values()]
+    (kept,) = pathlib.Path(data_dir).rglob("labels-train.npy")
+    np.testing.assert_array_equal(np.load(kept), labels)
+    first, again = (list(sources.load("imagenet", data_dir).examples("train").as_numpy_iterator()) for _ in range(2))
+    assert first == again
+
+    streamed = tfds.builder("imagenet", data_dir=f"{data_dir}/stream")
+    config = tfds.download.DownloadConfig(manual_dir=f"{data_dir}/downloads/manual")
+    streamed.download_and_prepare(download_config=config)
+    by_index, features = decoded(source, "train"), list(tfds.as_numpy(streamed.as_dataset(split="train")))
+    assert len(features) == len(by_index) == 6
+    for example in features:
+        np.testing.assert_array_equal(by_index[example["id"].decode()]["image"], example["image"])
+
+
+def test_large_source_feeds_a_labelled_and_an_unlabelled_part(place):
+    source = sources.load("imagenet", place("imagenet"))
+    labeled, rest = sources.labeled_part(source, 0.5, seed=0)
+    assert labeled.sizes["train"] == rest.sizes["train"] == 3
+    ids = [set(decoded(part, "train")) for part in (labeled, rest)]
+    assert len(ids[0] | ids[1]) == 6
+    streams = [data.training_batches(part, 32, 3, seed=0, steps=2) for part in (labeled, rest)]
+    for batch in data.with_unlabeled(*streams):
+        assert batch["original"].shape == batch["unlabeled"]["augmented"].shape == (3, 32, 32, 3)
+        assert len(set(batch["label"].numpy())) == 3
+
+
+def test_large_source_of_another_format_is_refused(place):
+    data_dir = place("imagenet")
+    tfds.builder("imagenet", data_dir=data_dir).download_and_prepare()
+    with pytest.raises(
+        errors.UserError, match=r"imagenet cannot be opened: .* remove what was prepared, or pass another"
+    ):
+        sources.load("imagenet", data_dir)
 
 
 @pytest.mark.parametrize(
