@@ -60,6 +60,9 @@ def _labels(builder, split, examples):
             labels = np.load(file)
     else:
         labels = np.array([int(example["label"]) for example in examples], np.int64)
-        with contextlib.suppress(OSError), path.open("wb") as file:  # a folder that cannot be written: read them again
-            np.save(file, labels)
+        with contextlib.suppress(OSError):  # in a folder that cannot be written they are read again each time
+            part = path.with_suffix(".part")
+            with part.open("wb") as file:
+                np.save(file, labels)
+            part.replace(path)
     return tf.data.Dataset.from_tensor_slices(labels)

@@ -7,6 +7,7 @@ import dataclasses
 import importlib
 
 import numpy as np
+import requests
 import tensorflow as tf
 
 from cgc_tf import folder
@@ -122,18 +123,29 @@ def _prepared(name, dataset, data_dir):
         builder = tfds.builder(dataset.builder, data_dir=data_dir, **file_format)
     except ValueError as error:  # TFDS says so of another format than the one that is there
         raise UserError(
-            f"{name} cannot be opened: {error}; remove what was prepared, or pass another --data_dir"
+            f"{name} cannot be opened: {_line(error)}; remove what was prepared, or pass another --data_dir"
         ) from error
     try:
         builder.download_and_prepare()
     except UserError as error:
         fault = "cannot be downloaded without you" if dataset.manual else "cannot be prepared"
         raise UserError(f"{name} {fault}: {error}") from error
-    except (OSError, tfds.download.DownloadError, download_manager.NonMatchingChecksumError) as error:
+    except (requests.RequestException, tfds.download.DownloadError) as error:
+        manual = builder.data_dir_root / "downloads" / "manual"
         raise UserError(
-            f"{name} cannot be prepared in {builder.data_dir}: {' '.join(str(error).split())}; try another --data_dir"
+            f"{name} cannot be downloaded; put a copy of the file into {manual} ({_line(error)})"
+        ) from error
+    except download_manager.NonMatchingChecksumError as error:
+        raise UserError(f"{name} cannot be prepared: {_line(error)}; remove that file") from error
+    except OSError as error:
+        raise UserError(
+            f"{name} cannot be prepared in {builder.data_dir}: {_line(error)}; try another --data_dir"
         ) from error
     return builder
+
+
+def _line(error):
+    return " ".join(str(error).split())
 
 
 def _decode_mask(contents):

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import requests
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import download_manager
 
@@ -233,14 +234,27 @@ def test_archive_cut_short_is_named(name, file, place):
         sources.load(name, data_dir)
 
 
-def test_failed_download_says_where_a_copy_may_lie(place, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("aircraft", "fgvc-aircraft-2013b.tar.gz cannot be fetched; put a copy into"),
+        ("cub200", "cub200 cannot be downloaded; put a copy of the file into"),
+    ],
+)
+def test_failed_download_says_where_a_copy_may_lie(name, expected, place, monkeypatch):
     def refuse(*_):
-        raise ConnectionError("no route\nto host")
+        raise requests.ConnectionError("no route\nto host")
 
     monkeypatch.setattr(download_manager.DownloadManager, "download", refuse)
     data_dir = place("toy_aircraft")
     with pytest.raises(errors.UserError) as caught:
-        sources.load("aircraft", data_dir)
+        sources.load(name, data_dir)
     message = str(caught.value)
-    assert "fgvc-aircraft-2013b.tar.gz cannot be fetched; put a copy into" in message
-    assert f"{data_dir}/downloads/manual" in message and message.endswith("(no route to host)")
+    assert expected in message and f"{data_dir}/downloads/manual" in message and message.endswith("(no route to host)")
+
+
+def test_wrong_file_is_named(place, monkeypatch):
+    data_dir = place("cub200")
+    monkeypatch.undo()  # TFDS checks what it knows
+    with pytest.raises(errors.UserError, match=r"cub200 cannot be prepared: .*CUB_200_2011.tgz, has wrong checksum"):
+        sources.load("cub200", data_dir)

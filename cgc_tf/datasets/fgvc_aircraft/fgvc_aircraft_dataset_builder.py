@@ -43,9 +43,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager):
         archive = files.fetch(dl_manager, URLS, MD5S)["archive"]
         members = dl_manager.iter_archive(archive)
-        texts = {name.rsplit("/", 1)[-1]: file.read().decode() for name, file in members if name.endswith(".txt")}
+        texts = {
+            name.rsplit("/", 1)[-1]: file.read().decode()
+            for name, file in members
+            if "/data/" in name and name.endswith(".txt")
+        }
         level = self.builder_config.name
-        self.info.features["label"].names = texts[LEVELS[level]].splitlines()
+        self.info.features["label"].names = lines(texts, LEVELS[level])
         rectangles = {name: tuple(map(int, rest)) for name, *rest in map(str.split, lines(texts, "images_box.txt"))}
         return {
             split: self._generate_examples(
