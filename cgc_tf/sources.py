@@ -1,23 +1,26 @@
 """Where examples come from: a TFDS builder or a folder of pictures, behind one schema.
 
-A `Source` gives light examples (nothing read or decoded yet), so that they can be shuffled cheaply, and a `decode`
-that turns one into `image` uint8 `[H, W, 3]`, `label` int32, `boxes` float32 `[n, 4]` and `id` string.
+A `Source` gives light examples (nothing decoded yet, of a folder nothing read), so that they can be shuffled cheaply,
+and a `decode` that turns one into
+
+    image   uint8 [H, W, 3]
+    label   int32
+    boxes   float32 [n, 4], ymin, xmin, ymax, xmax in [0, 1]; n may be 0
+    mask    uint8 [H, W, 1], 1 on the object, else 0; only where the source has masks
+    id      string, another one for each example of a split
 """
 
 import dataclasses
-import importlib
 import pathlib
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf import folder
+from cgc_tf import folder, tfds_sources
 from cgc_tf.errors import UserError
 
-TFDS_SOURCES = {"toy_aircraft": "cgc_tf.datasets.toy_aircraft.toy_aircraft_dataset_builder"}
-TO_COME = {"aircraft": "FGVC-Aircraft's builder is not part of this version yet; try toy_aircraft or folder"}
-KNOWN = (*TFDS_SOURCES, "folder")
+KNOWN = (*tfds_sources.DATASETS, "folder")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +33,8 @@ class Source:
         sizes: number of examples in each split; at least `train` and `test`.
         has_boxes: whether the objects' boxes are known.
         examples: a function, split -> `tf.data.Dataset` of light examples.
-        decode: a function, light example -> {`image`, `label`, `boxes`, `id`}.
+        decode: a function, light example -> {`image`, `label`, `boxes`, `id`}, and `mask` where there are masks.
+        has_masks: whether the objects' masks are known.
     """
 
     name: str
@@ -39,6 +43,7 @@ class Source:
     has_boxes: bool
     examples: Callable
     decode: Callable
+    has_masks: bool = False
 
     @property
     def validation(self):
@@ -60,7 +65,7 @@ def load(dataset, data_dir=None, on_bad_image="fail"):
     check(dataset, data_dir)
     if dataset == "folder":
         return _from_folder(folder.read(pathlib.Path(data_dir), on_bad_image))
-    return _from_tfds(dataset, data_dir)
+    return Source(dataset, **tfds_sources.read(dataset, data_dir))
 
 
 def labeled_part(source, fraction, seed):
@@ -98,44 +103,12 @@ def check(dataset, data_dir=None, kind=""):
 
     `kind` is "unlabeled_" where it is `--unlabeled_dataset` that is checked.
     """
-    if dataset in TO_COME:
-        raise UserError(f"--{kind}dataset={dataset}: {TO_COME[dataset]}")
     if dataset not in KNOWN:
         raise UserError(f"unknown --{kind}dataset={dataset}; known: {', '.join(KNOWN)}")
     if dataset == "folder" and not data_dir:
         raise UserError(
             f"--{kind}dataset=folder needs --{kind}data_dir=DIR with DIR/train/<class>/ and DIR/test/<class>/"
         )
-
-
-def _from_tfds(dataset, data_dir):
-    import tensorflow_datasets as tfds
-
-    importlib.import_module(TFDS_SOURCES[dataset])
-    builder = tfds.builder(dataset, data_dir=data_dir)
-    try:
-        builder.download_and_prepare()
-    except OSError as error:
-        raise UserError(
-            f"{dataset} cannot be prepared in {builder.data_dir}: {error}; try another --data_dir"
-        ) from error
-
-    def examples(split):
-        config = tfds.ReadConfig(shuffle_seed=None, interleave_cycle_length=1)
-        skip = {"image": tfds.decode.SkipDecoding(), "segmentation_mask": tfds.decode.SkipDecoding()}
-        return builder.as_dataset(split=split, decoders=skip, read_config=config)
-
-    def decode(example):
-        return {
-            "image": folder.decode_image(example["image"]),
-            "label": tf.cast(example["label"], tf.int32),
-            "boxes": tf.reshape(example["bbox"], [-1, 4]),
-            "id": example["id"],
-        }
-
-    sizes = {name: split.num_examples for name, split in builder.info.splits.items()}
-    names = tuple(builder.info.features["label"].names)
-    return Source(dataset, names, sizes, True, examples, decode)
 
 
 def _from_folder(pictures):

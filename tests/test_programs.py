@@ -16,7 +16,6 @@ def run(*command):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["train.py", "--flagfile=configs/aircraft.flags"], "FGVC-Aircraft's builder is not part of this version yet"),
         (["train.py", "--backbone=resnet51"], "unknown --backbone=resnet51"),
         (["train.py", "--backbone=resnet18", "--image_size=32"], "a heatmap needs 2x2 or more"),
         (["train.py", "--temperature=0"], "--temperature should be above 0. Received: 0.0"),
@@ -46,15 +45,27 @@ def test_help_teaches():
         assert expected in text
 
 
+def test_missing_files_are_one_line(tmp_path):
+    done = run("train.py", "--dataset=cars196", "--backbone=resnet8", "--image_size=48", f"--data_dir={tmp_path}")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: cars196 cannot be downloaded without you: missing cars_train, ")
+
+
 def test_every_configuration_is_valid():
-    """Each flag file parses into a configuration; only the dataset that is to come is refused."""
+    """Each flag file parses into a configuration of the dataset and objective that its name says."""
     code = (
-        "import sys; from absl import flags; from cgc_tf import config; config.define_flags();"
-        "flags.FLAGS(sys.argv); print(config.from_flags().objective)"
+        "import sys; from absl import flags; from cgc_tf import config; config.define_flags()\n"
+        "for path in sys.argv[1:]:\n"
+        "    for name in flags.FLAGS: flags.FLAGS[name].unparse()\n"
+        "    flags.FLAGS(['train.py', f'--flagfile={path}', '--data_dir=somewhere'])\n"
+        "    settings = config.from_flags(); print(settings.dataset, settings.objective)"
     )
-    files = sorted(path for path in (ROOT / "configs").glob("*.flags") if path.stem != "aircraft")
-    assert len(files) >= 3
-    for path in files:
-        extra = ["--data_dir=somewhere"] if path.stem == "folder" else []
-        done = run("-c", code, f"--flagfile={path}", *extra)
-        assert done.stdout.strip() == "cgc", done.stderr
+    files = sorted((ROOT / "configs").glob("*.flags"))
+    assert len(files) >= 20
+    done = run("-c", code, *map(str, files))
+    assert done.returncode == 0, done.stderr
+    for path, line in zip(files, done.stdout.splitlines(), strict=True):
+        dataset, _, ending = path.stem.partition("_")
+        objective = {"baseline": "baseline", "no_negatives": "cgc_no_negatives"}.get(ending, "cgc")
+        assert line.split() == [{"base": "toy_aircraft", "demo": "toy_aircraft"}.get(dataset, dataset), objective]
