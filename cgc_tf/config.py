@@ -7,7 +7,7 @@ import time
 
 from absl import flags
 
-from cgc_tf import backbones, sources
+from cgc_tf import architectures, backbones, sources
 from cgc_tf.errors import UserError
 from cgc_tf.gradcam import CAMS
 from cgc_tf.objective import EXPLAIN_CLASS, NEGATIVES, OBJECTIVES, VIEWS, Objective
@@ -44,9 +44,12 @@ class Config:
     )
     backbone: str = _setting(
         "resnet50",
-        f"library:name of the network, a bare name being KerasHub's: {', '.join(backbones.known_backbones())}.",
+        f"library:name of the network, a bare name being KerasHub's: {', '.join(architectures.known_backbones())}.",
     )
     weights: str = _setting("none", f"What the network starts from: {backbones.HOW}.")
+    reset_classifier: bool = _setting(
+        False, "Start with a new classifier where --weights is a PyTorch file that holds one of another size."
+    )
     pooling: str = _setting("average", "How the head pools over positions.", tuple(backbones.POOLINGS))
     hidden_units: tuple = _setting(
         (), "Widths of the head's hidden layers, as in 4096,4096; none by default.", items=int
@@ -196,16 +199,20 @@ class Config:
         """
         workdir = pathlib.Path(workdir)
         if (workdir / FILE).exists():
-            stored = Config.load(workdir)
-            pairs = [(f.name, getattr(stored, f.name), getattr(self, f.name)) for f in dataclasses.fields(self)]
-            changed = [f"{name} {old} there, {new} here" for name, old, new in pairs if old != new]
-            if changed:
-                raise UserError(f"{workdir} holds a run of another configuration: {'; '.join(changed)}")
+            self.check_same(workdir)
         try:
             workdir.mkdir(parents=True, exist_ok=True)
             (workdir / FILE).write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
         except OSError as error:
             raise UserError(f"--workdir={workdir} cannot be written: {error.strerror}") from error
+
+    def check_same(self, workdir):
+        """Raises `UserError`, which names the differences, unless a workdir holds this very configuration."""
+        stored = Config.load(workdir)
+        pairs = [(f.name, getattr(stored, f.name), getattr(self, f.name)) for f in dataclasses.fields(self)]
+        changed = [f"{name} {old} there, {new} here" for name, old, new in pairs if old != new]
+        if changed:
+            raise UserError(f"{workdir} holds a run of another configuration: {'; '.join(changed)}")
 
     @staticmethod
     def load(workdir):

@@ -128,7 +128,15 @@ class CGCModel(keras.Model):
         """The inverse of `get_config`."""
         trunk, head = (keras.saving.deserialize_keras_object(config[part]) for part in ("trunk", "head"))
         objective = {**config["objective"], "ce_views": tuple(config["objective"]["ce_views"])}
-        return cls(trunk, head, Objective(**objective), name=config["name"])
+        model = cls(trunk, head, Objective(**objective), name=config["name"])
+        model.build(trunk.input_shape)
+        return model
+
+    def _symbolic_build(self, iterator=None, data_batch=None):
+        # `fit` would call the model on a whole batch where some block holds a layer that it never calls; this model is
+        # built when it is made.
+        if not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
 
     def _terms(self, batch):
         """Cross-entropy `[B]`, summed over views; the consistency term of each of its examples; logits of one view."""

@@ -5,12 +5,13 @@ import pathlib
 
 import keras
 
-from cgc_tf import backbones, optimizers, weights
+from cgc_tf import backbones, optimizers, torch_files, torch_weights, weights
 from cgc_tf.errors import UserError
 from cgc_tf.model import CGCModel
 
 CHECKPOINT = "checkpoints/last.weights.h5"
 CLASSES = "classes.txt"
+ARCHITECTURE = "model.json"
 
 
 def class_names(workdir):
@@ -29,7 +30,7 @@ def trained_checkpoint(workdir):
 def trained_model(config, workdir):
     """The model of a trained workdir, in float32, as its last checkpoint left it; averaged, if its weights were."""
     checkpoint = trained_checkpoint(workdir)
-    model = make_model(config, make_backbone(config, weights="none"), len(class_names(workdir)))
+    model = read_model(config, workdir, precision="float32")
     if config.ema_momentum:
         compile_model(model, config, steps_per_epoch=1)
     weights.load_checkpoint(checkpoint, model)
@@ -38,17 +39,41 @@ def trained_model(config, workdir):
     return model
 
 
-def make_backbone(config, weights):
-    """The network of a configuration, without its head, from given weights."""
-    return backbones.build_backbone(config.backbone, weights, config.image_size, config.explain_layer)
+def make_backbone(config, source):
+    """The network of a configuration, without its head; its weights come from `source`, as `--weights` says it."""
+    return backbones.build_backbone(config.backbone, source, config.image_size, config.explain_layer)
 
 
 def make_model(config, backbone, classes):
-    """A `CGCModel` of a backbone and a new head, built."""
+    """A new `CGCModel` of a backbone and a new head."""
     classifier = backbones.add_classifier(backbone, classes, config.pooling, config.hidden_units)
     if config.sync_batch_norm:
         backbones.synchronize_batch_norm(classifier)
-    return CGCModel.from_classifier(classifier, config.explain_layer, config.make_objective())
+    if torch_files.is_torch_file(config.weights):
+        layers = {layer.name: layer for layer in backbone.layers}
+        last = None if config.hidden_units else classifier.get_layer("classifier")
+        tensors = torch_files.read_tensors(config.weights)
+        report = torch_weights.load_resnet(tensors, layers, last, config.reset_classifier, config.weights)
+        print("\n".join(report))
+    model = CGCModel.from_classifier(classifier, config.explain_layer, config.make_objective())
+    if weights.is_checkpoint(config.weights):
+        weights.load_checkpoint(config.weights, model)
+    return model
+
+
+def save_architecture(model, workdir):
+    """Writes what a workdir's model is made of, so that reading it needs no library's preset and no download."""
+    (pathlib.Path(workdir) / ARCHITECTURE).write_text(model.to_json())
+
+
+def read_model(config, workdir, precision):
+    """The `CGCModel` that a workdir describes, its weights not read yet, to compute in a Keras dtype policy."""
+    backbones.import_library(config.backbone)
+    try:
+        text = (pathlib.Path(workdir) / ARCHITECTURE).read_text()
+        return keras.models.model_from_json(text.replace(f'"{config.precision}"', f'"{precision}"'))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{workdir}/{ARCHITECTURE} cannot be read: {str(error).splitlines()[0]}") from error
 
 
 def compile_model(model, config, steps_per_epoch, replicas=1):

@@ -28,22 +28,29 @@ def train(config, workdir=None):
     memory.keep_freed_memory()
     make_deterministic(config.seed, config.xla)
     strategy = make_strategy(config)
-    with strategy.scope(), runs.precision(config.precision):
-        backbone = runs.make_backbone(config, config.weights)
+    checkpoint = workdir / runs.CHECKPOINT
+    is_resumed = checkpoint.exists()
+    if is_resumed:
+        config.check_same(workdir)
+    else:
+        with strategy.scope(), runs.precision(config.precision):
+            backbone = runs.make_backbone(config, "none")  # finds every mistake of names before data is prepared
     source, unlabeled = open_sources(config)
     steps = (unlabeled or source).sizes["train"] // config.batch_size
     # Preparing a dataset draws from Python's generator, so that a first run would get another head than a second.
     keras.utils.set_random_seed(config.seed)
     with strategy.scope(), runs.precision(config.precision):
-        model = runs.make_model(config, backbone, len(source.class_names))
-        if weights.is_checkpoint(config.weights):
-            weights.load_checkpoint(config.weights, model)
+        if is_resumed:
+            model = runs.read_model(config, workdir, config.precision)
+        else:
+            if config.weights != "none":
+                backbone = runs.make_backbone(config, config.weights)
+            model = runs.make_model(config, backbone, len(source.class_names))
         runs.compile_model(model, config, steps, strategy.num_replicas_in_sync)
     config.save(workdir)
     (workdir / runs.CLASSES).write_text("\n".join(source.class_names) + "\n")
-    checkpoint, done = workdir / runs.CHECKPOINT, 0
-    if checkpoint.exists():
-        done = weights.load_checkpoint(checkpoint, model)
+    runs.save_architecture(model, workdir)
+    done = weights.load_checkpoint(checkpoint, model) if is_resumed else 0
     if done >= config.epochs:
         print(f"{workdir} is already trained")
         return workdir

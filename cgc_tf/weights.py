@@ -1,6 +1,7 @@
 """Local files of weights, read into a network before training."""
 
 import pathlib
+import zipfile
 
 import h5py
 
@@ -8,11 +9,11 @@ from cgc_tf.errors import UserError
 
 
 def check(path):
-    """Raises `UserError` unless `path` is a readable HDF5 file."""
+    """Raises `UserError` unless `path` is a file of the kind that its name says."""
     if not pathlib.Path(path).is_file():
-        raise UserError(f"{path}: no such file of weights; use none, imagenet, or a .h5 or .weights.h5 file")
-    if not h5py.is_hdf5(path):
-        raise UserError(f"{path} is not an HDF5 file of weights; use a .h5 or .weights.h5 file")
+        raise UserError(f"{path}: no such file of weights")
+    if not (zipfile.is_zipfile(path) if str(path).endswith(".keras") else h5py.is_hdf5(path)):
+        raise UserError(f"{path} is damaged, or not a file of weights: use a .h5, .weights.h5 or .keras file")
 
 
 def is_checkpoint(path):
@@ -47,7 +48,7 @@ def load_checkpoint(path, model):
 
 
 def load_by_name(path, network):
-    """Reads a whole-model `.h5` of Keras 2 or 3 into a backbone, layer by layer, by name.
+    """Reads a whole-model `.h5` of Keras 2 or 3, or a `.keras` file, into a backbone, layer by layer, by name.
 
     Says on stdout how many layers were matched. The head is not read: its classes are another dataset's.
 
@@ -55,8 +56,10 @@ def load_by_name(path, network):
         UserError: the file is missing or damaged, a layer has another shape, or no name matches.
     """
     check(path)
-    with h5py.File(path) as file:
-        stored = _arrays_by_layer(file)
+    try:
+        stored = _arrays_of_archive(path) if str(path).endswith(".keras") else _arrays_of_hdf5(path)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     wanted = [layer for layer in network._flatten_layers(include_self=False) if layer.weights]
     matched, misshapen = 0, []
     for layer in wanted:
@@ -75,13 +78,26 @@ def load_by_name(path, network):
     print(f"weights: {matched} of {len(wanted)} layers of {network.name} loaded by name from {path}")
 
 
-def _arrays_by_layer(file):
+def _arrays_of_hdf5(path):
     """The arrays of a whole-model or weights-only HDF5 file, as {layer name: [arrays in order]}."""
-    groups = file.get("model_weights", file)
     stored = {}
-    for group in groups.values():
-        for name in group.attrs.get("weight_names", []):
-            name = name.decode() if isinstance(name, bytes) else name
-            layer = name.split("/")[-2] if "/" in name else group.name.split("/")[-1]
-            stored.setdefault(layer, []).append(group[name][()])
+    with h5py.File(path) as file:
+        for group in file.get("model_weights", file).values():
+            for name in group.attrs.get("weight_names", []):
+                name = name.decode() if isinstance(name, bytes) else name
+                layer = name.split("/")[-2] if "/" in name else group.name.split("/")[-1]
+                stored.setdefault(layer, []).append(group[name][()])
+    return stored
+
+
+def _arrays_of_archive(path):
+    """The same of a `.keras` archive; only its arrays are read, nothing of the model it describes is made."""
+    stored = {}
+
+    def keep(_, group):
+        if isinstance(group, h5py.Group) and "name" in group.attrs and len(group):
+            stored[group.attrs["name"]] = [group[key][()] for key in sorted(group, key=int)]
+
+    with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as member, h5py.File(member) as file:
+        file.visititems(keep)
     return stored

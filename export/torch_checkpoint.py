@@ -12,7 +12,7 @@ import keras
 from absl import flags
 
 from cgc_tf import config as settings
-from cgc_tf import errors, torch_files, torch_weights, training
+from cgc_tf import errors, runs, torch_files, torch_weights
 
 
 def export(workdir, output):
@@ -24,7 +24,7 @@ def export(workdir, output):
     """
     torch_files.check(output)
     config = settings.Config.load(workdir)
-    model = training.trained_model(config, workdir)
+    model = runs.trained_model(config, workdir)
     try:
         tensors = state_dict(model)
     except errors.UserError as error:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import backbones, gradcam, torch_files, torch_weights, training
+from cgc_tf import architectures, gradcam, runs, torch_files, torch_weights, training
 from cgc_tf.errors import UserError
 from cgc_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD, imagenet_normalisation
 from export import torch_checkpoint
@@ -19,7 +19,7 @@ def keras_resnet(name, classes=CLASSES):
     """A trunk in this project's form, a head, and all their layers by name."""
     import keras_hub
 
-    block, filters, blocks, strides = backbones.RESNETS[name]
+    block, filters, blocks, strides = architectures.RESNETS[name]
     network = keras_hub.models.ResNetBackbone(
         input_conv_filters=[64],
         input_conv_kernel_sizes=[7],
@@ -296,7 +296,7 @@ def test_exports_a_trained_run(small_config, workdir, tmp_path):
     trunk, head, layers = keras_resnet("resnet18", classes=3)
     torch_weights.load_resnet(tensors, layers, head.layers[-1])
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.float32)
-    np.testing.assert_allclose(head(trunk(images)), training.trained_model(config, run)(images), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(head(trunk(images)), runs.trained_model(config, run)(images), rtol=1e-5, atol=1e-5)
     with pytest.raises(UserError, match=r"backbone resnet8\) cannot be written: the network lacks the fourth"):
         torch_checkpoint.export(workdir, output)
 
