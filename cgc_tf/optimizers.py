@@ -1,5 +1,7 @@
 """The optimizer and its learning-rate schedule, from Keras."""
 
+import re
+
 import keras
 
 NORM_AND_BIAS = ["gamma", "beta", "bias"]
@@ -60,16 +62,17 @@ def make_optimizer(config, steps_per_epoch, head=(), replicas=1):
     trunk = make(config.learning_rate)
     if not config.head_learning_rate:
         return trunk
-    paths, of_head = {variable.path for variable in head}, make(config.head_learning_rate)
-    return TwoRates(lambda variable: of_head if variable.path in paths else trunk)
+    paths = "|".join(re.escape(variable.path) for variable in head)
+    return TwoRates(keras.optimizers.OptimizerMap(trunk, {paths: make(config.head_learning_rate)}))
 
 
+@keras.saving.register_keras_serializable("cgc_tf")
 class TwoRates(keras.optimizers.MultiOptimizer):
-    """Keras' optimizer of several, with the first one's learning rate to show in logs."""
+    """Keras' optimizer of several, with the trunk's learning rate to show in logs."""
 
     @property
     def learning_rate(self):
-        return self.optimizers[0].learning_rate
+        return self.optimizers[-1].learning_rate
 
 
 def average_weights(model):

@@ -1,6 +1,7 @@
 """What a workdir holds of a run, and the model that its settings describe."""
 
 import contextlib
+import json
 import pathlib
 
 import keras
@@ -63,7 +64,7 @@ def make_model(config, backbone, classes):
 
 def save_architecture(model, workdir):
     """Writes what a workdir's model is made of, so that reading it needs no library's preset and no download."""
-    (pathlib.Path(workdir) / ARCHITECTURE).write_text(model.to_json())
+    (pathlib.Path(workdir) / ARCHITECTURE).write_text(json.dumps(model.get_config()))
 
 
 def read_model(config, workdir, precision):
@@ -71,8 +72,8 @@ def read_model(config, workdir, precision):
     backbones.import_library(config.backbone)
     try:
         text = (pathlib.Path(workdir) / ARCHITECTURE).read_text()
-        return keras.models.model_from_json(text.replace(f'"{config.precision}"', f'"{precision}"'))
-    except (OSError, ValueError, TypeError) as error:
+        return CGCModel.from_config(json.loads(text.replace(f'"{config.precision}"', f'"{precision}"')))
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{workdir}/{ARCHITECTURE} cannot be read: {str(error).splitlines()[0]}") from error
 
 
