@@ -6,6 +6,7 @@ import sys
 import keras
 import tensorflow as tf
 
+from cgc_tf import config as settings
 from cgc_tf import data, memory, runs, sources, weights
 from cgc_tf.callbacks import Checkpoint, callbacks
 from cgc_tf.errors import UserError
@@ -27,12 +28,12 @@ def train(config, workdir=None):
     workdir = pathlib.Path(workdir or config.default_workdir())
     memory.keep_freed_memory()
     make_deterministic(config.seed, config.xla)
+    if (workdir / settings.FILE).exists():
+        config.check_same(workdir)
     strategy = make_strategy(config)
     checkpoint = workdir / runs.CHECKPOINT
     is_resumed = checkpoint.exists()
-    if is_resumed:
-        config.check_same(workdir)
-    else:
+    if not is_resumed:
         with strategy.scope(), runs.precision(config.precision):
             backbone = runs.make_backbone(config, "none")  # finds every mistake of names before data is prepared
     source, unlabeled = open_sources(config)

@@ -301,6 +301,23 @@ def test_exports_a_trained_run(small_config, workdir, tmp_path):
         torch_checkpoint.export(workdir, output)
 
 
+def test_a_run_starts_from_a_pytorch_file(small_config, tmp_path, capsys):
+    """`--weights=FILE` gives network and classifier what the file holds, and --reset_classifier a new classifier."""
+    tensors, path = random_tensors("resnet18"), tmp_path / "model.safetensors"
+    torch_files.write_tensors(path, tensors)
+    config = dataclasses.replace(small_config, backbone="resnet18", image_size=64, weights=str(path))
+    model = runs.make_model(config, runs.make_backbone(config, config.weights), CLASSES)
+    assert "tensors of" in capsys.readouterr().out
+    for name, array in torch_checkpoint.state_dict(model).items():
+        if not name.endswith("num_batches_tracked"):
+            np.testing.assert_array_equal(array, tensors[name], err_msg=name)
+    with pytest.raises(UserError, match=r"fc\.weight \[5, 512\] instead of \[3, 512\]"):
+        runs.make_model(config, runs.make_backbone(config, config.weights), 3)
+    fresh = dataclasses.replace(config, reset_classifier=True)
+    model = runs.make_model(fresh, runs.make_backbone(fresh, fresh.weights), 3)
+    assert model.head.output_shape == (None, 3)
+
+
 POOL, LINEAR = keras.layers.GlobalAveragePooling2D, keras.layers.Dense
 
 

@@ -122,6 +122,16 @@ def test_resume_restores_averages_and_the_heads_own_rate(small_config, tmp_path)
     assert 0 < np.abs(kernels[0] - kernels[1]).max() < 0.1
 
 
+def test_starts_from_another_runs_checkpoint(workdir, small_config):
+    settings = dataclasses.replace(small_config, weights=str(workdir / runs.CHECKPOINT))
+    backbone = runs.make_backbone(settings, settings.weights)
+    trained = runs.trained_model(small_config, workdir)
+    for ours, theirs in zip(runs.make_model(settings, backbone, 3).weights, trained.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(UserError, match="does not fit this model"):
+        runs.make_model(settings, backbone, 4)
+
+
 def test_early_stopping_keeps_the_best_epoch(small_config, tmp_path):
     with pytest.raises(UserError, match="--early_stopping needs a split named validation, which folder does not have"):
         training.train(dataclasses.replace(small_config, early_stopping=1), tmp_path / "run")
