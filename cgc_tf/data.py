@@ -127,7 +127,7 @@ def original_view(image, size):
     shape = tf.shape(image)
     resized, box = geometry.centre_view(shape[0], shape[1], size)
     start = tf.cast(tf.round(box[:2] * tf.cast(resized, tf.float32)), tf.int32)
-    view = tf.slice(geometry.resize_image(image, resized), tf.concat([start, [0]], 0), [size, size, 3])
+    view = geometry.resize_and_cut(image, resized, start, (size, size))
     return tf.ensure_shape(view, [size, size, 3]), box
 
 
