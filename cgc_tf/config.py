@@ -78,6 +78,9 @@ class Config:
     )
     batch_size: int = _setting(32, "Examples in a step, over all replicas.", least=1)
     image_size: int = _setting(224, "Side of the training views in pixels.", least=16)
+    color_jitter: float = _setting(
+        0.0, "Strength of random changes of colour, in the views ce and augmented; 0 for none.", least=0, most=1
+    )
     optimizer: str = _setting("sgd", "sgd (with --momentum) or adamw.", ("sgd", "adamw"))
     learning_rate: float = _setting(0.01, "Peak learning rate.", above=0)
     head_learning_rate: float = _setting(0.0, "Peak learning rate of the classifier; 0 for the same.", least=0)

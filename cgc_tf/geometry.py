@@ -96,8 +96,8 @@ def resize_and_cut(image, shape, start, kept):
     edges = tf.cast(tf.stack([start[1], start[1] + kept[1]]), tf.float32) * step
     low = tf.maximum(tf.cast(edges[0], tf.int32) - reach, 0)
     high = tf.minimum(tf.cast(edges[1], tf.int32) + reach, columns)
-    # TensorFlow's antialiasing works through a row of any length at once, but through a column tap by tap. So both passes
-    # are over rows: three times as fast as `tf.image.resize(..., antialias=True)`.
+    # TensorFlow's antialiasing works through a row of any length at once, but through a column tap by tap. So both
+    # passes are over rows: three times as fast as `tf.image.resize(..., antialias=True)`.
     halfway = _resize_rows(image[:, low:high], tf.shape(image)[0], shape[0], 0, start[0], kept[0])
     turned = _resize_rows(tf.transpose(halfway, [1, 0, 2]), columns, shape[1], low, start[1], kept[1])
     return tf.transpose(_to_uint8(turned), [1, 0, 2])

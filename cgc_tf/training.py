@@ -9,8 +9,10 @@ import tensorflow as tf
 from cgc_tf import data, memory, runs, sources, weights
 from cgc_tf.callbacks import Checkpoint, callbacks
 from cgc_tf.errors import UserError
+from cgc_tf.objective import VIEWS
 
 
+@sources.bad_pictures_named
 def train(config, workdir=None):
     """Trains, or goes on with a run that was interrupted, epoch by epoch.
 
@@ -41,6 +43,7 @@ def train(config, workdir=None):
         runs.compile_model(model, config, steps, strategy.num_replicas_in_sync)
     config.save(workdir)
     (workdir / runs.CLASSES).write_text("\n".join(source.class_names) + "\n")
+    sources.write_skipped(workdir, source, unlabeled)
     checkpoint, done = workdir / runs.CHECKPOINT, 0
     if checkpoint.exists():
         done = weights.load_checkpoint(checkpoint, model)
@@ -117,10 +120,13 @@ def open_sources(config):
 def training_stream(config, source, unlabeled, steps, first_step):
     """A run's `data.training_batches` from a step on, with the unlabelled ones where there are some."""
     arguments = config.image_size, config.batch_size, config.seed, steps, first_step
+
+    def batches(opened, wanted):
+        return data.training_batches(opened, *arguments, wanted, config.color_jitter)
+
     if not unlabeled:
-        return data.training_batches(source, *arguments)
-    labeled = data.training_batches(source, *arguments, wanted=config.ce_views)
-    return data.with_unlabeled(labeled, data.training_batches(unlabeled, *arguments, wanted=("original", "augmented")))
+        return batches(source, VIEWS)
+    return data.with_unlabeled(batches(source, config.ce_views), batches(unlabeled, ("original", "augmented")))
 
 
 def _summary(config, source, unlabeled, done, workdir):
