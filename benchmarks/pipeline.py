@@ -4,7 +4,7 @@
 
 Draws JPEG files of ImageNet's usual size, 500x375 and some 120 kB, and makes a folder of 100,000 hard links to them.
 The loaders' seconds are those that this process had of all cores together, so that other work counts little. Keys of
-the JSON: `over_pillow_per_core`, examples per second and core, from files to normalised batches of all three views, over
+the JSON: `over_pillow_per_core`, examples per second and core, from files to normalised batches of three views, over
 the Pillow loader's; `over_pillow_uint8`, the same without normalisation on either side; `wait_share`, the part of a
 training run that is spent waiting for data; `start_seconds` and `start_bytes`, time and growth of the process's memory
 until the first batch of the large folder.

@@ -2,14 +2,13 @@
 
   python -m cgc_tf.data --dataset=toy_aircraft --output=sheet.png
 
-draws a sheet of a dataset's examples with their boxes.
+prepares a dataset, counts what it has, and draws its views; see `inspection.py`.
 """
 
 import cgc_tf.quiet  # noqa: F401  # isort: skip
 import tensorflow as tf
-from absl import flags
 
-from cgc_tf import errors, geometry
+from cgc_tf import geometry
 from cgc_tf.objective import VIEWS
 from cgc_tf.views import original_view, training_views
 
@@ -122,27 +121,7 @@ def spread(examples, size, limit=None):
     return examples.shard(size // limit, 0).take(limit)
 
 
-def main(_):
-    """Draws a sheet of a dataset's examples with their boxes, to look at."""
-    from cgc_tf import figures, sources
-
-    source = sources.load(flags.FLAGS.dataset, flags.FLAGS.data_dir)
-    split, count = flags.FLAGS.split, 16
-    if split not in source.sizes:
-        raise errors.UserError(f"--split={split}: {source.name} has {', '.join(source.sizes)}")
-    examples = spread(source.examples(split), source.sizes[split], count).map(source.decode)
-    shown = [
-        {**example, "title": source.class_names[example["label"]].replace("_", " ")}
-        for example in examples.as_numpy_iterator()
-    ]
-    figures.contact_sheet(flags.FLAGS.output, shown, columns=8)
-    counts = ", ".join(f"{size} {name}" for name, size in source.sizes.items())
-    print(f"{source.name}: {len(source.class_names)} classes; {counts}\nsheet: {flags.FLAGS.output}")
-
-
 if __name__ == "__main__":
-    flags.DEFINE_string("dataset", "toy_aircraft", "The dataset to draw.")
-    flags.DEFINE_string("data_dir", None, "Where it is, as for train.py.")
-    flags.DEFINE_string("split", "train", "The split to draw.")
-    flags.DEFINE_string("output", "sheet.png", "The file to write.")
-    errors.run(main)
+    from cgc_tf import inspection
+
+    inspection.start()

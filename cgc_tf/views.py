@@ -26,26 +26,32 @@ def training_views(example, seed, size, wanted=VIEWS, color_jitter=0.0):
         `ce`: a random crop of the file, flipped or not; `original`: its centre view, whose colours are never changed;
         `augmented`: `transform` of `original`; and `label`.
     """
-    image = example["image"]
-    shape = tf.shape(image)
-    key = tf.strings.to_hash_bucket_fast(example["id"], 2**31 - 1)
-    seed = tf.random.fold_in(tf.cast(seed, tf.int64), key)
-    seeds = tf.random.split(seed, 3)
+    image, seed = example["image"], example_seed(example["id"], seed)
     views = {"label": example["label"]}
     if "ce" in wanted:
-        flip = tf.cast(tf.random.stateless_uniform([1], seeds[0]) < 0.5, tf.int32)
-        crop = geometry.draw_crop(seeds[1], shape[0], shape[1])
-        views["ce"] = geometry.transform_image(image, tf.concat([crop, flip], 0), size)
+        views["ce"] = geometry.transform_image(image, ce_transform(seed, tf.shape(image)), size)
     if "original" in wanted or "augmented" in wanted:
         views["original"], _ = original_view(image, size)
     if "augmented" in wanted:
-        views["transform"] = geometry.draw_transform(seeds[2], size)
+        views["transform"] = geometry.draw_transform(tf.random.split(seed, 3)[2], size)
         views["augmented"] = geometry.transform_image(views["original"], views["transform"], size)
     if color_jitter:
         for index, view in enumerate(("ce", "augmented")):
             if view in views:
                 views[view] = jitter_colors(views[view], tf.random.fold_in(seed, index), color_jitter)
     return views
+
+
+def example_seed(example_id, seed):
+    """The stateless seed, int64 `[2]`, of an example in a pass; `seed` as in `training_views`."""
+    return tf.random.fold_in(tf.cast(seed, tf.int64), tf.strings.to_hash_bucket_fast(example_id, 2**31 - 1))
+
+
+def ce_transform(seed, shape):
+    """The crop and flip, int32 `[5]`, that make `ce` of a picture of shape `[H, W, ...]`, by an `example_seed`."""
+    seeds = tf.random.split(seed, 3)
+    flip = tf.cast(tf.random.stateless_uniform([1], seeds[0]) < 0.5, tf.int32)
+    return tf.concat([geometry.draw_crop(seeds[1], shape[0], shape[1]), flip], 0)
 
 
 def jitter_colors(image, seed, strength):
