@@ -33,6 +33,10 @@ class Config:
         "DIR/boxes.csv. For the others, where TFDS keeps prepared data (default: ~/tensorflow_datasets).",
     )
     on_bad_image: str = _setting("fail", "What to do about a picture that cannot be read.", ("fail", "skip"))
+    cache: str = _setting(
+        "none",
+        "Where training pictures are kept once decoded: none, memory, or a folder, which later runs use again.",
+    )
     unlabeled_dataset: str = _setting(
         "",
         "Where the consistency term takes its pictures from, without their labels: a dataset's training split; "
@@ -146,6 +150,8 @@ class Config:
             )
         if not all(units > 0 for units in self.hidden_units):
             raise UserError(f"--hidden_units should be above 0. Received: {self.hidden_units}")
+        if not self.cache:
+            raise UserError("--cache should be none, memory or a folder. Received: nothing")
         sources.check(self.dataset, self.data_dir)
         try:
             objective = self.make_objective()

@@ -84,7 +84,9 @@ def resize_image(image, shape, enlarges=False):
         uint8 `[*shape, 3]`, rounded half up. Pillow rounds between its two passes as well, so that it differs by 1
         here and there.
     """
-    return _to_uint8(tf.image.resize(image, shape)) if enlarges else resize_and_cut(image, shape, (0, 0), shape)
+    if enlarges:
+        return _to_uint8(tf.image.resize(image, shape), image.dtype)
+    return resize_and_cut(image, shape, (0, 0), shape)
 
 
 def resize_and_cut(image, shape, start, kept):
@@ -100,7 +102,7 @@ def resize_and_cut(image, shape, start, kept):
     # passes are over rows: three times as fast as `tf.image.resize(..., antialias=True)`.
     halfway = _resize_rows(image[:, low:high], tf.shape(image)[0], shape[0], 0, start[0], kept[0])
     turned = _resize_rows(tf.transpose(halfway, [1, 0, 2]), columns, shape[1], low, start[1], kept[1])
-    return tf.transpose(_to_uint8(turned), [1, 0, 2])
+    return tf.transpose(_to_uint8(turned, image.dtype), [1, 0, 2])
 
 
 def _resize_rows(image, old, new, low, start, kept):
@@ -118,8 +120,10 @@ def _resize_rows(image, old, new, low, start, kept):
     return tf.reshape(resized, [kept, width, 3])
 
 
-def _to_uint8(image):
-    return tf.cast(tf.clip_by_value(image, 0, 255) + 0.5, tf.uint8)
+def _to_uint8(resized, before):
+    if before != tf.uint8:  # else these are means of what lies in 0..255
+        resized = tf.clip_by_value(resized, 0, 255)
+    return tf.cast(resized + 0.5, tf.uint8)
 
 
 def centre_view(height, width, size):

@@ -12,6 +12,7 @@ and a `decode` that turns one into
 
 import dataclasses
 import functools
+import os
 import pathlib
 from collections.abc import Callable
 
@@ -38,6 +39,7 @@ class Source:
         decode: a function, light example -> {`image`, `label`, `boxes`, `id`}, and `mask` where there are masks.
         has_masks: whether the objects' masks are known.
         skipped: of each picture that was left out because it cannot be decoded, which it is and why.
+        version: a function, () -> a text that is another one where the data has changed.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Source:
     decode: Callable
     has_masks: bool = False
     skipped: tuple[str, ...] = ()
+    version: Callable = str
 
     @property
     def validation(self):
@@ -173,8 +176,11 @@ def _from_folder(pictures):
             "id": example["id"],
         }
 
+    def version():
+        stats = [(picture.id, os.stat(picture.path)) for picture in pictures.files]
+        return repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats] + sorted(pictures.boxes.items()))
+
     splits = sorted({picture.split for picture in pictures.files})
     sizes = {split: sum(picture.split == split for picture in pictures.files) for split in splits}
-    return Source(
-        "folder", pictures.class_names, sizes, bool(pictures.boxes), examples, decode, skipped=pictures.skipped
-    )
+    found = {"skipped": pictures.skipped, "version": version}
+    return Source("folder", pictures.class_names, sizes, bool(pictures.boxes), examples, decode, **found)

@@ -6,7 +6,7 @@ import sys
 import keras
 import tensorflow as tf
 
-from cgc_tf import data, memory, runs, sources, weights
+from cgc_tf import cache, data, memory, runs, sources, weights
 from cgc_tf.callbacks import Checkpoint, callbacks
 from cgc_tf.errors import UserError
 from cgc_tf.objective import VIEWS
@@ -103,12 +103,14 @@ def open_sources(config):
     source, unlabeled = sources.load(config.dataset, config.data_dir or None, config.on_bad_image), None
     if config.early_stopping and "validation" not in source.sizes:
         raise UserError(f"--early_stopping needs a split named validation, which {source.name} does not have")
+    source = cache.cached(source, config.cache)
     if config.labeled_fraction < 1:
         source, unlabeled = sources.labeled_part(source, config.labeled_fraction, config.seed)
     if not config.takes_rest:
         unlabeled = None
     if config.unlabeled_dataset and not config.takes_rest:
         unlabeled = sources.load(config.unlabeled_dataset, config.unlabeled_data_dir or None, config.on_bad_image)
+        unlabeled = cache.cached(unlabeled, config.cache)
     for kind, opened in (("training", source), ("unlabeled", unlabeled)):
         if opened and opened.sizes["train"] < config.batch_size:
             raise UserError(
