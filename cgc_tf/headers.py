@@ -3,8 +3,8 @@
 Enough to tell most bad files from good ones: decoding 100,000 photographs takes minutes, reading their headers seconds.
 """
 
-import io
 import os
+import struct
 
 import tensorflow as tf
 from PIL import ExifTags, Image
@@ -12,6 +12,8 @@ from PIL import ExifTags, Image
 MOST_PIXELS = 2**27  # 400 MB as RGB
 FORMATS = ("JPEG", "PNG", "GIF", "BMP")
 ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB\x60\x82", "GIF": b";"}
+HEAD = 2048
+APP1, FRAMES = 0xE1, {0xC0, 0xC1, 0xC2}  # markers of JPEG: EXIF, and the frames that decoders read
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit is a warning first; ours is an error below
 
@@ -28,23 +30,39 @@ def examine(path, decode=None):
         `(orientation, fault)`: EXIF's orientation, 1 to 8 (1 is upright), and what is wrong with the file, or "".
     """
     try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if not size:
-                return 1, "the file is empty"
-            with Image.open(file, formats=FORMATS) as image:
-                kind, (width, height) = image.format, image.size
-                orientation = _orientation(image)
-            if width * height > MOST_PIXELS:
-                return 1, f"{width} x {height} pixels are more than the {MOST_PIXELS:,} that are decoded"
+        file = os.open(path, os.O_RDONLY)
+        try:
+            size, head = os.fstat(file).st_size, os.pread(file, HEAD, 0)
+            kind, width, height, orientation = _plain_jpeg(head) or _by_pillow(path, size)
             end = ENDS.get(kind, b"")
-            file.seek(-min(len(end), size), io.SEEK_END)
-            is_whole = file.read() == end if end else True
+            is_whole = os.pread(file, len(end), max(size - len(end), 0)) == end
+        finally:
+            os.close(file)
     except Image.UnidentifiedImageError:
         return 1, "neither JPEG, PNG, GIF nor BMP"
     except (OSError, ValueError) as error:
-        return 1, str(error).splitlines()[0]
+        return 1, getattr(error, "strerror", None) or str(error).splitlines()[0]
+    if width * height > MOST_PIXELS:
+        return 1, f"{width} x {height} pixels are more than the {MOST_PIXELS:,} that are decoded"
     return orientation, "" if is_whole or decode is None else decoding_fault(path, decode)
+
+
+def _plain_jpeg(head):
+    """What `_by_pillow` returns, in a tenth of its time, of a JPEG without EXIF whose first bytes tell; else None."""
+    start = 2
+    while head[:2] == b"\xff\xd8" and start + 9 <= len(head) and head[start] == 0xFF and head[start + 1] != APP1:
+        marker, length, height, width = struct.unpack_from(">xBHxHH", head, start)
+        if marker in FRAMES:
+            return "JPEG", width, height, 1
+        start += 2 + length
+    return None
+
+
+def _by_pillow(path, size):
+    if not size:
+        raise ValueError("the file is empty")
+    with Image.open(path, formats=FORMATS) as image:
+        return image.format, *image.size, _orientation(image)
 
 
 def decoding_fault(path, decode):
