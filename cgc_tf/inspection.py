@@ -32,7 +32,8 @@ def main(_):
 
 def summary(source):
     """What a source has, as text: its classes, and of each split the examples, and those with boxes and masks."""
-    lines = [f"{source.name}: {len(source.class_names)} classes, {', '.join(source.class_names[:4])} ..."]
+    first, others = ", ".join(source.class_names[:4]), " ..." if len(source.class_names) > 4 else ""
+    lines = [f"{source.name}: {len(source.class_names)} classes, {first}{others}"]
     for split, size in source.sizes.items():
         labels, boxes, masks = counts(source, split)
         least, most = labels.min(), labels.max()
