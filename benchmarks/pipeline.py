@@ -6,8 +6,8 @@ Draws JPEG files of ImageNet's usual size, 500x375 and some 120 kB, and makes a 
 The loaders' seconds are those that this process had of all cores together, so that other work counts little. Keys of
 the JSON: `over_pillow_per_core`, examples per second and core, from files to normalised batches of three views, over
 the Pillow loader's; `over_pillow_uint8`, the same without normalisation on either side; `wait_share`, the part of a
-training run that is spent waiting for data; `start_seconds` and `start_bytes`, time and growth of the process's memory
-until the first batch of the large folder.
+training run that is spent waiting for data; `start_seconds`, `start_cpu_seconds` and `start_bytes`, time on the clock
+and of all cores, and growth of the process's memory, until the first batch of the large folder.
 """
 
 import cgc_tf.quiet  # noqa: F401  # isort: skip
@@ -99,14 +99,14 @@ def waiting(folder, backbone, batch_size, steps):
 def start_up(folder):
     """Seconds and memory from a large folder to its first batch."""
     process = psutil.Process()
-    begin, before = time.perf_counter(), process.memory_info().rss
+    begin, cpu, before = time.perf_counter(), time.process_time(), process.memory_info().rss
     source = sources.load("folder", str(folder))
     listed = time.perf_counter() - begin
     next(iter(data.training_batches(source, SIZE, BATCH, seed=0, steps=100)))
-    seconds, grown = time.perf_counter() - begin, process.memory_info().rss - before
+    seconds, cpu, grown = time.perf_counter() - begin, time.process_time() - cpu, process.memory_info().rss - before
     count = sum(source.sizes.values())
     print(f"\n{count} files: checked after {listed:.1f} s, first batch after {seconds:.1f} s, {grown / 1e6:.0f} MB")
-    return _printed({"start_seconds": seconds, "start_bytes": grown})
+    return _printed({"start_seconds": seconds, "start_cpu_seconds": cpu, "start_bytes": grown})
 
 
 def draw_files(folder):
