@@ -136,6 +136,14 @@ def test_bad_picture_is_named_or_skipped(copy, photo, fault, damage, capsys):
     assert f"skipped: {copy / PLACE} (" in printed and "skipped 1 of 37 pictures" in printed
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"format": "PNG"}, {"exif": b"Exif\0\0"}])
+def test_size_is_read_from_the_header(copy, photo, options, monkeypatch):
+    saved(copy, photo, **options)
+    assert headers.examine(copy / PLACE) == (1, "")
+    monkeypatch.setattr(headers, "MOST_PIXELS", 160 * 120 - 1)
+    assert "160 x 120 pixels are more than the 19,199 that are decoded" in headers.examine(copy / PLACE)[1]
+
+
 def test_what_follows_a_jpeg_does_no_harm(copy, photo):
     saved(copy, photo)
     with (copy / PLACE).open("ab") as file:
