@@ -12,15 +12,18 @@ from tqdm import tqdm
 v1 = tf.compat.v1
 
 
-def interleaved(functions, rounds, warmup=1):
-    """Median seconds of each of {name: function}, called in turn A B A B, after `warmup` rounds that do not count."""
+def interleaved(functions, rounds, warmup=1, clock=time.perf_counter):
+    """Median seconds of each of {name: function}, called in turn A B A B, after `warmup` rounds that do not count.
+
+    `clock` is what seconds are: `time.process_time` counts those of every core of this process, and no other's.
+    """
     seconds = {name: [] for name in functions}
     for index in tqdm(range(warmup + rounds), "timing " + ", ".join(functions), leave=False, disable=None):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = clock()
             function()
             if index >= warmup:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 

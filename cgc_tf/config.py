@@ -33,6 +33,10 @@ class Config:
         "DIR/boxes.csv. For the others, where TFDS keeps prepared data (default: ~/tensorflow_datasets).",
     )
     on_bad_image: str = _setting("fail", "What to do about a picture that cannot be read.", ("fail", "skip"))
+    cache: str = _setting(
+        "none",
+        "Where training pictures are kept once decoded: none, memory, or a folder, which later runs use again.",
+    )
     unlabeled_dataset: str = _setting(
         "",
         "Where the consistency term takes its pictures from, without their labels: a dataset's training split; "
@@ -81,6 +85,9 @@ class Config:
     )
     batch_size: int = _setting(32, "Examples in a step, over all replicas.", least=1)
     image_size: int = _setting(224, "Side of the training views in pixels.", least=16)
+    color_jitter: float = _setting(
+        0.0, "Strength of random changes of colour, in the views ce and augmented; 0 for none.", least=0, most=1
+    )
     optimizer: str = _setting("sgd", "sgd (with --momentum) or adamw.", ("sgd", "adamw"))
     learning_rate: float = _setting(0.01, "Peak learning rate.", above=0)
     head_learning_rate: float = _setting(0.0, "Peak learning rate of the classifier; 0 for the same.", least=0)
@@ -146,6 +153,8 @@ class Config:
             )
         if not all(units > 0 for units in self.hidden_units):
             raise UserError(f"--hidden_units should be above 0. Received: {self.hidden_units}")
+        if not self.cache:
+            raise UserError("--cache should be none, memory or a folder. Received: nothing")
         sources.check(self.dataset, self.data_dir)
         try:
             objective = self.make_objective()

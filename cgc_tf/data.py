@@ -2,20 +2,20 @@
 
   python -m cgc_tf.data --dataset=toy_aircraft --output=sheet.png
 
-draws a sheet of a dataset's examples with their boxes.
+prepares a dataset, counts what it has, and draws its views; see `inspection.py`.
 """
 
 import cgc_tf.quiet  # noqa: F401  # isort: skip
 import tensorflow as tf
-from absl import flags
 
-from cgc_tf import errors, geometry
+from cgc_tf import geometry
 from cgc_tf.objective import VIEWS
+from cgc_tf.views import original_view, training_views
 
 PARALLEL = tf.data.AUTOTUNE
 
 
-def training_batches(source, image_size, batch_size, seed, steps, first_step=0, wanted=VIEWS):
+def training_batches(source, image_size, batch_size, seed, steps, first_step=0, wanted=VIEWS, color_jitter=0.0):
     """Batches of the views of the reference recipe, pass after pass over the training split.
 
     A view depends on the run's seed, the pass and the example's id alone, so a resumed run sees what an
@@ -28,6 +28,7 @@ def training_batches(source, image_size, batch_size, seed, steps, first_step=0, 
         seed: int.
         steps, first_step: how many batches the run has, and which of them to begin with.
         wanted: which of `VIEWS` are needed.
+        color_jitter: strength of `views.jitter_colors`, 0 to 1.
 
     Returns:
         A `tf.data.Dataset` of dicts: the wanted views, uint8 `[B, S, S, 3]`; with `augmented` also its `transform`,
@@ -42,7 +43,8 @@ def training_batches(source, image_size, batch_size, seed, steps, first_step=0, 
     ]
 
     def views(index, example):
-        return training_views(source.decode(example), [seed, (first + index) // in_pass], image_size, wanted)
+        key = [seed, (first + index) // in_pass]
+        return training_views(source.decode(example), key, image_size, wanted, color_jitter)
 
     stream = _concatenate(passes).skip(first % in_pass).take(last - first).enumerate()
     return stream.map(views, PARALLEL).batch(batch_size, drop_remainder=True).prefetch(PARALLEL)
@@ -88,49 +90,6 @@ def view_batches(dataset, image_size, batch_size, seed=0):
     return stream.map(views, PARALLEL).batch(batch_size).prefetch(PARALLEL)
 
 
-def training_views(example, seed, size, wanted=VIEWS):
-    """The views of one example (reference implementation, UCDvision/CGC).
-
-    Args:
-        example: a decoded example of a `Source`.
-        seed: int `[2]`: the run's seed and the pass over the data.
-        size: the side of the views in pixels.
-        wanted: which of `VIEWS` are needed.
-
-    Returns:
-        `ce`: a random crop of the file, flipped or not; `original`: its centre view; `augmented`: `transform` of
-        `original`; and `label`.
-    """
-    image = example["image"]
-    shape = tf.shape(image)
-    key = tf.strings.to_hash_bucket_fast(example["id"], 2**31 - 1)
-    seeds = tf.random.split(tf.random.fold_in(tf.cast(seed, tf.int64), key), 3)
-    views = {"label": example["label"]}
-    if "ce" in wanted:
-        flip = tf.cast(tf.random.stateless_uniform([1], seeds[0]) < 0.5, tf.int32)
-        crop = geometry.draw_crop(seeds[1], shape[0], shape[1])
-        views["ce"] = geometry.transform_image(image, tf.concat([crop, flip], 0), size)
-    if "original" in wanted or "augmented" in wanted:
-        views["original"], _ = original_view(image, size)
-    if "augmented" in wanted:
-        views["transform"] = geometry.draw_transform(seeds[2], size)
-        views["augmented"] = geometry.transform_image(views["original"], views["transform"], size)
-    return views
-
-
-def original_view(image, size):
-    """The evaluation view of an image: shorter side to 256/224 of `size`, then the central square.
-
-    Returns:
-        `(view, box)`: uint8 `[size, size, 3]`, and float32 `[4]`, the part of the image that it shows.
-    """
-    shape = tf.shape(image)
-    resized, box = geometry.centre_view(shape[0], shape[1], size)
-    start = tf.cast(tf.round(box[:2] * tf.cast(resized, tf.float32)), tf.int32)
-    view = tf.slice(geometry.resize_image(image, resized), tf.concat([start, [0]], 0), [size, size, 3])
-    return tf.ensure_shape(view, [size, size, 3]), box
-
-
 def validation_batches(source, split, image_size, batch_size, limit=None):
     """Batches of centre views, in the source's order, the last one perhaps smaller.
 
@@ -162,27 +121,7 @@ def spread(examples, size, limit=None):
     return examples.shard(size // limit, 0).take(limit)
 
 
-def main(_):
-    """Draws a sheet of a dataset's examples with their boxes, to look at."""
-    from cgc_tf import figures, sources
-
-    source = sources.load(flags.FLAGS.dataset, flags.FLAGS.data_dir)
-    split, count = flags.FLAGS.split, 16
-    if split not in source.sizes:
-        raise errors.UserError(f"--split={split}: {source.name} has {', '.join(source.sizes)}")
-    examples = spread(source.examples(split), source.sizes[split], count).map(source.decode)
-    shown = [
-        {**example, "title": source.class_names[example["label"]].replace("_", " ")}
-        for example in examples.as_numpy_iterator()
-    ]
-    figures.contact_sheet(flags.FLAGS.output, shown, columns=8)
-    counts = ", ".join(f"{size} {name}" for name, size in source.sizes.items())
-    print(f"{source.name}: {len(source.class_names)} classes; {counts}\nsheet: {flags.FLAGS.output}")
-
-
 if __name__ == "__main__":
-    flags.DEFINE_string("dataset", "toy_aircraft", "The dataset to draw.")
-    flags.DEFINE_string("data_dir", None, "Where it is, as for train.py.")
-    flags.DEFINE_string("split", "train", "The split to draw.")
-    flags.DEFINE_string("output", "sheet.png", "The file to write.")
-    errors.run(main)
+    from cgc_tf import inspection
+
+    inspection.start()

@@ -1,41 +1,50 @@
 """A user's own pictures: DIR/{train,test}/<class>/*.{jpg,jpeg,png} and, where present, DIR/boxes.csv.
 
-Everything is checked here, before any long work: a fault is named with the file it is in.
+Everything but the pixels is checked here, before any long work, and a fault is named with the file it is in. The pixels
+of a file that looks whole are decoded when it is its turn, unless bad ones are to be skipped: then all are, beforehand,
+so that a run's examples are known when it starts.
 """
 
 import csv
 import dataclasses
-import pathlib
+import os
 from concurrent import futures
 
 import tensorflow as tf
 from tqdm import tqdm
 
+from cgc_tf import headers
 from cgc_tf.errors import UserError
 
 ENDINGS = (".jpg", ".jpeg", ".png")
 SPLITS = ("train", "validation", "test")
 COLUMNS = ["file", "ymin", "xmin", "ymax", "xmax"]
+PART, SHOWN = 256, 20
 LAYOUT = "DIR/{train,test}/<class>/*.{jpg,jpeg,png}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """One file: its path, its path within the folder (`id`), split and label."""
+    """One file: its path, its path within the folder (`id`), split, label and EXIF's orientation (1 is upright)."""
 
-    path: pathlib.Path
+    path: str
     id: str
     split: str
     label: int
+    orientation: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """The folder's class names, files, and boxes: {id: [[ymin, xmin, ymax, xmax], ...]} in [0, 1]."""
+    """The folder's class names, files, and boxes: {id: [[ymin, xmin, ymax, xmax], ...]} in [0, 1].
+
+    `skipped` says of each picture that was left out which it is, and why.
+    """
 
     class_names: tuple[str, ...]
     files: list[Picture]
     boxes: dict[str, list]
+    skipped: tuple[str, ...] = ()
 
 
 def read(root, on_bad_image="fail"):
@@ -43,7 +52,7 @@ def read(root, on_bad_image="fail"):
 
     Args:
         root: the folder, laid out as this module says. `validation` is a third, optional split.
-        on_bad_image: "fail", or "skip" to leave out (and count) pictures that cannot be decoded.
+        on_bad_image: "fail", or "skip" to name, count and leave out pictures that cannot be decoded.
 
     Raises:
         UserError: naming the folder, file or row at fault, and the mend.
@@ -57,12 +66,30 @@ def read(root, on_bad_image="fail"):
     if len(class_names) < 2:
         found = ", ".join(class_names) or "none"
         raise UserError(f"{root}/train needs a folder for each of two or more classes. Received: {found}")
-    files = [picture for split in SPLITS for picture in _pictures(root, split, class_names)]
+    found = [picture for split in SPLITS for picture in _files(root, split, class_names)]
+    files = [picture for picture in found if picture.path.lower().endswith(ENDINGS)]
+    if len(files) < len(found):
+        other = next(picture for picture in found if not picture.path.lower().endswith(ENDINGS))
+        print(f"note: {len(found) - len(files)} files are no {', '.join(ENDINGS)} and left out, as {other.path}")
     _check_complete(root, class_names, files)
+    _note_case(files)
     boxes = _boxes(root / "boxes.csv", {picture.id for picture in files})
-    readable = _decodable(files, on_bad_image)
+    readable, faults = _examined(files, thorough=on_bad_image == "skip")
+    if faults and on_bad_image == "fail":
+        _refuse(faults, files)
+    if faults:
+        shown = [f"skipped: {text}" for text in faults[:SHOWN]]
+        print("\n".join([*shown, f"skipped {len(faults)} of {len(files)} pictures"]))
     _check_complete(root, class_names, readable)
-    return Pictures(class_names, readable, boxes)
+    return Pictures(class_names, readable, boxes, tuple(faults))
+
+
+def name_undecodable(root):
+    """Decodes every picture of a folder; raises `UserError` naming the first that cannot be, if any."""
+    pictures = read(root)
+    _, faults = _examined(pictures.files, thorough=True)
+    if faults:
+        _refuse(faults, pictures.files)
 
 
 def decode_image(contents):
@@ -71,44 +98,62 @@ def decode_image(contents):
     return tf.ensure_shape(image, [None, None, 3])
 
 
-def _pictures(root, split, class_names):
+def _files(root, split, class_names):
     if not (root / split).is_dir():
         return
-    for entry in sorted((root / split).iterdir()):
-        if not entry.is_dir():
+    for folder in sorted((root / split).iterdir()):
+        if not folder.is_dir():
             continue
-        if entry.name not in class_names:
-            raise UserError(f"{entry}: this class is not in {root}/train; add it there, or remove it here")
-        for path in sorted(entry.iterdir()):
-            if path.suffix.lower() in ENDINGS:
-                yield Picture(path, path.relative_to(root).as_posix(), split, class_names.index(entry.name))
+        if folder.name not in class_names:
+            raise UserError(f"{folder}: this class is not in {root}/train; add it there, or remove it here")
+        label = class_names.index(folder.name)
+        for name in sorted(os.listdir(folder)):
+            if not name.startswith("."):
+                yield Picture(f"{folder}/{name}", f"{split}/{folder.name}/{name}", split, label)
 
 
 def _check_complete(root, class_names, files):
-    for folder in (root / "test", *(root / "train" / name for name in class_names)):
-        if not any(folder in picture.path.parents for picture in files):
+    present = {(picture.split, picture.label) for picture in files}
+    wanted = {root / "train" / name: ("train", label) in present for label, name in enumerate(class_names)}
+    wanted[root / "test"] = any(split == "test" for split, _ in present)
+    for folder, is_filled in wanted.items():
+        if not is_filled:
             raise UserError(f"{folder} holds no readable .jpg, .jpeg or .png file; add some, or remove it")
 
 
-def _decodable(files, on_bad_image):
-    def fault(picture):
-        try:
-            decode_image(tf.io.read_file(str(picture.path)))
-        except (tf.errors.OpError, ValueError) as error:
-            return f"{picture.path} ({error.message.splitlines()[0] if hasattr(error, 'message') else error})"
-        return None
+def _note_case(files):
+    seen = {}
+    for picture in files:
+        other = seen.setdefault(picture.id.lower(), picture.id)
+        if other != picture.id:
+            print(f"note: {other} and {picture.id} differ only in case; elsewhere one of them may be lost")
 
-    with futures.ThreadPoolExecutor() as pool:
-        faults = list(tqdm(pool.map(fault, files), "checking pictures", len(files), leave=False, disable=None))
-    bad = [text for text in faults if text]
-    if bad and on_bad_image == "fail":
-        raise UserError(
-            f"{len(bad)} of {len(files)} pictures cannot be read, the first: {bad[0]}; "
-            "mend or remove them, or pass --on_bad_image=skip"
-        )
-    for text in bad:
-        print(f"skipped: {text}")
-    return [picture for picture, text in zip(files, faults, strict=True) if not text]
+
+def _examined(files, thorough):
+    """The files without a fault, their orientations known; and the faults of the others, named."""
+
+    def examine(picture):
+        orientation, fault = headers.examine(picture.path, decode_image)
+        if thorough and not fault:
+            fault = headers.decoding_fault(picture.path, decode_image)
+        return dataclasses.replace(picture, orientation=orientation) if orientation != 1 else picture, fault
+
+    parts = [files[start : start + PART] for start in range(0, len(files), PART)]
+    readable, faults = [], []
+    with futures.ThreadPoolExecutor() as pool, tqdm(total=len(files), leave=False, disable=None) as bar:
+        bar.set_description("checking pictures")
+        for found in pool.map(lambda part: list(map(examine, part)), parts):
+            readable += [picture for picture, fault in found if not fault]
+            faults += [f"{picture.path} ({fault})" for picture, fault in found if fault]
+            bar.update(len(found))
+    return readable, faults
+
+
+def _refuse(faults, files):
+    raise UserError(
+        f"{len(faults)} of {len(files)} pictures cannot be read, the first: {faults[0]}; "
+        "mend or remove them, or pass --on_bad_image=skip"
+    )
 
 
 def _boxes(path, ids):

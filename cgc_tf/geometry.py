@@ -55,7 +55,7 @@ def draw_transform(seed, size):
 
 
 def transform_image(image, transform, size):
-    """Cuts, resizes (bilinear, half-pixel centres, antialiased where it shrinks) and flips one image.
+    """Cuts, resizes (see `resize_image`) and flips one image.
 
     Args:
         image: `[H, W, 3]`, uint8 or float in 0..255.
@@ -67,14 +67,63 @@ def transform_image(image, transform, size):
     """
     top, left, height, width, flip = tf.unstack(transform)
     crop = tf.slice(image, [top, left, 0], [height, width, 3])
-    crop = resize_image(crop, (size, size))
-    return tf.where(flip > 0, crop[:, ::-1], crop)
+    whole = image.shape[:2].as_list()
+    resized = resize_image(crop, (size, size), enlarges=None not in whole and max(whole) <= size)
+    return tf.raw_ops.Reverse(tensor=resized, dims=[False, flip > 0, False])
 
 
-def resize_image(image, shape):
-    """Resizes `[H, W, 3]` to uint8 `[*shape, 3]`, bilinear with antialiasing, as Pillow does."""
-    resized = tf.image.resize(image, shape, antialias=True)
-    return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
+def resize_image(image, shape, enlarges=False):
+    """Resizes an image as Pillow does: bilinear, half-pixel centres, antialiased where it shrinks.
+
+    Args:
+        image: `[H, W, 3]`, uint8 or float in 0..255.
+        shape: int `[2]`, the new height and width.
+        enlarges: whether it is known beforehand that neither side shrinks.
+
+    Returns:
+        uint8 `[*shape, 3]`, rounded half up. Pillow rounds between its two passes as well, so that it differs by 1
+        here and there.
+    """
+    if enlarges:
+        return _to_uint8(tf.image.resize(image, shape), image.dtype)
+    return resize_and_cut(image, shape, (0, 0), shape)
+
+
+def resize_and_cut(image, shape, start, kept):
+    """A part of what `resize_image` gives: from pixel `start`, int `[2]`, on, `kept`, int `[2]`, pixels; uint8."""
+    # What this part does not depend on is cut off first.
+    columns = tf.shape(image)[1]
+    step = tf.cast(columns, tf.float32) / tf.cast(shape[1], tf.float32)
+    reach = tf.cast(tf.math.ceil(tf.maximum(step, 1.0)), tf.int32) + 1
+    edges = tf.cast(tf.stack([start[1], start[1] + kept[1]]), tf.float32) * step
+    low = tf.maximum(tf.cast(edges[0], tf.int32) - reach, 0)
+    high = tf.minimum(tf.cast(edges[1], tf.int32) + reach, columns)
+    # TensorFlow's antialiasing works through a row of any length at once, but through a column tap by tap. So both
+    # passes are over rows: three times as fast as `tf.image.resize(..., antialias=True)`.
+    halfway = _resize_rows(image[:, low:high], tf.shape(image)[0], shape[0], 0, start[0], kept[0])
+    turned = _resize_rows(tf.transpose(halfway, [1, 0, 2]), columns, shape[1], low, start[1], kept[1])
+    return tf.transpose(_to_uint8(turned, image.dtype), [1, 0, 2])
+
+
+def _resize_rows(image, old, new, low, start, kept):
+    """Antialiased float32 rows `start` to `start + kept` of `new`, from the rows of `old` that begin with `low`."""
+    height, width = tf.unstack(tf.shape(image)[:2])
+    scale = tf.cast(new, tf.float32) / tf.cast(old, tf.float32)
+    resized = tf.raw_ops.ScaleAndTranslate(
+        images=tf.reshape(image, [1, height, 1, 3 * width]),
+        size=[kept, 1],
+        scale=[scale, 1.0],
+        translation=[tf.cast(low, tf.float32) * scale - tf.cast(start, tf.float32), 0.0],
+        kernel_type="triangle",
+        antialias=True,
+    )
+    return tf.reshape(resized, [kept, width, 3])
+
+
+def _to_uint8(resized, before):
+    if before != tf.uint8:  # else these are means of what lies in 0..255
+        resized = tf.clip_by_value(resized, 0, 255)
+    return tf.cast(resized + 0.5, tf.uint8)
 
 
 def centre_view(height, width, size):

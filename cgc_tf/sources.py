@@ -11,15 +11,18 @@ and a `decode` that turns one into
 """
 
 import dataclasses
+import functools
+import os
 import pathlib
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf import folder, tfds_sources
+from cgc_tf import folder, headers, tfds_sources
 from cgc_tf.errors import UserError
 
+SKIPPED = "skipped.txt"  # in a workdir
 KNOWN = (*tfds_sources.DATASETS, "folder")
 
 
@@ -35,6 +38,8 @@ class Source:
         examples: a function, split -> `tf.data.Dataset` of light examples.
         decode: a function, light example -> {`image`, `label`, `boxes`, `id`}, and `mask` where there are masks.
         has_masks: whether the objects' masks are known.
+        skipped: of each picture that was left out because it cannot be decoded, which it is and why.
+        version: a function, () -> a text that is another one where the data has changed.
     """
 
     name: str
@@ -44,6 +49,8 @@ class Source:
     examples: Callable
     decode: Callable
     has_masks: bool = False
+    skipped: tuple[str, ...] = ()
+    version: Callable = str
 
     @property
     def validation(self):
@@ -111,30 +118,70 @@ def check(dataset, data_dir=None, kind=""):
         )
 
 
+def write_skipped(workdir, *opened):
+    """Writes which pictures of the sources were left out, and why, into a workdir: `skipped.txt`, a line each."""
+    lines = {line: None for source in opened if source for line in source.skipped}
+    path = pathlib.Path(workdir) / SKIPPED
+    if lines or path.exists():
+        path.write_text("".join(f"{line}\n" for line in lines))
+
+
+def bad_pictures_named(function):
+    """Decorates a function of a `Config`: where a picture cannot be decoded half-way, the error says which.
+
+    TensorFlow's own does not. The folders are then decoded once more, so that good pictures pay nothing for it.
+    """
+
+    @functools.wraps(function)
+    def named(config, *arguments, **keywords):
+        try:
+            return function(config, *arguments, **keywords)
+        except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError):
+            for dataset, root in (
+                (config.dataset, config.data_dir),
+                (config.unlabeled_dataset, config.unlabeled_data_dir or config.data_dir),
+            ):
+                if dataset == "folder":
+                    folder.name_undecodable(pathlib.Path(root))
+            raise
+
+    return named
+
+
 def _from_folder(pictures):
+    # Of its boxes an example holds where they begin and end: 100,000 ragged rows would take seconds to go through.
+    rows = [pictures.boxes.get(picture.id, ()) for picture in pictures.files]
+    ends = np.cumsum([0, *map(len, rows)])
+    boxes = tf.reshape(tf.constant([box for row in rows for box in row], tf.float32), [-1, 4])
+
     def examples(split):
-        chosen = [picture for picture in pictures.files if picture.split == split]
-        boxes = [pictures.boxes.get(picture.id, []) for picture in chosen]
-        ragged = tf.RaggedTensor.from_row_lengths(
-            tf.reshape(tf.constant([box for rows in boxes for box in rows], tf.float32), [-1, 4]),
-            [len(rows) for rows in boxes],
-        )
+        chosen = [index for index, picture in enumerate(pictures.files) if picture.split == split]
+        files = [pictures.files[index] for index in chosen]
         columns = {
-            "path": tf.constant([str(picture.path) for picture in chosen]),
-            "id": tf.constant([picture.id for picture in chosen]),
-            "label": tf.constant([picture.label for picture in chosen], tf.int32),
-            "boxes": ragged,
+            "path": tf.constant([picture.path for picture in files]),
+            "id": tf.constant([picture.id for picture in files]),
+            "label": tf.constant([picture.label for picture in files], tf.int32),
+            "orientation": tf.constant([picture.orientation for picture in files], tf.int32),
+            "boxes": np.stack([ends[:-1], ends[1:]], 1)[chosen],
         }
         return tf.data.Dataset.from_tensor_slices(columns)
 
+    all_upright = all(picture.orientation == 1 for picture in pictures.files)
+
     def decode(example):
+        image = folder.decode_image(tf.io.read_file(example["path"]))
         return {
-            "image": folder.decode_image(tf.io.read_file(example["path"])),
+            "image": image if all_upright else headers.upright(image, example["orientation"]),
             "label": example["label"],
-            "boxes": tf.reshape(example["boxes"], [-1, 4]),
+            "boxes": boxes[example["boxes"][0] : example["boxes"][1]],
             "id": example["id"],
         }
 
+    def version():
+        stats = [(picture.id, os.stat(picture.path)) for picture in pictures.files]
+        return repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats] + sorted(pictures.boxes.items()))
+
     splits = sorted({picture.split for picture in pictures.files})
     sizes = {split: sum(picture.split == split for picture in pictures.files) for split in splits}
-    return Source("folder", pictures.class_names, sizes, bool(pictures.boxes), examples, decode)
+    found = {"skipped": pictures.skipped, "version": version}
+    return Source("folder", pictures.class_names, sizes, bool(pictures.boxes), examples, decode, **found)

@@ -110,6 +110,7 @@ def read(name, data_dir=None):
         "has_masks": has_masks,
         "examples": examples,
         "decode": decode,
+        "version": lambda: f"{builder.data_path} {builder.info.splits[dataset.splits['train']].num_examples}",
     }
 
 

@@ -6,12 +6,14 @@ import sys
 import keras
 import tensorflow as tf
 
+from cgc_tf import cache, data, memory, runs, sources, weights
 from cgc_tf import config as settings
-from cgc_tf import data, memory, runs, sources, weights
 from cgc_tf.callbacks import Checkpoint, callbacks
 from cgc_tf.errors import UserError
+from cgc_tf.objective import VIEWS
 
 
+@sources.bad_pictures_named
 def train(config, workdir=None):
     """Trains, or goes on with a run that was interrupted, epoch by epoch.
 
@@ -31,13 +33,39 @@ def train(config, workdir=None):
     if (workdir / settings.FILE).exists():
         config.check_same(workdir)
     strategy = make_strategy(config)
+    model, source, unlabeled, done = _prepare(config, workdir, strategy)
+    if done >= config.epochs:
+        print(f"{workdir} is already trained")
+        return workdir
+    print(_summary(config, source, unlabeled, done, workdir))
+    steps = _steps_per_epoch(config, source, unlabeled)
+    validation = data.validation_batches(
+        source, source.validation, config.image_size, config.batch_size, config.validation_examples
+    )
+    watching = callbacks(config, workdir, validation)
+    model.fit(
+        training_stream(config, source, unlabeled, config.epochs * steps, done * steps),
+        epochs=config.epochs,
+        initial_epoch=done,
+        steps_per_epoch=steps,
+        shuffle=False,
+        validation_data=validation,
+        callbacks=watching,
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+    if config.early_stopping:  # which has given the model its best weights back
+        next(x for x in watching if isinstance(x, Checkpoint)).write(config.epochs)
+    return workdir
+
+
+def _prepare(config, workdir, strategy):
+    """The model as it is to be trained from here, the two sources, and the epochs that are done; writes the workdir."""
     checkpoint = workdir / runs.CHECKPOINT
     is_resumed = checkpoint.exists()
     if not is_resumed:
         with strategy.scope(), runs.precision(config.precision):
             backbone = runs.make_backbone(config, "none")  # finds every mistake of names before data is prepared
     source, unlabeled = open_sources(config)
-    steps = (unlabeled or source).sizes["train"] // config.batch_size
     # Preparing a dataset draws from Python's generator, so that a first run would get another head than a second.
     keras.utils.set_random_seed(config.seed)
     with strategy.scope(), runs.precision(config.precision):
@@ -47,31 +75,18 @@ def train(config, workdir=None):
             if config.weights != "none":
                 backbone = runs.make_backbone(config, config.weights)
             model = runs.make_model(config, backbone, len(source.class_names))
+        steps = _steps_per_epoch(config, source, unlabeled)
         runs.compile_model(model, config, steps, strategy.num_replicas_in_sync)
+    done = weights.load_checkpoint(checkpoint, model) if is_resumed else 0
     config.save(workdir)
     (workdir / runs.CLASSES).write_text("\n".join(source.class_names) + "\n")
+    sources.write_skipped(workdir, source, unlabeled)
     runs.save_architecture(model, workdir)
-    done = weights.load_checkpoint(checkpoint, model) if is_resumed else 0
-    if done >= config.epochs:
-        print(f"{workdir} is already trained")
-        return workdir
-    print(_summary(config, source, unlabeled, done, workdir))
-    validation = data.validation_batches(
-        source, source.validation, config.image_size, config.batch_size, config.validation_examples
-    )
-    model.fit(
-        training_stream(config, source, unlabeled, config.epochs * steps, done * steps),
-        epochs=config.epochs,
-        initial_epoch=done,
-        steps_per_epoch=steps,
-        shuffle=False,
-        validation_data=validation,
-        callbacks=(watching := callbacks(config, workdir, validation)),
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
-    if config.early_stopping:  # which has given the model its best weights back
-        next(x for x in watching if isinstance(x, Checkpoint)).write(config.epochs)
-    return workdir
+    return model, source, unlabeled, done
+
+
+def _steps_per_epoch(config, source, unlabeled):
+    return (unlabeled or source).sizes["train"] // config.batch_size
 
 
 def make_deterministic(seed, xla=False):
@@ -108,12 +123,14 @@ def open_sources(config):
     source, unlabeled = sources.load(config.dataset, config.data_dir or None, config.on_bad_image), None
     if config.early_stopping and "validation" not in source.sizes:
         raise UserError(f"--early_stopping needs a split named validation, which {source.name} does not have")
+    source = cache.cached(source, config.cache)
     if config.labeled_fraction < 1:
         source, unlabeled = sources.labeled_part(source, config.labeled_fraction, config.seed)
     if not config.takes_rest:
         unlabeled = None
     if config.unlabeled_dataset and not config.takes_rest:
         unlabeled = sources.load(config.unlabeled_dataset, config.unlabeled_data_dir or None, config.on_bad_image)
+        unlabeled = cache.cached(unlabeled, config.cache)
     for kind, opened in (("training", source), ("unlabeled", unlabeled)):
         if opened and opened.sizes["train"] < config.batch_size:
             raise UserError(
@@ -125,10 +142,13 @@ def open_sources(config):
 def training_stream(config, source, unlabeled, steps, first_step):
     """A run's `data.training_batches` from a step on, with the unlabelled ones where there are some."""
     arguments = config.image_size, config.batch_size, config.seed, steps, first_step
+
+    def batches(opened, wanted):
+        return data.training_batches(opened, *arguments, wanted, config.color_jitter)
+
     if not unlabeled:
-        return data.training_batches(source, *arguments)
-    labeled = data.training_batches(source, *arguments, wanted=config.ce_views)
-    return data.with_unlabeled(labeled, data.training_batches(unlabeled, *arguments, wanted=("original", "augmented")))
+        return batches(source, VIEWS)
+    return data.with_unlabeled(batches(source, config.ce_views), batches(unlabeled, ("original", "augmented")))
 
 
 def _summary(config, source, unlabeled, done, workdir):

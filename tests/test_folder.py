@@ -96,13 +96,13 @@ def test_training_views(pictures):
     from cgc_tf import geometry
 
     source = sources.load("folder", str(pictures))
-    batches = list(data.training_batches(source, 48, 8, seed=5, epochs=2))
+    batches = list(data.training_batches(source, 48, 8, seed=5, steps=6))
     assert len(batches) == 6
     for batch in batches:
         assert batch["ce"].shape == (8, 48, 48, 3) and batch["ce"].dtype == "uint8"
         again = geometry.transform_image(batch["original"][3], batch["transform"][3], 48)
         np.testing.assert_array_equal(batch["augmented"][3], again)
-    resumed = list(data.training_batches(source, 48, 8, seed=5, epochs=2, first_epoch=1))
+    resumed = list(data.training_batches(source, 48, 8, seed=5, steps=6, first_step=3))
     for ours, theirs in zip(batches[3:], resumed, strict=True):
         for name in ours:
             np.testing.assert_array_equal(ours[name], theirs[name])
@@ -117,11 +117,11 @@ def test_training_views(pictures):
         ({"dataset": "birds"}, "unknown --dataset=birds; known: toy_aircraft, aircraft, "),
         ({"dataset": "folder"}, "needs --data_dir=DIR"),
         ({"objective": "gcg"}, "--objective should be one of cgc, baseline, cgc_no_negatives"),
-        ({"lambda_cgc": -1.0}, "--lambda_cgc should be 0 or more"),
-        ({"lambda_cgc": float("nan")}, "--lambda_cgc should be 0 or more"),
+        ({"lambda_cgc": -1.0}, "--lambda_cgc should be at least 0"),
+        ({"lambda_cgc": float("nan")}, "--lambda_cgc should be at least 0"),
         ({"lambda_cgc": float("inf")}, "--lambda_cgc should be finite"),
         ({"temperature": 0.0}, "--temperature should be above 0"),
-        ({"epochs": 0}, "--epochs should be 1 or more"),
+        ({"epochs": 0}, "--epochs should be at least 1"),
         ({"warmup_epochs": 10.0}, "--warmup_epochs should be below --epochs=10"),
         ({"warmup_epochs": 1.0, "schedule": "step"}, "--warmup_epochs goes with --schedule=cosine"),
         ({"momentum": 1.0}, "--momentum should be below 1"),

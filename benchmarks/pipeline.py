@@ -1,0 +1,151 @@
+"""What the views cost: our pipeline against the reference's loader in plain Pillow, and its share of a training step.
+
+  python -m benchmarks.pipeline --output=pipeline.json
+
+Draws JPEG files of ImageNet's usual size, 500x375 and some 120 kB, and makes a folder of 100,000 hard links to them.
+The loaders' seconds are those that this process had of all cores together, so that other work counts little. Keys of
+the JSON: `over_pillow_per_core`, examples per second and core, from files to normalised batches of three views, over
+the Pillow loader's; `over_pillow_uint8`, the same without normalisation on either side; `wait_share`, the part of a
+training run that is spent waiting for data; `start_seconds`, `start_cpu_seconds` and `start_bytes`, time on the clock
+and of all cores, and growth of the process's memory, until the first batch of the large folder.
+"""
+
+import cgc_tf.quiet  # noqa: F401  # isort: skip
+import os
+import pathlib
+import tempfile
+import time
+
+import numpy as np
+import psutil
+import tensorflow as tf
+from absl import flags
+from PIL import Image
+
+from benchmarks import pillow_loader, step, timing
+from cgc_tf import data, errors, memory, sources, training
+from cgc_tf.objective import VIEWS
+from cgc_tf.preprocessing import imagenet_normalisation
+
+SIZE, FILES, BATCH = 224, 256, 32
+
+
+def main(_):
+    training.make_deterministic(0)
+    memory.keep_freed_memory()
+    with tempfile.TemporaryDirectory() as folder:
+        small, large = pathlib.Path(folder, "small"), pathlib.Path(folder, "large")
+        draw_files(small)
+        ratios = loaders(small, flags.FLAGS.rounds)
+        ratios |= waiting(small, flags.FLAGS.backbone, flags.FLAGS.batch_size, flags.FLAGS.steps)
+        link_files(small, large, flags.FLAGS.links)
+        ratios |= start_up(large)
+    timing.write(flags.FLAGS.output, ratios)
+
+
+def loaders(folder, rounds):
+    """Times both loaders over all files; prints a table, returns ratios."""
+    source, paths = sources.load("folder", str(folder)), sorted(folder.glob("train/*/*.jpg"))
+    batches = data.training_batches(source, SIZE, BATCH, seed=0, steps=FILES // BATCH)
+    normalise = imagenet_normalisation()
+    normalised = batches.map(lambda batch: {view: normalise(batch[view]) for view in VIEWS})
+
+    def consume(dataset):
+        for _ in dataset:
+            pass
+
+    def pillow(load):
+        for start in range(0, FILES, BATCH):
+            load(paths[start : start + BATCH], SIZE)
+
+    functions = {
+        "ours": lambda: consume(normalised),
+        "Pillow": lambda: pillow(pillow_loader.batch),
+        "ours, uint8": lambda: consume(batches),
+        "Pillow, uint8": lambda: pillow(pillow_loader.batch_uint8),
+    }
+    seconds = timing.interleaved(functions, rounds, clock=time.process_time)
+    size = np.mean([path.stat().st_size for path in paths]) / 1000
+    print(f"\nthree views of {SIZE} pixels from JPEG files of 500x375 and {size:.0f} kB, median of {rounds} rounds")
+    for name, value in seconds.items():
+        print(f"  {name:<16} {1000 * value / FILES:7.2f} ms of one core {FILES / value:8.1f} examples/s and core")
+    ratios = {
+        "over_pillow_per_core": seconds["Pillow"] / seconds["ours"],
+        "over_pillow_uint8": seconds["Pillow, uint8"] / seconds["ours, uint8"],
+    }
+    return _printed(ratios)
+
+
+def waiting(folder, backbone, batch_size, steps):
+    """The share of a training run's time that is spent waiting for batches."""
+    source = sources.load("folder", str(folder))
+    batches = iter(data.training_batches(source, SIZE, batch_size, seed=0, steps=steps + 2))
+    model, waited, begin = step.build(backbone, "cgc", "float32"), [], 0.0
+    train_step = tf.function(model.train_step)
+    for index in range(steps + 2):
+        if index == 2:
+            begin = time.perf_counter()
+        start = time.perf_counter()
+        batch = next(batches)
+        waited.append(time.perf_counter() - start)
+        train_step(batch)["loss"].numpy()
+    whole = time.perf_counter() - begin
+    print(
+        f"\n{backbone}, batch {batch_size}: {whole / steps:.3f} s a step, {sum(waited[2:]) / steps:.6f} s of it waiting"
+    )
+    return _printed({"wait_share": sum(waited[2:]) / whole})
+
+
+def start_up(folder):
+    """Seconds and memory from a large folder to its first batch."""
+    process = psutil.Process()
+    begin, cpu, before = time.perf_counter(), time.process_time(), process.memory_info().rss
+    source = sources.load("folder", str(folder))
+    listed = time.perf_counter() - begin
+    next(iter(data.training_batches(source, SIZE, BATCH, seed=0, steps=100)))
+    seconds, cpu, grown = time.perf_counter() - begin, time.process_time() - cpu, process.memory_info().rss - before
+    count = sum(source.sizes.values())
+    print(f"\n{count} files: checked after {listed:.1f} s, first batch after {seconds:.1f} s, {grown / 1e6:.0f} MB")
+    return _printed({"start_seconds": seconds, "start_cpu_seconds": cpu, "start_bytes": grown})
+
+
+def draw_files(folder):
+    """Writes FILES pictures whose spectrum falls as photographs' do, in two classes, and one test picture of each."""
+    frequency = np.hypot(np.fft.fftfreq(375)[:, None], np.fft.rfftfreq(500)[None])
+    frequency[0, 0] = 1
+    for index in range(FILES + 2):
+        split = "train" if index < FILES else "test"
+        path = folder / split / "ab"[index % 2] / f"{index:03d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        spectrum = np.fft.rfft2(np.random.default_rng(index).normal(size=(3, 375, 500))) / frequency**1.1
+        picture = np.fft.irfft2(spectrum, (375, 500))
+        grey = picture.mean(0) + 0.3 * picture
+        pixels = np.clip(128 + 55 * grey / grey.std(), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels.transpose(1, 2, 0)).save(path, quality=flags.FLAGS.quality)
+
+
+def link_files(small, large, count):
+    """Makes a folder of so many hard links to the pictures of another, in 100 classes, one in ten to test on."""
+    paths = sorted(small.glob("*/*/*.jpg"))
+    for index in range(count):
+        folder = large / ("test" if index % 1000 >= 900 else "train") / f"{index % 100:03d}"
+        if index < 1000:
+            folder.mkdir(parents=True, exist_ok=True)
+        os.link(paths[index % len(paths)], folder / f"{index:06d}.jpg")
+
+
+def _printed(ratios):
+    for name, value in ratios.items():
+        print(f"  {name:<22} {value:.4g}")
+    return ratios
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("backbone", "resnet50", "The network whose step has to wait.")
+    flags.DEFINE_integer("batch_size", 8, "Its batch size.", lower_bound=1)
+    flags.DEFINE_integer("steps", 10, "Its steps.", lower_bound=1)
+    flags.DEFINE_integer("rounds", 5, "Interleaved rounds whose median counts.", lower_bound=1)
+    flags.DEFINE_integer("links", 100_000, "Files of the large folder.", lower_bound=1000)
+    flags.DEFINE_integer("quality", 92, "Quality of the JPEG files.", lower_bound=1, upper_bound=100)
+    flags.DEFINE_string("output", None, "File to write the ratios to, as JSON.")
+    errors.run(main)
