@@ -4,7 +4,6 @@ import dataclasses
 import json
 import pathlib
 
-
 from cgc_tf import config as settings
 from cgc_tf import figures, gallery, html_report, report, runs, sources, subjects, tables
 from cgc_tf.errors import UserError
@@ -15,6 +14,7 @@ from cgc_tf.report import COLUMNS, METRICS, REPORT
 __all__ = ["COLUMNS", "METRICS", "REPORT", "Drawing", "evaluate_runs", "evaluate_subjects", "measure", "table"]
 
 FIGURE = "explanations.png"
+PAGE = "report.html"
 COMPARISON = "comparison"
 
 
@@ -145,7 +145,7 @@ def _draw(folder, stem, found, names, source, protocol, drawing, compared):
         figures.histogram(pictures["Content Heatmap"], shares)
     shown = _shown("quantiles", drawing.gallery, found, source, protocol)
     answers = {name: _answers(each, shown, protocol) for name, each in zip(names, found, strict=True)}
-    page = folder / (f"{COMPARISON}.html" if prefix else "report.html")
+    page = folder / (f"{COMPARISON}.html" if prefix else PAGE)
     html_report.write(page, [each.report for each in found], compared, pictures, shown, answers)
     return figure
 

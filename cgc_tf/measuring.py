@@ -128,14 +128,11 @@ def _score(subject, batch, protocol):
     ordering = original
     if protocol.explained_class == "label" and subject.takes_any_class:
         ordering = subject.explain(images, label)
-    insertion, deletion = follow(
-        subject.probabilities,
-        images,
-        ordering,
-        classes[protocol.scored_class],
-        protocol.curve_substrate,
-        protocol.curve_steps,
-    )
+    scored, kind, steps = classes[protocol.scored_class], protocol.curve_substrate, protocol.curve_steps
+    followed = {
+        name: curve(subject.probabilities, images, ordering, scored, kind, steps)
+        for name, curve in (("insertion", insertion), ("deletion", deletion))
+    }
     values = {
         "index": batch["index"],
         "label": label,
@@ -143,29 +140,37 @@ def _score(subject, batch, protocol):
         "top1": predicted == label,
         "top5": tf.math.in_top_k(label, probabilities, min(5, probabilities.shape[-1])),
         "probability_of_label": tf.gather(probabilities, label, axis=1, batch_dims=1),
-        "insertion_auc": metrics.area_under(insertion),
-        "deletion_auc": metrics.area_under(deletion),
+        "insertion_auc": metrics.area_under(followed["insertion"]),
+        "deletion_auc": metrics.area_under(followed["deletion"]),
     }
     if "region" in batch:
         values |= _parts(subject, images, label, batch["region"])
-    return values, {"insertion": insertion, "deletion": deletion}, (original, augmented)
+    return values, followed, (original, augmented)
 
 
-def follow(probabilities, images, heatmaps, class_ids, kind="blur", steps=metrics.STEPS):
-    """Insertion and deletion curves (RISE, BMVC 2018, section 4.2): two of float32 `[B, steps + 1]`.
+def insertion(probabilities, images, heatmaps, class_ids, kind="blur", steps=metrics.STEPS):
+    """Insertion curves (RISE, BMVC 2018, section 4.2): the image appears, most salient pixels first.
 
     Args:
         probabilities: a callable, `[B, S, S, 3]` in 0..255 -> `[B, classes]`.
         images: `[B, S, S, 3]` in 0..255.
         heatmaps: `[B, h, w]`.
         class_ids: int `[B]`, the classes whose probabilities are followed.
-        kind: one of `metrics.SUBSTRATES`. Deletion ends at the neutral colour, unless this is `mean`.
+        kind: what it starts from, one of `metrics.SUBSTRATES`.
         steps: how many times pixels are replaced.
+
+    Returns:
+        float32 `[B, steps + 1]`.
     """
     saliency = metrics.upsample(heatmaps, images.shape[1:3])
+    return metrics.pixel_curve(probabilities, metrics.substrate(kind, images), images, saliency, class_ids, steps)
+
+
+def deletion(probabilities, images, heatmaps, class_ids, kind="blur", steps=metrics.STEPS):
+    """Deletion curves: as `insertion`, from the image to the neutral colour, or to its mean colour if so is `kind`."""
+    saliency = metrics.upsample(heatmaps, images.shape[1:3])
     empty = metrics.substrate("mean" if kind == "mean" else "zero", images)
-    ends = (metrics.substrate(kind, images), images), (images, empty)
-    return [metrics.pixel_curve(probabilities, *pair, saliency, class_ids, steps) for pair in ends]
+    return metrics.pixel_curve(probabilities, images, empty, saliency, class_ids, steps)
 
 
 def _parts(subject, images, label, region):
