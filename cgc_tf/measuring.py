@@ -65,13 +65,13 @@ def measure(subject, source, protocol, batch_size=32, keep_curves=None):
     count = min(protocol.limit or source.sizes[protocol.split], source.sizes[protocol.split])
     columns, places = {}, {}
     put = functools.partial(_put, columns, count)
-    curves = {name: CurveMean() for name in ("insertion", "deletion")}
+    curves, follow = {name: CurveMean() for name in ("insertion", "deletion")}, _curves(subject, protocol)
     with tqdm(total=count, desc=f"accuracy, insertion {subject.name}", unit="image", disable=None) as bar:
         consistency = Consistency(subject.config.image_size)
         for batch in _centre_views(subject, source, protocol, batch_size):
             rows = np.arange(len(places), len(places) + len(batch["label"]))
             places |= {int(index): row for index, row in zip(batch["index"], rows, strict=True)}
-            values, followed, maps = _score(subject, batch, protocol)
+            values, followed, maps = _score(subject, batch, protocol, follow)
             put(rows, {**values, "id": np.char.decode(batch["id"].numpy().astype(bytes))})
             for name, curve in followed.items():
                 curves[name].add(curve)
@@ -117,7 +117,7 @@ def _located(subject, source, protocol, batch_size):
     return held_out.whole_images(source, protocol.split, side, batch_size, protocol.limit)
 
 
-def _score(subject, batch, protocol):
+def _score(subject, batch, protocol, follow):
     """What is measured on a batch of centre views: columns, curves, and the heatmaps of `Consistency`."""
     images, label = batch["image"], batch["label"]
     probabilities = subject.probabilities(images)
@@ -128,11 +128,7 @@ def _score(subject, batch, protocol):
     ordering = original
     if protocol.explained_class == "label" and subject.takes_any_class:
         ordering = subject.explain(images, label)
-    scored, kind, steps = classes[protocol.scored_class], protocol.curve_substrate, protocol.curve_steps
-    followed = {
-        name: curve(subject.probabilities, images, ordering, scored, kind, steps)
-        for name, curve in (("insertion", insertion), ("deletion", deletion))
-    }
+    followed = follow(images, ordering, classes[protocol.scored_class])
     values = {
         "index": batch["index"],
         "label": label,
@@ -146,6 +142,18 @@ def _score(subject, batch, protocol):
     if "region" in batch:
         values |= _parts(subject, images, label, batch["region"])
     return values, followed, (original, augmented)
+
+
+def _curves(subject, protocol):
+    """A function, images, heatmaps, class ids -> {name: curves}; one graph, in which pixels are ranked once."""
+    kind, steps = protocol.curve_substrate, protocol.curve_steps
+
+    @functools.partial(tf.function, reduce_retracing=True)
+    def follow(images, heatmaps, class_ids):
+        arguments = subject.probabilities, images, heatmaps, class_ids, kind, steps
+        return {"insertion": insertion(*arguments), "deletion": deletion(*arguments)}
+
+    return follow
 
 
 def insertion(probabilities, images, heatmaps, class_ids, kind="blur", steps=metrics.STEPS):

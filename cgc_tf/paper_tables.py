@@ -41,7 +41,7 @@ def make(name, dataset="", data_dir="", seeds=0, flags=(), output=None):
         raise UserError(f"--table={name} --dataset={dataset}: it has {', '.join(table['datasets'])}")
     chosen = table["datasets"][dataset]
     output = pathlib.Path(output or f"runs/table-{name}-{dataset}")
-    common = [f"--flagfile={FOLDER.parent.parent / chosen['flagfile']}", *flags]
+    common = [f"--flagfile={FOLDER.parent.parent / chosen['flagfile']}", *chosen.get("flags", ()), *flags]
     if data_dir:
         common.append(f"--data_dir={data_dir}")
     runs = {row["objective"]: [*common, f"--objective={row['objective']}"] for row in table["rows"]}
