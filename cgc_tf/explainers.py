@@ -124,7 +124,8 @@ def occlusion(model, _):
             patched = [apply_grey_patch(image, side * column, side * row, side) for column in range(columns)]
             scores.append(probabilities(np.stack(patched)))
         scores = tf.concat(scores, 0)[:, class_id]
-        return tf.nn.relu(scores[0] - tf.reshape(scores[1:], [rows, columns]))
+        fall = tf.nn.relu(scores[0] - tf.reshape(scores[1:], [rows, columns]))
+        return tf.repeat(tf.repeat(fall, side, 0), side, 1)[: image.shape[0], : image.shape[1]]
 
     return _one_by_one(explain)
 

@@ -60,7 +60,7 @@ def make(measurement, subject, protocol, explainer="", batch_size=32):
     }
     examples = len(columns["label"])
     zero = columns.get("zero_heatmap", np.full(examples, np.nan))
-    return {
+    made = {
         **{name: summary and summary["mean"] for name, summary in found.items()},
         "examples": examples,
         "zero_heatmaps": int(np.nansum(zero)),
@@ -87,6 +87,7 @@ def make(measurement, subject, protocol, explainer="", batch_size=32):
             "devices": [device.device_type for device in tf.config.list_physical_devices()],
         },
     }
+    return json.loads(json.dumps(made))  # so that it equals what a reader of the file gets
 
 
 def _per_class(columns, names):
