@@ -26,6 +26,7 @@ class Subject:
         model: the `CGCModel`; None for a SavedModel, whose inside cannot be reached.
         takes_any_size: whether images may be of another size than `config.image_size` squared.
         takes_any_class: whether another class than the predicted one can be explained.
+        owner: what holds a SavedModel's variables, which its signatures do not.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Subject:
     model: CGCModel | None = None
     takes_any_size: bool = True
     takes_any_class: bool = True
+    owner: object = None
 
     def explained_by(self, explainer, seed=0):
         """The same subject under another explainer, one of `explainers.NAMES`."""
@@ -119,6 +121,7 @@ def from_saved_model(path, config, class_names, folder):
         explain=tf.function(lambda pictures, ids: call(pictures, ids)["heatmap"], reduce_retracing=True),
         takes_any_size=images.dtype != tf.string and images.shape[1] is None,
         takes_any_class=_takes_class(best),
+        owner=loaded,
     )
 
 
