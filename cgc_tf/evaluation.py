@@ -134,11 +134,11 @@ def _draw(folder, stem, found, names, source, protocol, drawing, compared):
     rows = {name: _answers(each, shown, protocol) for name, each in zip(names, found, strict=True)}
     figures.explanations(figure, shown, rows)
     prefix = f"{COMPARISON}_" if stem == COMPARISON else ""
-    pictures = {"Insertion and deletion": folder / f"{prefix}curves.png"}
-    figures.curves(
-        pictures["Insertion and deletion"],
-        {name: each.report["curves"] for name, each in zip(names, found, strict=True)},
-    )
+    pictures = {}
+    if protocol.curves != "none":
+        pictures["Insertion and deletion"] = folder / f"{prefix}curves.png"
+        curves = {name: each.report["curves"] for name, each in zip(names, found, strict=True)}
+        figures.curves(pictures["Insertion and deletion"], curves)
     if source.has_boxes:
         pictures["Content Heatmap"] = folder / f"{prefix}content_heatmap.png"
         shares = {n: each.measurement.columns["content_heatmap"] for n, each in zip(names, found, strict=True)}

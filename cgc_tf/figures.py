@@ -73,10 +73,11 @@ def curves(path, reports):
 
     Args:
         path: the PNG to write; a PDF of the same name is written beside it.
-        reports: {name: a report's `curves`}.
+        reports: {name: a report's `curves`}, of the same kinds, one or more.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.0), sharey=True)
-    for axis, kind in zip(axes, ("insertion", "deletion"), strict=True):
+    kinds = list(next(iter(reports.values())))
+    figure, axes = plt.subplots(1, len(kinds), squeeze=False, figsize=(0.6 + 3.3 * len(kinds), 3.0), sharey=True)
+    for axis, kind in zip(axes[0], kinds, strict=True):
         for colour, (name, found) in zip(_colours(reports), reports.items(), strict=True):
             mean, error = (np.array(found[kind][key]) for key in ("mean", "standard_error"))
             share = np.linspace(0, 100, len(mean))
@@ -87,7 +88,7 @@ def curves(path, reports):
         axis.legend(fontsize=7, title="area, %", title_fontsize=7)
         axis.tick_params(labelsize=7)
         axis.set_ylim(0, 1)
-    axes[0].set_ylabel("probability of the class", fontsize=8)
+    axes[0, 0].set_ylabel("probability of the class", fontsize=8)
     _save(figure, path)
 
 

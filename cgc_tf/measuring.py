@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from cgc_tf import held_out, metrics, randomization
 from cgc_tf.consistency import Consistency
+from cgc_tf.protocol import CURVES
 
 
 @dataclasses.dataclass
@@ -21,7 +22,7 @@ class Measurement:
     Attributes:
         columns: {name: float `[N]`}, NaN where an example has no such value; `index`, `label`, `predicted` are ints,
             `id` is text.
-        curves: {"insertion", "deletion": a `CurveMean`}.
+        curves: {"insertion", "deletion": a `CurveMean`}, those that the protocol follows.
         randomization: as `randomization.check` gives it; empty where it was not asked for.
     """
 
@@ -65,7 +66,7 @@ def measure(subject, source, protocol, batch_size=32, keep_curves=None):
     count = min(protocol.limit or source.sizes[protocol.split], source.sizes[protocol.split])
     columns, places = {}, {}
     put = functools.partial(_put, columns, count)
-    curves, follow = {name: CurveMean() for name in ("insertion", "deletion")}, _curves(subject, protocol)
+    curves, follow = {name: CurveMean() for name in CURVES[protocol.curves]}, _curves(subject, protocol)
     with tqdm(total=count, desc=f"accuracy, insertion {subject.name}", unit="image", disable=None) as bar:
         consistency = Consistency(subject.config.image_size)
         for batch in _centre_views(subject, source, protocol, batch_size):
@@ -136,8 +137,7 @@ def _score(subject, batch, protocol, follow):
         "top1": predicted == label,
         "top5": tf.math.in_top_k(label, probabilities, min(5, probabilities.shape[-1])),
         "probability_of_label": tf.gather(probabilities, label, axis=1, batch_dims=1),
-        "insertion_auc": metrics.area_under(followed["insertion"]),
-        "deletion_auc": metrics.area_under(followed["deletion"]),
+        **{f"{name}_auc": metrics.area_under(curve) for name, curve in followed.items()},
     }
     if "region" in batch:
         values |= _parts(subject, images, label, batch["region"])
@@ -147,11 +147,12 @@ def _score(subject, batch, protocol, follow):
 def _curves(subject, protocol):
     """A function, images, heatmaps, class ids -> {name: curves}; one graph, in which pixels are ranked once."""
     kind, steps = protocol.curve_substrate, protocol.curve_steps
+    wanted = {name: {"insertion": insertion, "deletion": deletion}[name] for name in CURVES[protocol.curves]}
 
     @functools.partial(tf.function, reduce_retracing=True)
     def follow(images, heatmaps, class_ids):
         arguments = subject.probabilities, images, heatmaps, class_ids, kind, steps
-        return {"insertion": insertion(*arguments), "deletion": deletion(*arguments)}
+        return {name: curve(*arguments) for name, curve in wanted.items()}
 
     return follow
 

@@ -8,6 +8,7 @@ from cgc_tf import metrics
 from cgc_tf.errors import UserError
 
 CLASSES = ("predicted", "label")
+CURVES = {"both": ("insertion", "deletion"), "insertion": ("insertion",), "deletion": ("deletion",), "none": ()}
 
 
 def _choice(default, help_text, kind=flags.DEFINE_integer, **bounds):
@@ -31,6 +32,12 @@ class Protocol:
     )
     tolerance: int = _choice(
         metrics.TOLERANCE, "Pointing game: pixels of the image by which a peak may miss the object.", lower_bound=0
+    )
+    curves: str = _choice(
+        "both",
+        "Which curves to follow; each is --curve_steps + 1 forward passes, most of an evaluation's time.",
+        flags.DEFINE_enum,
+        enum_values=list(CURVES),
     )
     curve_substrate: str = _choice(
         "blur",

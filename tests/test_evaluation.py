@@ -142,6 +142,16 @@ def test_weights_are_shuffled_and_put_back(workdir, small_config):
         np.testing.assert_array_equal(weight.numpy(), values)
 
 
+@pytest.mark.parametrize("curves", ["insertion", "none"])
+def test_curves_can_be_left_out(workdir, tmp_path, curves):
+    other = shutil.copytree(workdir, tmp_path / "other", ignore=shutil.ignore_patterns("*.png"))
+    reports, _ = evaluation.evaluate_runs([other], protocol=Protocol(limit=2, curves=curves), examples=1)
+    assert list(reports[0]["curves"]) == ([] if curves == "none" else [curves])
+    assert reports[0]["deletion_auc"] is None and (reports[0]["insertion_auc"] is None) == (curves == "none")
+    assert (other / "curves.png").exists() == (curves != "none")
+    assert " - " in evaluation.table(reports)
+
+
 def test_explainers_side_by_side(workdir, tmp_path):
     """Explainers of one run are compared with its own heatmaps, and leave its report alone."""
     other = shutil.copytree(workdir, tmp_path / "other")
