@@ -7,7 +7,7 @@ export PYTHONPATH := .
 
 demo: .venv/installed  ## train, evaluate, draw and export on the embedded toy aircraft
 	$(BIN)/python train.py --flagfile=configs/demo.flags --workdir=$(DEMO)
-	$(BIN)/python evaluate.py --workdir=$(DEMO)
+	$(BIN)/python evaluate.py --workdir=$(DEMO) --curves=insertion
 	$(BIN)/python -m export.saved_model --workdir=$(DEMO) --output=$(DEMO)/exported
 	@printf '\nfigure:     %s\nreport:     %s\nSavedModel: %s\n' \
 		$(DEMO)/explanations.png $(DEMO)/evaluation.json $(DEMO)/exported

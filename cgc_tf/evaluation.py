@@ -1,39 +1,54 @@
-"""What a trained run is worth: accuracy and the quality of its explanations, over a whole split."""
+"""What trained runs are worth, over a whole split: measured, written, compared and drawn."""
 
 import dataclasses
 import json
 import pathlib
 
-import numpy as np
-import tensorflow as tf
-from tqdm import tqdm
-
 from cgc_tf import config as settings
-from cgc_tf import data, figures, geometry, metrics, runs, sources
+from cgc_tf import figures, gallery, html_report, report, runs, sources, subjects, tables
 from cgc_tf.errors import UserError
+from cgc_tf.measuring import measure
+from cgc_tf.protocol import Protocol
+from cgc_tf.report import COLUMNS, METRICS, REPORT
 
-REPORT = "evaluation.json"
+__all__ = ["COLUMNS", "METRICS", "REPORT", "Drawing", "evaluate_runs", "evaluate_subjects", "measure", "table"]
+
 FIGURE = "explanations.png"
+PAGE = "report.html"
 COMPARISON = "comparison"
-COLUMNS = {"top1": "top-1", "top5": "top-5", "content_heatmap": "CH", "insertion_auc": "insertion"}
 
 
-def evaluate_runs(workdirs, split="test", limit=None, examples=6, batch_size=32):
-    """Evaluates each workdir, and draws them side by side.
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """What to draw: `examples` images for the figure, chosen as `gallery.choose` says, and `gallery` for the page."""
+
+    examples: int = 6
+    choice: str = "spread"
+    ids: tuple[str, ...] = ()
+    gallery: int = 24
+
+
+def evaluate_runs(
+    workdirs, split="test", limit=None, examples=6, batch_size=32, protocol=None, explainers=("",), drawing=None
+):
+    """Evaluates each workdir, and sets them side by side.
 
     Args:
         workdirs: folders of trained runs on one dataset.
-        split: the split to measure on.
-        limit: measure on so many examples at most, spread over the split; None for all.
-        examples: how many images to draw.
+        split, limit: short for those of `protocol`.
+        examples: short for that of `drawing`.
         batch_size: examples at a time.
+        protocol: a `Protocol`; None for the reference's.
+        explainers: names, as `explainers.make` takes them; "" is the heatmap that a run was trained with.
+        drawing: a `Drawing`.
 
     Returns:
-        `(reports, figure)`: one report for each workdir, and the path of the figure.
+        `(reports, figure)`: one report for each workdir and explainer, and the path of the figure.
 
     Raises:
         UserError: before any measuring, for workdirs that cannot be evaluated together.
     """
+    protocol = protocol or Protocol(split=split, limit=limit)
     configs = [settings.Config.load(workdir) for workdir in workdirs]
     first = configs[0]
     for workdir, config in zip(workdirs, configs, strict=True):
@@ -44,154 +59,114 @@ def evaluate_runs(workdirs, split="test", limit=None, examples=6, batch_size=32)
     for workdir in workdirs:
         if runs.class_names(workdir) != source.class_names:
             raise UserError(f"{workdir} was trained on other classes than {first.dataset} now has")
-    if split not in source.sizes:
-        raise UserError(f"--split={split}: {first.dataset} has {', '.join(source.sizes)}")
-    shown = _examples(source, split, examples)
-    reports, rows = [], {}
-    for workdir, config in zip(workdirs, configs, strict=True):
-        model = runs.trained_model(config, workdir)
-        scores = measure(model, source, split, config.image_size, batch_size, limit, pathlib.Path(workdir).name)
-        report = {**scores, "split": split, "workdir": str(workdir), "config": dataclasses.asdict(config)}
-        (pathlib.Path(workdir) / REPORT).write_text(json.dumps(report, indent=2) + "\n")
-        reports.append(report)
-        answers = [_explain(model, example, 2 * config.image_size, source) for example in shown]
-        rows[_row_name(config, workdir, configs)] = answers
-        figures.explanations(pathlib.Path(workdir) / FIGURE, shown, {config.objective: answers})
-    figure = pathlib.Path(workdirs[0]) / FIGURE
-    if len(workdirs) > 1:
-        figure = pathlib.Path(workdirs[0]).parent / f"{COMPARISON}.png"
-        figures.explanations(figure, shown, rows)
+    made = (lambda workdir=workdir: subjects.from_workdir(workdir) for workdir in workdirs)
+    return evaluate_subjects(made, source, protocol, batch_size, explainers, drawing or Drawing(examples))
+
+
+def evaluate_subjects(makers, source, protocol, batch_size=32, explainers=("",), drawing=None):
+    """Evaluates what each of `makers`, functions without arguments, makes: a `Subject`; one after the other.
+
+    The other arguments, what is returned and what is written are those of `evaluate_runs`.
+    """
+    protocol.check(source)
+    drawing, found = drawing or Drawing(), []
+    for make in makers:
+        subject = make()
+        for explainer in explainers:
+            explained = subject.explained_by(explainer, protocol.evaluation_seed)
+            found.append(_evaluate(explained, source, protocol, batch_size, explainer))
+    names = _names(found)
+    columns = [each.measurement.columns for each in found]
+    compared = tables.compare(names, columns, protocol.resamples, protocol.evaluation_seed)
+    folder = found[0].subject.folder
+    several = len({each.subject.folder for each in found}) > 1
+    folder, stem = (folder.parent, COMPARISON) if several else (folder, pathlib.Path(FIGURE).stem)
+    reports = [each.report for each in found]
+    if len(found) > 1:
+        _write_comparison(folder, reports, compared)
+    figure = _draw(folder, stem, found, names, source, protocol, drawing, compared)
+    if several:
+        for each, name in zip(found, names, strict=True):
+            shown = _shown(drawing.choice, drawing.examples, [each], source, protocol, drawing.ids)
+            path = report.file(each.subject.folder, FIGURE, each.explainer)
+            figures.explanations(path, shown, {name: _answers(each, shown, protocol)})
     return reports, figure
 
 
-def measure(model, source, split, image_size, batch_size, limit=None, name=""):
-    """Accuracy, Insertion AUC and Content Heatmap of a model on a split.
+@dataclasses.dataclass(frozen=True)
+class _Evaluated:
+    subject: subjects.Subject
+    explainer: str
+    measurement: object
+    report: dict
 
-    Accuracy and insertion are measured on the centre view; the class scored and explained by insertion is the one
-    predicted on the clean image. CH is measured on the whole image, shorter side twice `image_size` (the paper's
-    448 for 224), for the labelled class.
 
-    Returns:
-        A dict of fractions: `top1`, `top5`, `insertion_auc`, `content_heatmap` (None where no boxes are known),
-        `content_heatmap_of_uniform` (what a uniform heatmap would score); and of counts: `examples`,
-        `zero_heatmaps` (left out of CH), `without_boxes`.
-    """
-    views = data.validation_batches(source, split, image_size, batch_size, limit)
-    count = min(limit or source.sizes[split], source.sizes[split])
-    top5 = min(5, len(source.class_names))
+def _evaluate(subject, source, protocol, batch_size, explainer):
+    with report.CurveFile(subject.folder, explainer) as keep_curves:
+        measurement = measure(subject, source, protocol, batch_size, keep_curves)
+    written = report.make(measurement, subject, protocol, explainer, batch_size)
+    report.write(written, measurement, source.class_names, explainer)
+    return _Evaluated(subject, explainer, measurement, written)
 
-    @tf.function(reduce_retracing=True)
-    def score(images, label):
-        answer = model.explain(images)
-        saliency = metrics.upsample(answer["heatmap"], [image_size, image_size])
-        curve = metrics.pixel_curve(
-            lambda x: tf.nn.softmax(model(x, training=False)),
-            metrics.blur(images),
-            images,
-            saliency,
-            answer["class_id"],
-        )
-        hits = tf.math.in_top_k(label, answer["probabilities"], top5)
-        return answer["class_id"] == label, hits, metrics.area_under(curve)
 
-    @tf.function(reduce_retracing=True)
-    def locate(images, label, regions):
-        return metrics.content_heatmap(model.explain(images, label)["heatmap"], regions)
+def _names(found):
+    """The shortest name that tells each subject from the others: its objective, if it has one of its own."""
+    objectives = [each.report["config"]["objective"] for each in found]
+    if len(set(objectives)) == len(found):
+        return objectives
+    return [each.subject.name for each in found]
 
-    right, in_top5, areas, shares, valid, uniform = ([] for _ in range(6))
-    with tqdm(total=count, desc=f"accuracy, insertion {name}", unit="image", disable=None) as bar:
-        for batch in views:
-            for kept, values in zip((right, in_top5, areas), score(batch["image"], batch["label"]), strict=True):
-                kept.extend(values.numpy())
-            bar.update(len(batch["label"]))
-    if source.has_boxes:
-        with tqdm(total=count, desc=f"content heatmap {name}", unit="image", disable=None) as bar:
-            for batch in located_batches(source, split, 2 * image_size, batch_size, limit):
-                share, is_valid = locate(batch["image"], batch["label"], batch["region"])
-                known = tf.reduce_any(batch["region"] > 0, [1, 2]).numpy()
-                shares.extend(share.numpy()[known])
-                valid.extend(is_valid.numpy()[known])
-                uniform.extend(tf.reduce_mean(batch["region"], [1, 2]).numpy()[known])
-                bar.update(len(known))
-    valid = np.array(valid, bool)
-    return {
-        "top1": _mean(right),
-        "top5": _mean(in_top5),
-        "content_heatmap": _mean(np.array(shares)[valid]),
-        "content_heatmap_of_uniform": _mean(uniform),
-        "insertion_auc": _mean(areas),
-        "examples": len(right),
-        "zero_heatmaps": int(np.sum(~valid)),
-        "without_boxes": len(right) - len(valid),
+
+def _write_comparison(folder, reports, compared):
+    scores, differences = tables.scores(reports), tables.differences(compared)
+    texts = {
+        ".json": json.dumps(compared, indent=2) + "\n",
+        ".md": f"{tables.markdown(*scores)}\n{tables.markdown(*differences)}",
+        ".tex": f"{tables.latex(*scores)}\n{tables.latex(*differences)}",
     }
+    for suffix, text in texts.items():
+        (folder / f"{COMPARISON}{suffix}").write_text(text)
 
 
-def located_batches(source, split, side, batch_size, limit=None):
-    """Batches of whole images whose objects' boxes are known or not, images of one size together.
+def _draw(folder, stem, found, names, source, protocol, drawing, compared):
+    figure = folder / f"{stem}.png"
+    shown = _shown(drawing.choice, drawing.examples, found, source, protocol, drawing.ids)
+    rows = {name: _answers(each, shown, protocol) for name, each in zip(names, found, strict=True)}
+    figures.explanations(figure, shown, rows)
+    prefix = f"{COMPARISON}_" if stem == COMPARISON else ""
+    pictures = {}
+    if protocol.curves != "none":
+        pictures["Insertion and deletion"] = folder / f"{prefix}curves.png"
+        curves = {name: each.report["curves"] for name, each in zip(names, found, strict=True)}
+        figures.curves(pictures["Insertion and deletion"], curves)
+    if source.has_boxes:
+        pictures["Content Heatmap"] = folder / f"{prefix}content_heatmap.png"
+        shares = {n: each.measurement.columns["content_heatmap"] for n, each in zip(names, found, strict=True)}
+        figures.histogram(pictures["Content Heatmap"], shares)
+    shown = _shown("quantiles", drawing.gallery, found, source, protocol)
+    answers = {name: _answers(each, shown, protocol) for name, each in zip(names, found, strict=True)}
+    page = folder / (f"{COMPARISON}.html" if prefix else PAGE)
+    html_report.write(page, [each.report for each in found], compared, pictures, shown, answers)
+    return figure
 
-    Returns:
-        A `tf.data.Dataset` of dicts: `image` uint8 `[B, H', W', 3]`, shorter side `side`; `label` `[B]`; `region`
-        float32 `[B, H, W]` at the images' own size.
-    """
 
-    def whole(example):
-        example = source.decode(example)
-        shape = tf.shape(example["image"])
-        return {
-            "image": geometry.resize_image(example["image"], geometry.shorter_side(shape[0], shape[1], side)),
-            "label": example["label"],
-            "region": geometry.boxes_to_region(example["boxes"], shape[0], shape[1]),
-        }
+def _shown(choice, count, found, source, protocol, ids=()):
+    columns = [each.measurement.columns for each in found]
+    indices = gallery.choose(choice, count, columns, ids, protocol.evaluation_seed)
+    return gallery.examples(source, protocol.split, indices)
 
-    def size(example):
-        shape = tf.shape(example["region"], tf.int64)
-        return shape[0] * 2**31 + shape[1]
 
-    chosen = data.spread(source.examples(split), source.sizes[split], limit).map(whole, data.PARALLEL)
-    return chosen.group_by_window(size, lambda _, same: same.batch(batch_size), window_size=batch_size).prefetch(2)
+def _answers(each, shown, protocol):
+    return gallery.explain(each.subject, each.measurement.columns, shown, protocol.ch_resize)
 
 
 def table(reports):
     """The reports as lines of text: one run a line, in percent."""
-    names = [f"{report['config']['objective']} ({pathlib.Path(report['workdir']).name})" for report in reports]
-    width = max(map(len, names))
-    lines = [" " * width + "".join(f"{title:>11}" for title in COLUMNS.values())]
-    for name, report in zip(names, reports, strict=True):
-        cells = ["-" if report[key] is None else f"{100 * report[key]:.2f}" for key in COLUMNS]
-        lines.append(f"{name:<{width}}" + "".join(f"{cell:>11}" for cell in cells))
-    uniform = reports[0]["content_heatmap_of_uniform"]
+    rows = []
+    for found in reports:
+        scaled = [None if found[key] is None else METRICS[key].scale * found[key] for key in COLUMNS]
+        rows.append([tables.label(found), *("-" if x is None else f"{x:.2f}" for x in scaled)])
     counts = f"{reports[0]['examples']} images of split {reports[0]['split']}"
-    if uniform is not None:
-        counts += f"; a uniform heatmap scores CH {100 * uniform:.2f}"
-    return "\n".join([*lines, counts])
-
-
-def _mean(values):
-    return float(np.mean(values)) if len(values) else None
-
-
-def _examples(source, split, count):
-    chosen = data.spread(source.examples(split), source.sizes[split], count).map(source.decode)
-    shown = []
-    for example in chosen.as_numpy_iterator():
-        title = source.class_names[example["label"]].replace("_", " ")
-        shown.append({**example, "title": title})
-    return shown
-
-
-def _explain(model, example, side, source):
-    shape = geometry.shorter_side(*example["image"].shape[:2], side)
-    image = geometry.resize_image(example["image"], shape)[None]
-    answer = model.explain(image, example["label"][None])
-    heatmap = answer["heatmap"]
-    predicted = int(tf.argmax(answer["probabilities"][0]))
-    caption = "right" if predicted == example["label"] else f"says {source.class_names[predicted].replace('_', ' ')}"
-    if len(example["boxes"]):
-        region = geometry.boxes_to_region(example["boxes"], *example["image"].shape[:2])
-        caption += f", CH {100 * float(metrics.content_heatmap(heatmap, region[None])[0][0]):.0f}"
-    return {"heatmap": heatmap[0].numpy(), "caption": caption}
-
-
-def _row_name(config, workdir, configs):
-    same = sum(other.objective == config.objective for other in configs)
-    return config.objective if same == 1 else pathlib.Path(workdir).name
+    if reports[0]["content_heatmap_of_uniform"] is not None:
+        counts += f"; a uniform heatmap scores CH {100 * reports[0]['content_heatmap_of_uniform']:.2f}"
+    return f"{tables.text(['', *COLUMNS.values()], rows)}\n{counts}"

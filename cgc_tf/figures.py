@@ -1,4 +1,6 @@
-"""Pictures of explanations: an overlay, and grids that set several models side by side."""
+"""Pictures of explanations: an overlay, grids that set several models side by side, curves and histograms."""
+
+import pathlib
 
 import cv2
 import matplotlib
@@ -12,9 +14,10 @@ from matplotlib import pyplot as plt
 COLOURS = matplotlib.colormaps["inferno"]
 STRENGTH = 0.75
 CELL = 1.9  # inches
+WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
-def overlay(image, heatmap, box=(0.0, 0.0, 1.0, 1.0)):
+def overlay(image, heatmap, box=WHOLE):
     """Draws a heatmap over its image: the hotter, the more of the perceptual colour map shows.
 
     Args:
@@ -37,12 +40,13 @@ def overlay(image, heatmap, box=(0.0, 0.0, 1.0, 1.0)):
 
 
 def explanations(path, images, rows):
-    """Draws images with their boxes on top and, below them, one row of overlays for each model.
+    """Draws images with their boxes on top and, below them, one row of overlays for each model, as the paper does.
 
     Args:
-        path: the file to write.
+        path: the PNG to write; a PDF of the same name is written beside it.
         images: a list of dicts: `image` uint8 `[H, W, 3]`, `boxes` `[n, 4]`, `title`.
-        rows: {name of the model: a list, parallel to `images`, of dicts: `heatmap` `[h, w]`, `caption`}.
+        rows: {name of the model: a list, parallel to `images`, of dicts: `heatmap` `[h, w]`, `caption` and perhaps
+            `box`, as `overlay` takes it}.
     """
     figure, axes = plt.subplots(
         1 + len(rows), len(images), squeeze=False, figsize=(CELL * len(images), CELL * 1.12 * (1 + len(rows)))
@@ -58,10 +62,63 @@ def explanations(path, images, rows):
     for row, (name, explained) in enumerate(rows.items(), 1):
         axes[row, 0].set_ylabel(name, fontsize=9)
         for axis, example, answer in zip(axes[row], images, explained, strict=True):
-            show(axis, overlay(example["image"], answer["heatmap"]), example["boxes"])
+            drawn = overlay(example["image"], answer["heatmap"], answer.get("box", WHOLE))
+            show(axis, drawn, example["boxes"])
             axis.set_xlabel(answer["caption"], fontsize=7, labelpad=2)
+    _save(figure, path)
+
+
+def curves(path, reports):
+    """Draws insertion and deletion curves, the mean over images with a band of two standard errors.
+
+    Args:
+        path: the PNG to write; a PDF of the same name is written beside it.
+        reports: {name: a report's `curves`}, of the same kinds, one or more.
+    """
+    kinds = list(next(iter(reports.values())))
+    figure, axes = plt.subplots(1, len(kinds), squeeze=False, figsize=(0.6 + 3.3 * len(kinds), 3.0), sharey=True)
+    for axis, kind in zip(axes[0], kinds, strict=True):
+        for colour, (name, found) in zip(_colours(reports), reports.items(), strict=True):
+            mean, error = (np.array(found[kind][key]) for key in ("mean", "standard_error"))
+            share = np.linspace(0, 100, len(mean))
+            axis.plot(share, mean, label=f"{name}, {100 * np.mean((mean[1:] + mean[:-1]) / 2):.1f}", color=colour)
+            axis.fill_between(share, mean - 2 * error, mean + 2 * error, alpha=0.2, linewidth=0, color=colour)
+        axis.set_title(kind, fontsize=9)
+        axis.set_xlabel(f"pixels {'inserted' if kind == 'insertion' else 'deleted'}, %", fontsize=8)
+        axis.legend(fontsize=7, title="area, %", title_fontsize=7)
+        axis.tick_params(labelsize=7)
+        axis.set_ylim(0, 1)
+    axes[0, 0].set_ylabel("probability of the class", fontsize=8)
+    _save(figure, path)
+
+
+def histogram(path, shares):
+    """Draws how Content Heatmap is distributed over images.
+
+    Args:
+        path: the PNG to write; a PDF of the same name is written beside it.
+        shares: {name: float `[N]` in [0, 1]; NaN does not count}.
+    """
+    figure, axis = plt.subplots(figsize=(4.6, 3.0))
+    for colour, (name, values) in zip(_colours(shares), shares.items(), strict=True):
+        known = 100 * np.asarray(values)[~np.isnan(values)]
+        axis.hist(known, np.arange(0, 101, 5), histtype="step", linewidth=1.4, label=name, color=colour)
+        axis.axvline(np.mean(known) if len(known) else 0, linestyle=":", linewidth=1, color=colour)
+    axis.set_xlabel("Content Heatmap, %; dotted: the mean", fontsize=8)
+    axis.set_ylabel("images", fontsize=8)
+    axis.tick_params(labelsize=7)
+    axis.legend(fontsize=7)
+    _save(figure, path)
+
+
+def _colours(items):
+    return matplotlib.colormaps["tab10"](np.arange(len(items)) % 10)
+
+
+def _save(figure, path):
     figure.tight_layout(pad=0.4)
     figure.savefig(path, dpi=130)
+    figure.savefig(pathlib.Path(path).with_suffix(".pdf"))
     plt.close(figure)
 
 

@@ -1,5 +1,6 @@
 """Evaluation over a real run: the numbers by a literal second way, the report, and the figures."""
 
+import csv
 import json
 import shutil
 
@@ -8,8 +9,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from cgc_tf import evaluation, figures, runs, sources
+from cgc_tf import evaluation, figures, runs, sources, subjects
 from cgc_tf.errors import UserError
+from cgc_tf.protocol import Protocol
 
 
 @pytest.fixture(scope="module")
@@ -65,18 +67,102 @@ def test_report(evaluated, workdir, small_config, pictures):
         assert image.width > 500 and figure == workdir / "explanations.png"
 
 
-def test_batch_size_does_not_change_the_numbers(evaluated, workdir, small_config):
+def test_files_beside_the_report(evaluated, workdir):
+    """Every image has a line of its own, whose means are the report's; the curves' areas are the scores."""
+    report, _ = evaluated
+    rows = list(csv.DictReader((workdir / "per_image.csv").open()))
+    assert len(rows) == len({row["id"] for row in rows}) == 12
+    for key in ("top1", "content_heatmap", "insertion_auc", "deletion_auc", "pointing_game", "consistency"):
+        values = [float(row[key]) for row in rows if row[key]]
+        np.testing.assert_allclose(np.mean(values), report[key], rtol=1e-4, err_msg=key)
+    curves = [row for row in csv.reader((workdir / "curves.csv").open()) if row[1] == "deletion"]
+    scores = np.array([row[2:] for row in curves], float)
+    assert scores.shape == (12, 29)
+    areas = (scores[:, 1:] + scores[:, :-1]).mean(1) / 2
+    np.testing.assert_allclose(areas, [float(row["deletion_auc"]) for row in rows], atol=1e-4)
+    np.testing.assert_allclose(scores.mean(0), report["curves"]["deletion"]["mean"], atol=1e-4)
+    for name in ("explanations.pdf", "curves.png", "curves.pdf", "content_heatmap.png", "report.html"):
+        assert (workdir / name).stat().st_size > 1000, name
+
+
+def test_report_says_how_it_was_made(evaluated):
+    report, _ = evaluated
+    assert report["protocol"]["curve_substrate"] == "blur" and report["protocol"]["evaluation_seed"] == 0
+    assert report["versions"]["tensorflow"] == tf.__version__ and report["hardware"]["processor"]
+    low, high = report["statistics"]["content_heatmap"]["interval"]
+    assert low < report["content_heatmap"] < high
+    assert sum(found["examples"] for found in report["per_class"].values()) == 12
+    assert report["mask_energy"] is None  # a folder has no masks
+
+
+def measured(workdir, small_config, batch_size=12, **choices):
     source = sources.load("folder", small_config.data_dir)
-    model = runs.trained_model(small_config, workdir)
-    scores = evaluation.measure(model, source, "test", 48, batch_size=12)
-    for key, value in scores.items():
-        np.testing.assert_allclose(value, evaluated[0][key], rtol=1e-4, err_msg=key)
+    subject = subjects.from_workdir(workdir)
+    return evaluation.measure(subject, source, Protocol(**choices), batch_size).columns
+
+
+def test_batch_size_does_not_change_the_numbers(workdir, small_config):
+    small, large = (measured(workdir, small_config, size) for size in (5, 12))
+    assert list(small) == list(large)
+    for key, values in small.items():
+        if key != "id":
+            np.testing.assert_allclose(values, large[key], rtol=1e-3, atol=1e-4, err_msg=key)
 
 
 def test_limit_spreads_over_the_split(workdir, small_config):
-    source = sources.load("folder", small_config.data_dir)
-    scores = evaluation.measure(runs.trained_model(small_config, workdir), source, "test", 48, 4, limit=6)
-    assert scores["examples"] == 6
+    columns = measured(workdir, small_config, limit=6)
+    np.testing.assert_array_equal(columns["index"], [0, 2, 4, 6, 8, 10])
+
+
+def test_choices_of_the_protocol(workdir, small_config):
+    """Each choice changes the numbers it is about, and no other."""
+    default = measured(workdir, small_config)
+    changes = {
+        "ch_resize": ({"ch_resize": 48}, {"content_heatmap", "pointing_game", "entropy", "sparsity", "zero_heatmap"}),
+        "curve_steps": ({"curve_steps": 4}, {"insertion_auc", "deletion_auc"}),
+        "curve_substrate": ({"curve_substrate": "zero"}, {"insertion_auc"}),
+        "scored_class": ({"scored_class": "label"}, {"insertion_auc", "deletion_auc"}),
+        "evaluation_seed": ({"evaluation_seed": 3}, {"consistency", "retrieval_rank"}),
+    }
+    for name, (choice, affected) in changes.items():
+        columns = measured(workdir, small_config, **choice)
+        changed = {
+            key for key in columns if key != "id" and not np.allclose(columns[key], default[key], equal_nan=True)
+        }
+        assert changed and changed <= affected, (name, changed)
+
+
+def test_weights_are_shuffled_and_put_back(workdir, small_config):
+    source, subject = sources.load("folder", small_config.data_dir), subjects.from_workdir(workdir)
+    before = [weight.numpy() for weight in subject.model.weights]
+    found = evaluation.measure(subject, source, Protocol(randomization=6), 12).randomization
+    assert found[0]["layer"] == "classifier" and len(found) > 5
+    assert found[-1]["spearman"] is None or abs(found[-1]["spearman"]) < 0.8
+    for weight, values in zip(subject.model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), values)
+
+
+@pytest.mark.parametrize("curves", ["insertion", "none"])
+def test_curves_can_be_left_out(workdir, tmp_path, curves):
+    other = shutil.copytree(workdir, tmp_path / "other", ignore=shutil.ignore_patterns("*.png"))
+    reports, _ = evaluation.evaluate_runs([other], protocol=Protocol(limit=2, curves=curves), examples=1)
+    assert list(reports[0]["curves"]) == ([] if curves == "none" else [curves])
+    assert reports[0]["deletion_auc"] is None and (reports[0]["insertion_auc"] is None) == (curves == "none")
+    assert (other / "curves.png").exists() == (curves != "none")
+    assert " - " in evaluation.table(reports)
+
+
+def test_explainers_side_by_side(workdir, tmp_path):
+    """Explainers of one run are compared with its own heatmaps, and leave its report alone."""
+    other = shutil.copytree(workdir, tmp_path / "other")
+    protocol = Protocol(limit=4)
+    reports, figure = evaluation.evaluate_runs([other], protocol=protocol, explainers=("", "gradients_inputs"))
+    assert figure == other / "explanations.png"
+    assert [report["explainer"] for report in reports] == ["hirescam", "gradients_inputs"]
+    assert reports[0]["top1"] == reports[1]["top1"]
+    assert reports[0]["content_heatmap"] != reports[1]["content_heatmap"]
+    assert json.loads((other / "evaluation-gradients_inputs.json").read_text()) == reports[1]
+    assert json.loads((other / "evaluation.json").read_text()) == reports[0]
 
 
 def test_comparison_of_two_runs(workdir, tmp_path):
@@ -86,9 +172,16 @@ def test_comparison_of_two_runs(workdir, tmp_path):
     assert figure == tmp_path / "comparison.png" and figure.stat().st_size > 10_000
     assert reports[0]["content_heatmap"] == reports[1]["content_heatmap"]
     lines = evaluation.table(reports).splitlines()
-    assert lines[0].split() == ["top-1", "top-5", "CH", "insertion"]
+    assert lines[0].split() == ["top-1", "top-5", "CH", "insertion", "deletion", "pointing", "consistency"]
     assert lines[1].startswith("cgc (other)") and lines[2].startswith("cgc (again)")
     assert f"{100 * reports[0]['content_heatmap']:.2f}" in lines[1]
+    compared = json.loads((tmp_path / "comparison.json").read_text())[0]
+    share = compared["metrics"]["content_heatmap"]
+    assert (compared["first"], compared["second"]) == ("other", "again")
+    assert share["mean"] == 0 and share["interval"] == [0, 0] and share["better"] == share["worse"] == 0
+    for name in ("comparison.md", "comparison.tex", "comparison.html", "comparison_curves.pdf"):
+        assert (tmp_path / name).exists(), name
+    assert (tmp_path / "comparison.tex").read_text().count("\\begin{tabular}") == 2
 
 
 def test_what_cannot_be_evaluated(workdir, tmp_path):

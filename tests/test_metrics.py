@@ -1,6 +1,7 @@
 """Metrics against the reference's numbers and against answers known by hand."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from cgc_tf import geometry, gradcam, metrics
@@ -82,3 +83,45 @@ def test_inserting_an_image_into_itself_changes_nothing():
     image = tf.random.stateless_uniform([1, 16, 16, 3], [1, 2], 0, 255)
     curve = metrics.pixel_curve(lambda x: tf.reduce_mean(x, [1, 2]) / 255, image, image, tf.ones([1, 16, 16]), [1])
     np.testing.assert_allclose(curve, np.full([1, 29], curve[0, 0]), atol=1e-6)
+
+
+def test_pointing_game_by_hand():
+    """A peak inside hits; one beside hits as far as the tolerance reaches, round, not square; an empty map misses."""
+    region = np.zeros([1, 20, 30], np.float32)
+    region[:, 5:10, 5:10] = 1
+    peaks = {(7, 7): True, (9, 12): True, (9, 13): False, (11, 11): True, (12, 12): False, (0, 29): False}
+    for peak, hits in peaks.items():
+        heatmap = np.zeros([1, 20, 30], np.float32)
+        heatmap[0, *peak] = 1
+        assert bool(metrics.pointing_game(heatmap, region, 3)[0]) is hits, peak
+    assert not metrics.pointing_game(np.zeros([1, 4, 4], np.float32), region, 3)[0]
+
+
+def test_entropy_and_sparsity_by_hand():
+    one, two = np.zeros([2, 2], np.float32), np.zeros([2, 2], np.float32)
+    one[0, 0] = 7
+    two[0] = 3
+    maps = np.stack([np.ones([2, 2], np.float32), one, two, np.zeros([2, 2], np.float32)])
+    np.testing.assert_allclose(metrics.entropy(maps), [1, 0, 0.5, 0], atol=1e-6)
+    np.testing.assert_allclose(metrics.sparsity(maps), [0, 0.75, 0.5, 0], atol=1e-6)
+
+
+def test_retrieval_rank_by_hand():
+    pairs = np.array([[9, 0.1, 0.9], [0.5, 9, 0.5], [0.2, 0.3, 9]], np.float32)
+    np.testing.assert_allclose(metrics.retrieval_rank(tf.constant([0.5, 0.5, 0.4]), pairs), [2, 2, 1])
+
+
+def test_uniform_map_scores_the_boxes_area():
+    region = np.zeros([1, 37, 53], np.float32)
+    region[:, 3:20, 10:41] = 1
+    share, _ = metrics.content_heatmap(tf.ones([1, 7, 9]), region)
+    np.testing.assert_allclose(share, region.mean(), rtol=1e-5)
+
+
+def test_substrates():
+    images = tf.constant([[[[0.0, 100, 200], [50, 100, 100]]]])
+    np.testing.assert_allclose(metrics.substrate("mean", images)[0, 0], [[25, 100, 150]] * 2)
+    np.testing.assert_allclose(metrics.substrate("zero", images)[0, 0], [255 * np.array(IMAGENET_MEAN)] * 2, rtol=1e-6)
+    np.testing.assert_array_equal(metrics.substrate("blur", images), metrics.blur(images))
+    with pytest.raises(ValueError, match=r"a substrate is one of blur, zero, mean\. Received: kind=black"):
+        metrics.substrate("black", images)

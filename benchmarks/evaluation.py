@@ -1,0 +1,100 @@
+"""What measuring explanations costs over the forward passes that it cannot do without.
+
+  python -m benchmarks.evaluation --output=evaluation.json
+
+Prints medians of interleaved runs in one process. Keys of the JSON, ratios of seconds all: `insertion_over_forwards`,
+Insertion AUC, blur, ranking and area included, over its 29 forward passes of the same batch; `ch_over_forward`,
+Content Heatmap on whole images over one forward pass of them; `over_literal_rise`, our Insertion AUC over RISE's loop
+as it is usually written: an image at a time, in NumPy, one forward pass a step (below 1 is faster).
+"""
+
+import cgc_tf.quiet  # noqa: F401  # isort: skip
+import numpy as np
+import tensorflow as tf
+from absl import flags
+from scipy import ndimage
+
+from benchmarks import timing
+from cgc_tf import backbones, errors, explainers, measuring, memory, metrics
+from cgc_tf.model import CGCModel
+
+SIZE, WHOLE = 224, (448, 597)
+
+
+def main(_):
+    memory.keep_freed_memory()
+    batch, rounds = flags.FLAGS.batch_size, flags.FLAGS.rounds
+    network = backbones.build_backbone(flags.FLAGS.backbone, "none", SIZE)
+    model = CGCModel.from_classifier(backbones.add_classifier(network, 100))
+    probabilities = tf.function(lambda x: tf.nn.softmax(model(x, training=False)), reduce_retracing=True)
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.integers(0, 256, (batch, SIZE, SIZE, 3), np.uint8))
+    heatmaps = tf.constant(rng.random((batch, 7, 7), np.float32))
+    class_ids = tf.argmax(probabilities(images), -1, output_type=tf.int32)
+    floats = tf.cast(images, tf.float32)
+
+    def forwards():
+        for _ in range(metrics.STEPS + 1):
+            probabilities(floats).numpy()
+
+    follow = tf.function(lambda *tensors: metrics.area_under(measuring.insertion(probabilities, *tensors)))
+
+    def insertion():
+        return follow(images, heatmaps, class_ids).numpy()
+
+    def literally():
+        return literal(probabilities, images.numpy(), metrics.upsample(heatmaps, [SIZE, SIZE]).numpy(), class_ids)
+
+    np.testing.assert_allclose(insertion(), literally(), atol=1e-4)
+    seconds = timing.interleaved({"forwards": forwards, "insertion": insertion, "literal": literally}, rounds)
+
+    whole = tf.constant(rng.integers(0, 256, (batch, *WHOLE, 3), np.uint8))
+    region = np.zeros([batch, 375, 500], np.float32)
+    region[:, 100:300, 120:400] = 1
+    explain = explainers.make("", model)
+
+    def content_heatmap():
+        return metrics.content_heatmap(explain(whole, class_ids), tf.constant(region))[0].numpy()
+
+    seconds |= timing.interleaved(
+        {"forward of whole images": lambda: probabilities(whole).numpy(), "content heatmap": content_heatmap},
+        2 * rounds + 1,
+    )
+    print(f"\n{flags.FLAGS.backbone}, batch {batch}, median of {rounds} interleaved rounds")
+    for name, value in seconds.items():
+        print(f"  {name:<24} {1000 * value:9.1f} ms")
+    ratios = {
+        "insertion_over_forwards": seconds["insertion"] / seconds["forwards"],
+        "ch_over_forward": seconds["content heatmap"] / seconds["forward of whole images"],
+        "over_literal_rise": seconds["insertion"] / seconds["literal"],
+    }
+    for name, value in ratios.items():
+        print(f"  {name:<24} {value:9.4f}")
+    timing.write(flags.FLAGS.output, ratios)
+
+
+def literal(probabilities, images, saliency, class_ids):
+    """Insertion AUC `[B]` an image at a time: RISE's loop, on uint8 `[B, S, S, 3]` and saliency `[B, S, S]`."""
+    impulse = np.zeros([11, 11])
+    impulse[5, 5] = 1
+    kernel = ndimage.gaussian_filter(impulse, 5)[..., None]
+    neutral, steps, areas = metrics.neutral_colour().numpy(), metrics.STEPS, []
+    for image, heat, class_id in zip(images.astype(np.float32), saliency, class_ids, strict=True):
+        mixed = ndimage.convolve(image - neutral, kernel, mode="constant") + neutral
+        mixed, finish = mixed.reshape(-1, 3).astype(np.float32), image.reshape(-1, 3)
+        order = np.argsort(-heat.ravel(), kind="stable")
+        scores = []
+        for step in range(steps + 1):
+            scores.append(probabilities(tf.constant(mixed.reshape(1, *image.shape)))[0, class_id].numpy())
+            chosen = order[len(order) * step // steps : len(order) * (step + 1) // steps]
+            mixed[chosen] = finish[chosen]
+        areas.append((np.sum(scores) - scores[0] / 2 - scores[-1] / 2) / steps)
+    return np.array(areas)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("backbone", "resnet50", "The network.")
+    flags.DEFINE_integer("batch_size", 8, "Images at a time.", lower_bound=1)
+    flags.DEFINE_integer("rounds", 3, "Interleaved rounds whose median counts.", lower_bound=1)
+    flags.DEFINE_string("output", None, "File to write the ratios to, as JSON.")
+    errors.run(main)

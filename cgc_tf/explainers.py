@@ -1,0 +1,168 @@
+"""Every way to explain a prediction behind one interface: images and class ids -> heatmaps.
+
+Class activation maps come from the model itself; the others from tf-explain, whose core functions are called here
+rather than its `explain`, which takes one class for a whole batch and returns a picture. An explainer is
+
+    explain(images [B, H, W, 3] in 0..255, class_ids int [B]) -> float32 [B, h, w], >= 0
+
+and does not mix examples, so that a batch's size changes no heatmap.
+"""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from cgc_tf.gradcam import CAMS
+
+STEPS = 16  # of the path of integrated gradients
+SAMPLES, NOISE = 8, 0.15  # of SmoothGrad; noise as a share of the range 0..255
+PATCHES = 14  # of occlusion, along the shorter side
+
+
+def make(name, model, seed=0):
+    """An explainer by name.
+
+    Args:
+        name: one of `NAMES`; "" is the class activation map that the model was trained with.
+        model: a `CGCModel`.
+        seed: of SmoothGrad's noise.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if name in ("", *CAMS):
+        cam = name or None
+        return tf.function(lambda images, ids: model.explain(images, ids, cam=cam)["heatmap"], reduce_retracing=True)
+    if name not in TF_EXPLAIN:
+        raise ValueError(f"an explainer is one of {', '.join(NAMES)}. Received: {name}")
+    return TF_EXPLAIN[name](model, seed)
+
+
+class _OneClass:
+    """A model as tf-explain sees it: column 0 is each image's own class, column 1 the rest of the probability."""
+
+    output = tf.TensorSpec([None, 2])
+
+    def __init__(self, scores, class_ids):
+        self.scores, self.class_ids = scores, class_ids
+
+    def __call__(self, images):
+        chosen = tf.gather(self.scores(images), self.class_ids, axis=1, batch_dims=1)
+        return tf.stack([chosen, 1 - chosen], 1)
+
+
+def vanilla_gradients(model, _):
+    """|d logit / d image|, summed over colours (Simonyan et al., 2014)."""
+    from tf_explain.core.vanilla_gradients import VanillaGradients
+
+    return _by_batch(model, VanillaGradients)
+
+
+def gradients_inputs(model, _):
+    """|image * d logit / d image|, summed over colours (Shrikumar et al., 2016)."""
+    from tf_explain.core.gradients_inputs import GradientsInputs
+
+    return _by_batch(model, GradientsInputs)
+
+
+def integrated_gradients(model, _):
+    """|image * mean gradient of the probability on the way from black| (Sundararajan et al., ICML 2017, eq. 3).
+
+    tf-explain stops at the mean gradient; the factor, image less black, is the paper's.
+    """
+    from tf_explain.core.integrated_gradients import IntegratedGradients
+
+    @tf.function(reduce_retracing=True)
+    def gradients(path, class_id):
+        chosen = _OneClass(_probabilities(model), tf.repeat(class_id, STEPS))
+        return IntegratedGradients.get_integrated_gradients(path, chosen, 0, STEPS)[0]
+
+    def explain(image, class_id):
+        path = IntegratedGradients.generate_interpolations(image.numpy()[None], STEPS)
+        return _over_colours(image * gradients(tf.constant(path, tf.float32), class_id))
+
+    return _one_by_one(explain)
+
+
+def smoothgrad(model, seed):
+    """|mean gradient of -log probability under noise|, summed over colours (Smilkov et al., 2017).
+
+    tf-explain draws its noise without a seed, and so faintly (1 of 255) that it does nothing; this is the paper's 15
+    percent of the range, the same for each image.
+    """
+    from tf_explain.core.smoothgrad import SmoothGrad
+
+    @tf.function
+    def gradients(noisy, class_id):
+        chosen = _OneClass(_probabilities(model), tf.repeat(class_id, SAMPLES))
+        return SmoothGrad.get_averaged_gradients(noisy, chosen, 0, SAMPLES)[0]
+
+    def explain(image, class_id):
+        noise = 255 * NOISE * tf.random.stateless_normal([SAMPLES, *image.shape], [seed, 0])
+        return _over_colours(gradients(image[None] + noise, class_id))
+
+    return _one_by_one(explain)
+
+
+def occlusion(model, _):
+    """How far the probability falls under a grey patch, for each of about 14 x 14 patches (Zeiler & Fergus, ECCV 2014).
+
+    tf-explain's own loop mixes up rows and columns unless images are square, and scores 1 - probability, which is
+    high everywhere for a class that is not predicted; its patches are used, and the fall is measured.
+    """
+    from tf_explain.utils.image import apply_grey_patch
+
+    probabilities = tf.function(_probabilities(model), reduce_retracing=True)
+
+    def explain(image, class_id):
+        image = image.numpy()
+        side = max(1, min(image.shape[:2]) // PATCHES)
+        rows, columns = (math.ceil(length / side) for length in image.shape[:2])
+        scores = [probabilities(image[None])]
+        for row in range(rows):
+            patched = [apply_grey_patch(image, side * column, side * row, side) for column in range(columns)]
+            scores.append(probabilities(np.stack(patched)))
+        scores = tf.concat(scores, 0)[:, class_id]
+        fall = tf.nn.relu(scores[0] - tf.reshape(scores[1:], [rows, columns]))
+        return tf.repeat(tf.repeat(fall, side, 0), side, 1)[: image.shape[0], : image.shape[1]]
+
+    return _one_by_one(explain)
+
+
+TF_EXPLAIN = {
+    "occlusion": occlusion,
+    "integrated_gradients": integrated_gradients,
+    "smoothgrad": smoothgrad,
+    "gradients_inputs": gradients_inputs,
+    "vanilla_gradients": vanilla_gradients,
+}
+NAMES = (*CAMS, *TF_EXPLAIN)
+
+
+def _probabilities(model):
+    return lambda images: tf.nn.softmax(model(images, training=False))
+
+
+def _by_batch(model, method):
+    logits = lambda images: model(images, training=False)
+
+    @tf.function(reduce_retracing=True)
+    def explain(images, class_ids):
+        return _over_colours(method.compute_gradients(tf.cast(images, tf.float32), _OneClass(logits, class_ids), 0))
+
+    return explain
+
+
+def _one_by_one(explain):
+    """An explainer of a batch from one of an image `[H, W, 3]` and a class: what it varies makes a batch already."""
+
+    def explain_batch(images, class_ids):
+        images = tf.cast(images, tf.float32)
+        return tf.stack([explain(image, class_id) for image, class_id in zip(images, class_ids, strict=True)])
+
+    return explain_batch
+
+
+def _over_colours(gradients):
+    return tf.reduce_sum(tf.abs(gradients), -1)

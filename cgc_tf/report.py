@@ -1,0 +1,167 @@
+"""From a measurement to what is kept and printed: evaluation.json, per_image.csv, and tables for three readers."""
+
+import csv
+import dataclasses
+import importlib.metadata
+import json
+import pathlib
+import platform
+
+import numpy as np
+import tensorflow as tf
+
+from cgc_tf import statistics
+from cgc_tf.errors import UserError
+
+REPORT, PER_IMAGE, CURVES = "evaluation.json", "per_image.csv", "curves.csv"
+PACKAGES = ("tensorflow", "keras", "keras-hub", "tf-explain", "tensorflow-datasets", "numpy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A metric's name in tables, which way is better (0: neither), and what its values are multiplied by there."""
+
+    title: str
+    better: int = 1
+    scale: float = 100.0
+
+
+METRICS = {
+    "top1": Metric("top-1"),
+    "top5": Metric("top-5"),
+    "content_heatmap": Metric("CH"),
+    "insertion_auc": Metric("insertion"),
+    "deletion_auc": Metric("deletion", -1),
+    "pointing_game": Metric("pointing"),
+    "consistency": Metric("consistency"),
+    "retrieval_rank": Metric("rank", -1, 1.0),
+    "mask_energy": Metric("in mask"),
+    "entropy": Metric("entropy", 0),
+    "sparsity": Metric("Gini", 0),
+    "object_only_top1": Metric("object only"),
+    "background_only_top1": Metric("background only", 0),
+}
+COLUMNS = {
+    key: METRICS[key].title
+    for key in ("top1", "top5", "content_heatmap", "insertion_auc", "deletion_auc", "pointing_game", "consistency")
+}
+
+
+def make(measurement, subject, protocol, explainer="", batch_size=32):
+    """A report: a dict for JSON. Metrics are at its top as means, with their uncertainty under `statistics`.
+
+    Besides: `content_heatmap_of_uniform`, what a uniform map would score; counts `examples`, `zero_heatmaps` (left
+    out of CH) and `without_boxes`; `per_class`; `curves`; `protocol`, `config`, `versions`, `hardware`.
+    """
+    columns, seed = measurement.columns, protocol.evaluation_seed
+    found = {
+        name: statistics.summary(columns[name], protocol.resamples, seed) if name in columns else None
+        for name in (*METRICS, "content_heatmap_of_uniform")
+    }
+    examples = len(columns["label"])
+    zero = columns.get("zero_heatmap", np.full(examples, np.nan))
+    made = {
+        **{name: summary and summary["mean"] for name, summary in found.items()},
+        "examples": examples,
+        "zero_heatmaps": int(np.nansum(zero)),
+        "without_boxes": int(np.sum(np.isnan(zero))),
+        "name": subject.name,
+        "split": protocol.split,
+        "workdir": str(subject.folder),
+        "explainer": explainer or subject.config.cam,
+        "content_heatmap_on": "whole images, labelled class"
+        if subject.takes_any_size and subject.takes_any_class
+        else f"{'whole images' if subject.takes_any_size else 'centre views'}, "
+        f"{'labelled' if subject.takes_any_class else 'predicted'} class",
+        "statistics": found,
+        "per_class": _per_class(columns, subject.class_names),
+        "curves": {name: mean.summary() for name, mean in measurement.curves.items()},
+        "randomization": measurement.randomization,
+        "protocol": dataclasses.asdict(protocol),
+        "batch_size": batch_size,
+        "config": dataclasses.asdict(subject.config),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "hardware": {
+            "machine": platform.machine(),
+            "processor": _processor(),
+            "devices": [device.device_type for device in tf.config.list_physical_devices()],
+        },
+    }
+    return json.loads(json.dumps(made))  # so that it equals what a reader of the file gets
+
+
+def _per_class(columns, names):
+    labels, per_class = columns["label"], {}
+    for label in np.unique(labels):
+        chosen = labels == label
+        means = {}
+        for name in METRICS:
+            values = columns[name][chosen] if name in columns else []
+            values = np.asarray(values, np.float64)[~np.isnan(values)] if len(values) else values
+            means[name] = float(np.mean(values)) if len(values) else None
+        per_class[names[label]] = {"examples": int(chosen.sum()), **means}
+    return per_class
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor():
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def file(folder, name, explainer=""):
+    """Where a file of an evaluation goes: an explainer other than the run's own has files of its own."""
+    path = pathlib.Path(folder) / name
+    return path.with_stem(f"{path.stem}-{explainer}") if explainer else path
+
+
+def write(report, measurement, class_names, explainer=""):
+    """Writes evaluation.json and per_image.csv into the report's folder; raises `UserError` where it cannot."""
+    columns = measurement.columns
+    try:
+        file(report["workdir"], REPORT, explainer).write_text(json.dumps(report, indent=2) + "\n")
+        with file(report["workdir"], PER_IMAGE, explainer).open("w", newline="") as stream:
+            rows = csv.writer(stream)
+            first = ["index", "id", "label", "predicted"]
+            others = [name for name in columns if name not in first]
+            rows.writerow([*first, *others])
+            for row in range(len(columns["label"])):
+                classes = [class_names[columns[name][row]] for name in ("label", "predicted")]
+                values = ["" if np.isnan(columns[name][row]) else f"{columns[name][row]:.6g}" for name in others]
+                rows.writerow([columns["index"][row], columns["id"][row], *classes, *values])
+    except OSError as error:
+        raise UserError(f"{report['workdir']} cannot be written: {error.strerror}") from error
+
+
+class CurveFile:
+    """Writes each example's curves to curves.csv as they come: id, curve, then the scores from the first step on."""
+
+    def __init__(self, folder, explainer=""):
+        path = file(folder, CURVES, explainer)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = path.open("w", newline="")
+        except OSError as error:
+            raise UserError(f"{path} cannot be written: {error.strerror}") from error
+        self._rows = csv.writer(self._stream)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._stream.close()
+
+    def __call__(self, ids, curves):
+        """Takes a batch: ids `[B]` and {name: curves `[B, n]`}."""
+        for name, batch in curves.items():
+            for identity, curve in zip(ids, batch.numpy(), strict=True):
+                self._rows.writerow([identity, name, *(f"{value:.5f}" for value in curve)])

@@ -1,0 +1,53 @@
+"""Intervals and paired differences against answers known by hand."""
+
+import numpy as np
+import pytest
+
+from cgc_tf import statistics, tables
+
+
+def test_summary_by_hand():
+    found = statistics.summary([1, 2, 3, np.nan])
+    assert found["count"] == 3 and found["mean"] == 2
+    np.testing.assert_allclose(found["standard_error"], 1 / np.sqrt(3))
+    assert statistics.summary([np.nan]) is None
+    assert statistics.summary([5.0]) == {"count": 1, "mean": 5, "standard_error": None, "interval": [5, 5]}
+
+
+def test_interval_covers_the_mean():
+    """Of samples of a normal distribution, about 95 in 100 intervals hold its mean; and the seed decides."""
+    rng = np.random.default_rng(0)
+    samples = rng.normal(3, 1, (200, 40))
+    intervals = np.array([statistics.summary(sample, 400)["interval"] for sample in samples])
+    assert 0.89 <= np.mean((intervals[:, 0] < 3) & (intervals[:, 1] > 3)) <= 0.99
+    assert statistics.summary(samples[0]) == statistics.summary(samples[0])
+
+
+def test_paired_by_hand():
+    found = statistics.paired([0, 0, 1, np.nan], [1, 3, 0, 1])
+    assert found["mean"] == 1 and (found["higher"], found["lower"], found["count"]) == (2, 1, 3)
+
+
+def test_comparison_pairs_by_index_and_knows_what_is_better():
+    first = {"index": np.array([0, 1]), "top1": np.array([0.0, 1.0]), "deletion_auc": np.array([0.5, 0.5])}
+    second = {"index": np.array([1, 0]), "top1": np.array([1.0, 1.0]), "deletion_auc": np.array([0.6, 0.3])}
+    metrics = tables.compare(["a", "b"], [first, second])[0]["metrics"]
+    assert (metrics["top1"]["better"], metrics["top1"]["worse"]) == (1, 0)
+    assert (metrics["deletion_auc"]["better"], metrics["deletion_auc"]["worse"]) == (1, 1)
+    np.testing.assert_allclose(metrics["deletion_auc"]["mean"], -0.05)
+
+
+@pytest.mark.parametrize(
+    ("draw", "expected"),
+    [
+        (tables.text, "run  top-1\na_b     5%"),
+        (tables.markdown, "| run | top-1 |\n| --- | --- |\n| a_b | 5% |\n"),
+        (
+            tables.latex,
+            "\\begin{tabular}{lr}\n\\toprule\nrun & top-1 \\\\\n\\midrule\na\\_b & 5\\% \\\\\n\\bottomrule\n"
+            "\\end{tabular}\n",
+        ),
+    ],
+)
+def test_forms_of_a_table(draw, expected):
+    assert draw(["run", "top-1"], [["a_b", "5%"]]) == expected
