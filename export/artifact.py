@@ -1,10 +1,10 @@
-"""The files of one exported version, and the reading and checking of them. Needs TensorFlow alone, not this project's model.
+"""The files of one exported version, and the reading and checking of them, without the model.
 
-    VERSION/saved_model.pb, variables/, assets/labels.txt      what TensorFlow loads
-    VERSION/assets.extra/model_card.json                       what it is, of what, how good
-    VERSION/assets.extra/tf_serving_warmup_requests            one request for each signature (TF Serving runs them)
-    VERSION/assets.extra/examples/                             pictures, and what the trained model answered
-    VERSION/assets.extra/SHA256SUMS                            for `sha256sum --check`, from VERSION
+VERSION/saved_model.pb, variables/, assets/labels.txt      what TensorFlow loads
+VERSION/assets.extra/model_card.json                       what it is, of what, how good
+VERSION/assets.extra/tf_serving_warmup_requests            one request for each signature (TF Serving runs them)
+VERSION/assets.extra/examples/                             pictures, and what the trained model answered
+VERSION/assets.extra/SHA256SUMS                            for `sha256sum --check`, from VERSION
 """
 
 import hashlib
@@ -38,7 +38,7 @@ def signature_defs(version):
 
 
 def example_pictures(size):
-    """Two drawn pictures, the same at each call: {file name: bytes}, a JPEG and a PNG of other sizes than the view's."""
+    """Two drawn pictures, the same at each call: {file name: bytes}, a JPEG and a PNG of two sizes."""
     rng = np.random.default_rng(7)
     smooth = [tf.image.resize(rng.uniform(0, 255, [6, 6, 3]), [size + more, size + wider], "bicubic")
               for more, wider in ((9, size // 3), (size // 2, 0))]  # fmt: skip
@@ -82,7 +82,7 @@ def read_warmup(version):
     try:
         records = [record.numpy() for record in tf.data.TFRecordDataset(str(path))]
         return [prediction_log_pb2.PredictionLog.FromString(record).predict_log.request for record in records]
-    except Exception as error:  # TensorFlow's or protobuf's own
+    except Exception as error:
         raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
 
 

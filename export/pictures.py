@@ -137,7 +137,7 @@ def _declared_size(contents):
 
 
 def _table():
-    """What `figures.overlay` does to a pixel of each of 256 heats: float32 `[256, 4]`, its weight, then what it adds."""
+    """What `figures.overlay` does to a pixel of each of 256 heats: float32 `[256, 4]`, weight and what is added."""
     ramp = np.linspace(0, 1, 256, dtype=np.float32)[None]
     on_black, on_white = (figures.overlay(np.full([1, 256, 3], grey, np.uint8), ramp)[0] for grey in (0, 255))
     weight = (on_white.astype(np.float32) - on_black).mean(-1, keepdims=True) / 255

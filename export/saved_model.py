@@ -3,7 +3,7 @@
   python -m export.saved_model --workdir=runs/A --output=exported
 
 writes exported/1/ (the next free number, if versions are there). Its signatures are told in `export.signatures`, its
-files in `export.artifact`. Decoding, resizing, normalisation and labels are inside; only TensorFlow is needed to run it.
+files in `export.artifact`. Decoding, resizing, normalisation and labels are inside; TensorFlow is enough to run it.
 """
 
 import dataclasses
@@ -64,7 +64,7 @@ def write(model, class_names, image_size, output, precision="float32", card=None
         card: what is known of the model, JSON's kinds of values, for its model card.
         options: for `Signatures`.
     """
-    stored = _half(model) if precision == "float16" else {}
+    stored = half(model) if precision == "float16" else {}
     signatures = Signatures(model, class_names, image_size, stored, **options)
     output = pathlib.Path(output)
     try:
@@ -112,10 +112,15 @@ def expected_answers(model, image_size, encoded, stored=None):
         answer = model.explain(tf.cast(tf.stack(views), tf.float32))
     peak = tf.reduce_max(answer["heatmap"], [1, 2], keepdims=True)
     heatmap = tf.math.divide_no_nan(answer["heatmap"], peak)
-    return {"probabilities": answer["probabilities"].numpy(), "heatmap": heatmap.numpy(), "heatmap_box": np.stack(boxes)}
+    return {
+        "probabilities": answer["probabilities"].numpy(),
+        "heatmap": heatmap.numpy(),
+        "heatmap_box": np.stack(boxes),
+    }
 
 
-def _half(model):
+def half(model):
+    """{path: float16 `tf.Variable`} of a model's kernels, which are nearly all of its bytes."""
     kernels = [variable for variable in model.weights if len(variable.shape) > 1]
     return {v.path: tf.Variable(tf.cast(v.value, tf.float16), trainable=False) for v in kernels}
 
@@ -141,14 +146,10 @@ def _add_extras(model, image_size, stored, card, version):
     (version / artifact.EXAMPLES / "expected.json").write_text(json.dumps(answers) + "\n")
     (version / artifact.CARD).write_text(json.dumps(card, indent=2) + "\n")
     artifact.write_warmup(version, examples["0.jpg"], image_size)
-    if {request.model_spec.signature_name for request in artifact.read_warmup(version)} != set(signatures_of(version)):
+    written = [request.model_spec.signature_name for request in artifact.read_warmup(version)]
+    if sorted(written) != sorted(artifact.signature_defs(version)):
         raise RuntimeError(f"{version}: the warm-up requests read back are not one for each signature")
     artifact.write_sums(version)
-
-
-def signatures_of(version):
-    """The names of a version's signatures."""
-    return list(artifact.signature_defs(version))
 
 
 def _publish(partial, output):
@@ -166,7 +167,8 @@ def _publish(partial, output):
 
 def _commit():
     """The project's commit, with a + where files differ from it; None without git."""
-    command = ["git", "-C", pathlib.Path(__file__).parent, "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+    here = pathlib.Path(__file__).parent
+    command = ["git", "-C", here, "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):

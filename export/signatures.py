@@ -84,7 +84,7 @@ class Signatures:
         same = tf.size(class_id) == tf.size(image_bytes)
         checks = [
             tf.debugging.Assert(tf.size(unknown) == 0, [classes, unknown], summarize=50),
-            tf.debugging.Assert(same, ["class_id and image_bytes are not of one length: class_id has", tf.size(class_id)]),
+            tf.debugging.Assert(same, ["class_id is not as long as image_bytes but", tf.size(class_id)]),
         ]
         with tf.control_dependencies(checks):
             class_id = tf.identity(class_id)
