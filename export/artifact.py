@@ -13,6 +13,7 @@ import pathlib
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf import message
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
@@ -81,8 +82,10 @@ def read_warmup(version):
         return []
     try:
         records = [record.numpy() for record in tf.data.TFRecordDataset(str(path))]
+        if not records:  # how TensorFlow reads a file that is cut off within its first bytes
+            raise ValueError("it holds no whole record")
         return [prediction_log_pb2.PredictionLog.FromString(record).predict_log.request for record in records]
-    except Exception as error:
+    except (ValueError, message.DecodeError, tf.errors.OpError) as error:
         raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
 
 

@@ -27,7 +27,7 @@ model = tf.saved_model.load(sys.argv[1])
 pictures = tf.constant([open(path, "rb").read() for path in sys.argv[2:]])
 answer = {name: model.signatures[name](image_bytes=pictures) for name in ("serving_default", "explain")}
 assert not any(name.split(".")[0] in ("cgc_tf", "export") for name in sys.modules)
-decode = lambda array: [x.decode() for x in array] if array.dtype == object else array.tolist()
+decode = lambda array: (array.astype("S").astype(str) if array.dtype == object else array).tolist()
 print(json.dumps({name: {key: decode(value.numpy()) for key, value in each.items()} for name, each in answer.items()}))
 """
 
@@ -78,7 +78,7 @@ SIGNATURES = (
 
 
 def peaked(heatmap):
-    return heatmap / tf.reduce_max(heatmap, [1, 2], keepdims=True)
+    return tf.math.divide_no_nan(heatmap, tf.reduce_max(heatmap, [1, 2], keepdims=True))
 
 
 def pictures_of(batch):
@@ -274,7 +274,7 @@ def test_saved_model_cli(exported, files, tmp_path):
     target = ["--dir", str(exported), "--tag_set", "serve", "--signature_def", "explain"]
     shown = subprocess.run([*tool, "show", *target], capture_output=True, text=True, check=True).stdout
     assert "inputs['image_bytes']" in shown and "outputs['heatmap']" in shown
-    code = f"image_bytes=[open({str(files[0])!r}, 'rb').read()]"
+    code = f"image_bytes=[{files[2].read_bytes()!r}]"
     run = subprocess.run(
         [*tool, "run", *target, "--input_exprs", code, "--outdir", str(tmp_path)], capture_output=True, text=True
     )

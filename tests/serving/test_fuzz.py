@@ -45,7 +45,6 @@ bodies = (structured | values).map(lambda value: json.dumps(value).encode()) | s
 def test_no_body_breaks_the_server(server):
     url, session = f"{server.rest_url}/v1/models/cgc:predict", requests.Session()
 
-    @hypothesis.given(bodies)
     def send(body):
         response = session.post(url, data=body, timeout=30)
         assert response.status_code in (200, 400), (body, response.text)
@@ -54,10 +53,10 @@ def test_no_body_breaks_the_server(server):
     checks = list(hypothesis.HealthCheck)
     settings = {"deadline": None, "database": None, "suppress_health_check": checks}
     if not SECONDS:
-        hypothesis.settings(max_examples=150, derandomize=True, **settings)(send)()
+        hypothesis.settings(max_examples=150, derandomize=True, **settings)(hypothesis.given(bodies)(send))()
         return
     end, sent = time.monotonic() + SECONDS, 0
     while time.monotonic() < end:
-        hypothesis.settings(max_examples=500, **settings)(send)()
+        hypothesis.settings(max_examples=500, **settings)(hypothesis.given(bodies)(send))()
         sent += 500
     print(f"{sent} bodies in {SECONDS:g} s")
