@@ -4,8 +4,8 @@
   python -m export.onnx_model --workdir=runs/A --output=model.onnx
 
 The file takes `images` float32 `[batch_size, size, size, 3]` in 0..255, the centre view, normalised inside, and gives
-`probabilities`, `class_id` and `heatmap` as `explain_tensor` does. The batch's size is fixed: tf2onnx 1.17.0 converts the
-gradient of average pooling wrongly where it is open. ONNX has no operation that decodes a picture.
+`probabilities`, `class_id` and `heatmap` as `explain_tensor` does. The batch's size is fixed, because tf2onnx 1.17.0
+converts the gradient of average pooling wrongly where it is open. ONNX has no operation that decodes a picture.
 """
 
 import cgc_tf.quiet  # noqa: F401  # isort: skip
