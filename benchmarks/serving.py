@@ -12,6 +12,7 @@ over those of its weights. With --load_seconds also what `benchmarks.load` says.
 import tempfile
 
 import cgc_tf.quiet  # noqa: F401  # isort: skip
+import keras
 import numpy as np
 import tensorflow as tf
 from absl import flags
@@ -46,6 +47,9 @@ def latencies(version, classifier, layer, rounds):
     """Times the tensor signatures of a version, and tf-explain on the classifier it holds; prints, returns ratios."""
     from tf_explain.core.grad_cam import GradCAM
 
+    # It looks a layer's output up by name, so each of its layers must have been called once only.
+    classifier, weights = keras.models.clone_model(classifier), classifier.get_weights()
+    classifier.set_weights(weights)
     loaded = tf.saved_model.load(str(version))
     encoded = artifact.example_pictures(SIZE)["0.jpg"]
     picture = tf.image.resize(tf.io.decode_jpeg(encoded), [SIZE, SIZE])
