@@ -88,7 +88,9 @@ def main(_):
     versions = artifact.versions(args.model_dir)
     number = max(versions, default=None) if args.version is None else args.version
     if number not in versions:
-        raise UserError(f"--model_dir={args.model_dir} holds no version {number or ''}; it holds {sorted(versions)}")
+        held = ", ".join(map(str, sorted(versions))) or "none"
+        wanted = "version" if number is None else f"version {number}"
+        raise UserError(f"--model_dir={args.model_dir} holds no {wanted}; versions there: {held}")
     version = versions[number]
     try:
         expected = from_workdir(args.workdir, version) if args.workdir else None

@@ -76,8 +76,9 @@ class Model:
         present = artifact.versions(self._dir)
         wanted = {number for number in present if self._serve in ("all", "latest") or number in self._serve}
         loaded = dict(self._loaded)
+        self._failed = {number: text for number, text in self._failed.items() if number in present}
         for number in sorted(wanted - set(loaded), reverse=True):
-            if self._failed.get(number) or (self._serve == "latest" and loaded and number < max(loaded)):
+            if number in self._failed or (self._serve == "latest" and loaded and number < max(loaded)):
                 continue
             try:
                 loaded[number] = Servable(present[number], self.name)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from cgc_tf import data, figures, folder, geometry, runs
 from cgc_tf.errors import UserError
-from export import artifact, pictures, saved_model, verify
+from export import artifact, onnx_model, pictures, saved_model, verify
 from export.client import Client
 from export.server import Server
 from export.versions import Model
@@ -265,6 +265,12 @@ def test_nothing_is_left_of_an_export_that_fails(workdir, tmp_path, monkeypatch)
     with pytest.raises(UserError, match="No space left"):
         saved_model.export(workdir, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_onnx_answers_what_the_model_does(workdir, tmp_path):
+    pytest.importorskip("tf2onnx", reason="it is in requirements-onnx.txt")
+    assert onnx_model.export(workdir, tmp_path / "model.onnx", batch_size=2) <= onnx_model.TOLERANCE
 
 
 @pytest.mark.slow
