@@ -5,10 +5,11 @@ export PYTHONPATH := .
 
 .PHONY: demo venv test test-all lint clean
 
-demo: .venv/installed  ## train, evaluate, draw and export on the embedded toy aircraft
+demo: .venv/installed  ## train, evaluate, draw, export and verify on the embedded toy aircraft
 	$(BIN)/python train.py --flagfile=configs/demo.flags --workdir=$(DEMO)
 	$(BIN)/python evaluate.py --workdir=$(DEMO) --curves=insertion
 	$(BIN)/python -m export.saved_model --workdir=$(DEMO) --output=$(DEMO)/exported
+	$(BIN)/python -m export.verify --model_dir=$(DEMO)/exported
 	@printf '\nfigure:     %s\nreport:     %s\nSavedModel: %s\n' \
 		$(DEMO)/explanations.png $(DEMO)/evaluation.json $(DEMO)/exported
 	@printf 'serve it:   %s\nask it:     %s\n' \

@@ -1,149 +1,215 @@
-"""Asks a served model about pictures, over REST or gRPC, and draws what it answers.
+"""Asks a served model about pictures, over REST or gRPC, prints a table and draws what it answers.
 
     python -m export.client --image=cat.jpg --url=grpc://127.0.0.1:8500
+    python -m export.client --image=DIR --output=overlays --jsonl=answers.jsonl      # or --image='DIR/*.jpg'
 
 Works with `export.server` and with TensorFlow Serving alike.
 """
 
-import base64
+import collections
+import contextlib
+import glob
 import io
+import json
 import pathlib
+from concurrent import futures
 
 import numpy as np
-import requests
 from absl import flags
 from PIL import Image
+from tqdm import tqdm
 
 from cgc_tf.errors import UserError, run
+from export import transports
+from export.transports import BadRequest
 
-_MAX_BYTES = 64 << 20  # of a gRPC answer; gRPC's default of 4 MB holds few heatmaps
+ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
+URL = "http://127.0.0.1:8501"
 
 
 class Client:
-    """One model at `url` (http://, https:// or grpc://); raises `UserError` for whatever fails."""
+    """One model on a server.
 
-    def __init__(self, url="http://127.0.0.1:8501", model="cgc", timeout=60.0):
-        self.url, self.model, self.timeout = url.rstrip("/"), model, timeout
-        transports = {"http": self._rest, "https": self._rest, "grpc": self._grpc}
-        self._send = transports.get(url.partition("://")[0])
-        if self._send is None:
-            raise UserError(f"--url={url} must begin with http://, https:// or grpc://")
+    Its methods raise a `transports.ServingError`, which is a `UserError`: `ServerDown`, `UnknownModel` (or version or
+    label), `UnknownSignature`, `BadRequest` (a picture that cannot be decoded, too), `DeadlineExceeded`.
 
-    def explain(self, images):
-        """`predict` with the signature "explain", which adds the heatmaps to the answer:
+    Args:
+        url: http://, https:// or grpc://.
+        model: its name there.
+        version, label: which of its versions; the newest by default.
+        timeout: seconds to wait for an answer.
+        retries: how often to try again when the server is down or too busy; no other failure is tried again.
+    """
 
-        heatmap float32 [n, h, w] in 0..1, and heatmap_box float32 [n, 4], the part of each picture
-        that its heatmap covers, as fractions (ymin, xmin, ymax, xmax) of the picture.
+    def __init__(self, url=URL, model="cgc", timeout=60.0, version=None, label=None, retries=2):
+        self._send = transports.retrying(transports.connect(url, model, version, label, timeout), retries)
+
+    def explain(self, images, class_ids=None):
+        """`predict` with heatmaps, of given classes, int `[n]`, or of the predicted ones:
+
+        `heatmap` float32 `[n, h, w]` in 0..1, and `heatmap_box` float32 `[n, 4]`, the part of each picture that its
+        heatmap covers, as fractions (ymin, xmin, ymax, xmax).
         """
-        return self.predict(images, "explain")
+        if class_ids is None:
+            return self.predict(images, "explain")
+        return self.predict(images, "explain_class", class_id=np.asarray(class_ids, np.int32))
 
-    def predict(self, images, signature="serving_default"):
-        """Sends encoded pictures, a list of n `bytes`; returns a dict of numpy arrays:
+    def predict(self, images, signature="serving_default", **more):
+        """Sends encoded pictures, a list of n `bytes`, and further inputs; returns a dict of numpy arrays:
 
-        probabilities float32 [n, classes], class_id int32 [n], score float32 [n], label str [n].
+        `probabilities` float32 `[n, classes]`, `class_id` int32, `score` float32 and `label` str `[n]`, and the
+        five best of them, `top5_...` `[n, 5]`.
         """
-        return {name: _narrow(value) for name, value in self._send(images, signature).items()}
+        return self._send(images, signature, more)
 
-    def _rest(self, images, signature):
-        values = [{"b64": base64.b64encode(image).decode()} for image in images]
-        request = {"signature_name": signature, "inputs": {"image_bytes": values}}
-        address = f"{self.url}/v1/models/{self.model}:predict"
+    def stream(self, images, signature="explain", batch_size=8, in_flight=4):
+        """Asks about many pictures, several requests at a time, in order.
+
+        Args:
+            images: an iterable of `(key, bytes)`; it is read only as far as requests are sent.
+            signature, batch_size, in_flight: of each request, pictures in it, and requests at a time.
+
+        Yields:
+            `(key, answer, error)`: `answer` a dict of arrays without the batch's dimension, or None and a `BadRequest`.
+        """
+        waiting, batch = collections.deque(), []
+        with futures.ThreadPoolExecutor(in_flight) as pool:
+            for item in images:
+                batch.append(item)
+                if len(batch) == batch_size:
+                    waiting.append(pool.submit(self._batch, batch, signature))
+                    batch = []
+                if len(waiting) > in_flight:
+                    yield from waiting.popleft().result()
+            if batch:
+                waiting.append(pool.submit(self._batch, batch, signature))
+            while waiting:
+                yield from waiting.popleft().result()
+
+    def _batch(self, batch, signature):
         try:
-            response = requests.post(address, json=request, timeout=self.timeout)
-        except requests.Timeout as error:
-            raise UserError(f"{self.url} did not answer in {self.timeout:g} s") from error
-        except requests.RequestException as error:
-            raise UserError(f"cannot reach {self.url}: is the server running?") from error
-        try:
-            answer = response.json()
-            if response.ok:
-                return dict(answer["outputs"])
-            message = answer["error"]
-        except (ValueError, KeyError, TypeError):  # an answer, but not from a model server
-            message = response.text or response.reason
-        raise UserError(f"{self.url} answered {response.status_code}: {_line(message)}")
-
-    def _grpc(self, images, signature):
-        # Here, so that a client of REST need not load TensorFlow, which the stubs import.
-        import grpc
-        import tensorflow as tf
-        from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
-
-        request = predict_pb2.PredictRequest()
-        request.model_spec.name = self.model
-        request.model_spec.signature_name = signature
-        request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(images, tf.string))
-        options = [("grpc.max_receive_message_length", _MAX_BYTES)]
-        with grpc.insecure_channel(self.url.removeprefix("grpc://"), options) as channel:
-            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-            try:
-                answer = stub.Predict(request, timeout=self.timeout)
-            except grpc.RpcError as error:
-                said = f"{error.code().name}: {_line(error.details())}"
-                raise UserError(f"{self.url} answered {said}") from error
-        return {name: tf.make_ndarray(proto) for name, proto in answer.outputs.items()}
+            answers = self.predict([data for _, data in batch], signature)
+            return [(key, {name: v[i] for name, v in answers.items()}, None) for i, (key, _) in enumerate(batch)]
+        except BadRequest as error:
+            if len(batch) == 1:
+                return [(batch[0][0], None, error)]
+            # One bad picture refuses its batch: alone, the others are answered.
+            return [answer for item in batch for answer in self._batch([item], signature)]
 
 
-def _narrow(value):
-    """An output as the model made it: JSON widens numbers to 64 bits, gRPC gives text as bytes."""
-    array = np.asarray(value)
-    if array.dtype == object:
-        return np.char.decode(array.astype(bytes), "utf-8", "replace")
-    return array.astype({"f": np.float32, "i": np.int32}.get(array.dtype.kind, array.dtype))
+def find(pattern):
+    """The pictures, sorted paths, of a file's name, a folder (and the folders in it) or a glob.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = pathlib.Path(pattern)
+    if path.is_dir():
+        found = sorted(entry for entry in path.rglob("*") if entry.suffix.lower() in ENDINGS)
+    else:
+        found = [path] if path.is_file() else sorted(map(pathlib.Path, glob.glob(pattern, recursive=True)))
+    if not found:
+        raise UserError(
+            f"--image={pattern}: no such file, no folder with pictures ({', '.join(ENDINGS)}), no glob of any"
+        )
+    return found
 
 
-def _line(message):
-    return " ".join(message.split())[:300]
+def ask(args, paths):
+    """Asks about every path, prints a row for each and writes what was asked for; returns how many were refused."""
+    client = Client(args.url, args.model, args.timeout, args.version, args.label, args.retries)
+    contents = ((path, path.read_bytes()) for path in paths)
+    answers = client.stream(contents, args.signature, args.batch_size, args.in_flight)
+    width, refused, written = max(len(str(path)) for path in paths), 0, 0
+    with contextlib.ExitStack() as stack:
+        lines = stack.enter_context(pathlib.Path(args.jsonl).open("w")) if args.jsonl else None
+        for path, answer, error in tqdm(answers, "asking", len(paths), unit="image", leave=False, disable=None):
+            if error and len(paths) == 1:
+                raise error
+            refused += error is not None
+            text = str(error) if error else _summary(answer, len(paths) == 1)
+            tqdm.write(text if len(paths) == 1 and not error else f"{path!s:<{width}}  {text}")
+            if lines:
+                lines.write(json.dumps(_plain(path, answer, error)) + "\n")
+            if answer and {"heatmap", "overlay_png_bytes"} & set(answer):
+                output = _output(args.output, path, len(paths))
+                draw(path.read_bytes(), answer, output)
+                written += 1
+        if written:
+            print(f"wrote {output}" if len(paths) == 1 else f"wrote {written} overlays into {output.parent}")
+        elif not refused:
+            print(f"no picture written: {args.signature} answers without a heatmap")
+    return refused
 
 
-def _report(answer):
-    """Prints the five most probable classes of the first picture."""
-    label, score = answer["label"][0], answer["score"][0]
-    probabilities = answer["probabilities"][0]
-    print(f"{label} (class {answer['class_id'][0]}), score {score:.4f}")
-    print("class  probability")
-    for index in np.argsort(-probabilities)[:5]:
-        print(f"{index:5d}  {probabilities[index]:11.4f}")
-
-
-def _draw(data, answer, output):
-    """Writes the picture `data` with the first heatmap of `answer` over it to `output`, a PNG."""
+def draw(data, answer, output):
+    """Writes a picture, encoded, with the heatmap of its answer over it, as a PNG."""
+    if "overlay_png_bytes" in answer:
+        output.write_bytes(answer["overlay_png_bytes"])
+        return
     from cgc_tf.figures import overlay
 
     with Image.open(io.BytesIO(data)) as picture:
         # Pixels as stored: the model ignores the orientation tag too, and its box refers to them.
         image = np.asarray(picture.convert("RGB"))
-    drawn = overlay(image, answer["heatmap"][0], tuple(answer["heatmap_box"][0]))
-    Image.fromarray(drawn).save(output, format="PNG")
-    print(f"wrote {output}")
+    Image.fromarray(overlay(image, answer["heatmap"], tuple(answer["heatmap_box"]))).save(output, format="PNG")
+
+
+def _output(given, path, count):
+    name = f"{path.stem}-explained.png"
+    if count == 1:
+        return pathlib.Path(given or name)
+    folder = pathlib.Path(given or "explained")
+    folder.mkdir(parents=True, exist_ok=True)
+    same = folder / f"{path.parent.name}-{name}"  # DIR/a/0.jpg and DIR/b/0.jpg
+    return same if path.parent.name else folder / name
+
+
+def _summary(answer, is_only):
+    if "label" not in answer:
+        return "drawn"
+    trust = f"  consistency {answer['consistency']:.2f}" if "consistency" in answer else ""
+    text = f"{answer['label']} (class {answer['class_id']}), score {answer['score']:.4f}{trust}"
+    if not is_only or "top5_class_id" not in answer:
+        return text
+    top = zip(answer["top5_class_id"], answer["top5_score"], answer["top5_label"], strict=True)
+    return "\n".join([text, "class  probability", *(f"{i:5d}  {score:11.4f}  {label}" for i, score, label in top)])
+
+
+def _plain(path, answer, error):
+    """One line of the JSON lines: everything but pictures."""
+    kept = {name: value for name, value in (answer or {}).items() if not name.endswith("_bytes")}
+    values = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in kept.items()}
+    return {"file": str(path), **({"error": str(error)} if error else values)}
 
 
 def _define_flags():
-    flags.DEFINE_string("image", None, "the picture to ask about, JPEG or PNG")
-    flags.DEFINE_string("url", "http://127.0.0.1:8501", "the server; grpc://HOST:PORT for gRPC")
+    flags.DEFINE_string("image", None, "the pictures to ask about: a file, a folder, or a glob in quotes")
+    flags.DEFINE_string("url", URL, "the server; grpc://HOST:PORT for gRPC")
     flags.DEFINE_string("model", "cgc", "name of the model on the server")
-    flags.DEFINE_string("signature", "explain", "serving_default answers without a heatmap")
-    flags.DEFINE_string("output", None, "PNG to write; default: <image's name>-explained.png here")
+    flags.DEFINE_integer("version", None, "the model's version; default: the newest")
+    flags.DEFINE_string("label", None, "the version's label, such as stable")
+    flags.DEFINE_string("signature", "explain", "serving_default answers without a heatmap, explain_checked with trust")
+    flags.DEFINE_string("output", None, "PNG to write (default: <image's name>-explained.png), or a folder for several")
+    flags.DEFINE_string("jsonl", None, "file to write the answers to, one JSON object a line")
+    flags.DEFINE_integer("batch_size", 8, "pictures in a request", lower_bound=1)
+    flags.DEFINE_integer("in_flight", 4, "requests at a time", lower_bound=1)
+    flags.DEFINE_float("timeout", 60.0, "seconds to wait for an answer", lower_bound=0)
+    flags.DEFINE_integer("retries", 2, "further attempts when the server is down or too busy", lower_bound=0)
 
 
 def main(_):
-    """Asks about one picture, prints the answer, and draws its heatmap if it has one."""
+    """Asks about the pictures; ends with status 2 where one was refused."""
     args = flags.FLAGS
     if args.image is None:
-        raise UserError("--image is missing: the picture to ask about")
-    path = pathlib.Path(args.image)
+        raise UserError("--image is missing: the picture, folder or glob to ask about")
+    paths = find(args.image)
     try:
-        data = path.read_bytes()
-        answer = Client(args.url, args.model).predict([data], args.signature)
-        _report(answer)
-        if "heatmap" in answer:
-            _draw(data, answer, args.output or f"{path.stem}-explained.png")
-        else:
-            print(f"no picture written: {args.signature} answers without a heatmap")
+        refused = ask(args, paths)
     except (OSError, Image.DecompressionBombError) as error:  # the message names the file
         raise UserError(str(error)) from error
-    except KeyError as error:
-        raise UserError(f"{args.signature} does not answer {error}: is it a classifier?") from error
+    if refused:
+        raise UserError(f"{refused} of {len(paths)} pictures were refused")
 
 
 if __name__ == "__main__":

@@ -2,117 +2,192 @@
 
   python -m export.saved_model --workdir=runs/A --output=exported
 
-writes exported/1/ (the next free number, if versions are there), with two signatures over encoded pictures:
-
-  serving_default  image_bytes [None] -> probabilities, class_id, label, score
-  explain          the same, and heatmap [None, h, w] in 0..1 with heatmap_box [None, 4], the part of each picture
-                   (ymin, xmin, ymax, xmax, as fractions) that its heatmap covers
-
-Decoding, resizing and normalisation are inside; only TensorFlow is needed to load and run it.
+writes exported/1/ (the next free number, if versions are there). Its signatures are told in `export.signatures`, its
+files in `export.artifact`. Decoding, resizing, normalisation and labels are inside; TensorFlow is enough to run it.
 """
 
+import dataclasses
+import datetime
+import json
 import os
 import pathlib
+import shutil
+import subprocess
+import tempfile
 
 import cgc_tf.quiet  # noqa: F401  # isort: skip
+import keras
+import numpy as np
 import tensorflow as tf
 from absl import flags
 
 from cgc_tf import config as settings
 from cgc_tf import data, errors, folder, runs
+from cgc_tf.evaluation import REPORT
+from export import artifact, pictures
+from export.signatures import ON_BAD_IMAGE, Signatures
 
-PICTURES = tf.TensorSpec([None], tf.string, name="image_bytes")
-
-
-class Explainer(tf.Module):
-    """A model with its variables, its class names and its two signatures.
-
-    Args:
-        model: a `CGCModel`.
-        class_names: the names of its classes.
-        image_size: the side of the view that it was trained on, in pixels.
-    """
-
-    def __init__(self, model, class_names, image_size):
-        super().__init__()
-        # Holding the Keras model itself would store its weights twice (Keras issue 23553).
-        self.variables_of_model = [variable.value for variable in model.weights]
-        self._model, self._image_size = _Untracked(model), image_size
-        self.class_names = tf.constant(class_names)
-
-    @tf.function(input_signature=[PICTURES])
-    def predict(self, image_bytes):
-        """Predictions: a dict of `probabilities` float32 `[B, classes]`, `class_id`, `label`, `score` `[B]`."""
-        images, _ = self._views(image_bytes)
-        return self._predictions(tf.nn.softmax(self._model.value(images, training=False)))
-
-    @tf.function(input_signature=[PICTURES])
-    def explain(self, image_bytes):
-        """`predict`, with `heatmap` float32 `[B, h, w]` in 0..1 and `heatmap_box` float32 `[B, 4]`."""
-        images, boxes = self._views(image_bytes)
-        answer = self._model.value.explain(images)
-        peak = tf.reduce_max(answer["heatmap"], [1, 2], keepdims=True)
-        heatmap = tf.math.divide_no_nan(answer["heatmap"], peak)
-        return {**self._predictions(answer["probabilities"]), "heatmap": heatmap, "heatmap_box": boxes}
-
-    def _views(self, image_bytes):
-        size = self._image_size
-        kinds = (tf.TensorSpec([size, size, 3], tf.uint8), tf.TensorSpec([4], tf.float32))
-
-        def view(contents):
-            return data.original_view(folder.decode_image(contents), size)
-
-        return tf.map_fn(view, image_bytes, fn_output_signature=kinds)
-
-    def _predictions(self, probabilities):
-        class_id = tf.argmax(probabilities, -1, output_type=tf.int32)
-        return {
-            "probabilities": probabilities,
-            "class_id": class_id,
-            "label": tf.gather(self.class_names, class_id),
-            "score": tf.reduce_max(probabilities, -1),
-        }
+PRECISIONS = ("float32", "float16")
+_NOT_METRICS = ("config", "workdir")
 
 
-class _Untracked:
-    """Keeps a value out of the SavedModel's object graph."""
-
-    def __init__(self, value):
-        self.value = value
-
-
-def export(workdir, output):
+def export(workdir, output, precision="float32", on_bad_image="error", max_pixels=pictures.MAX_PIXELS):
     """Writes the next version of a trained run under `output`; returns its path.
 
     The version appears under its number only when it is whole, so a server may watch the folder.
+
+    Args:
+        workdir: the run's folder.
+        output: the folder of versions, made where there is none.
+        precision: "float16" stores the kernels, which are nearly all of the bytes, in half precision; batch
+            normalisation's statistics and biases stay float32, and so does all computing.
+        on_bad_image, max_pixels: as for `Signatures`.
 
     Raises:
         UserError: the workdir cannot be read, or `output` cannot be written.
     """
     config = settings.Config.load(workdir)
     model = runs.trained_model(config, workdir)
-    explainer = Explainer(model, runs.class_names(workdir), config.image_size)
+    class_names = runs.class_names(workdir)
+    card = describe(config, workdir, class_names, precision, on_bad_image)
+    options = {"on_bad_image": on_bad_image, "max_pixels": max_pixels}
+    return write(model, class_names, config.image_size, output, precision, card, **options)
+
+
+def write(model, class_names, image_size, output, precision="float32", card=None, **options):
+    """Writes the next version of any `CGCModel` under `output`; see `export`. Returns its path.
+
+    Args:
+        model: a `CGCModel`.
+        class_names: the names of its classes.
+        image_size: the side in pixels of the view that it was trained on.
+        card: what is known of the model, JSON's kinds of values, for its model card.
+        options: for `Signatures`.
+    """
+    stored = half(model) if precision == "float16" else {}
+    signatures = Signatures(model, class_names, image_size, stored, **options)
     output = pathlib.Path(output)
     try:
         output.mkdir(parents=True, exist_ok=True)
-        taken = [int(entry.name) for entry in output.iterdir() if entry.name.isdecimal()]
-        version = output / str(max(taken, default=0) + 1)
-        partial = output / f"partial-{version.name}"
-        signatures = {"serving_default": explainer.predict, "explain": explainer.explain}
-        tf.saved_model.save(explainer, str(partial), signatures)
-        os.replace(partial, version)
+        partial = pathlib.Path(tempfile.mkdtemp(prefix="partial-", dir=output))
+        partial.chmod(0o755)
+        try:
+            _save(model, class_names, signatures, stored, partial)
+            _add_extras(model, image_size, stored, card or {}, partial)
+            return _publish(partial, output)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         raise errors.UserError(f"--output={output} cannot be written: {error.strerror}") from error
-    return version
+
+
+def describe(config, workdir, class_names, precision, on_bad_image):
+    """The model card of a run, a dict."""
+    report = pathlib.Path(workdir) / REPORT
+    metrics = json.loads(report.read_text()) if report.exists() else {}
+    return {
+        "name": f"{config.backbone} trained with {config.objective} on {config.dataset}",
+        "method": "Contrastive Grad-CAM Consistency, CVPR 2022, arXiv 2110.00527",
+        "exported": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "data": {"dataset": config.dataset, "classes": len(class_names)},
+        "metrics": {name: value for name, value in metrics.items() if name not in _NOT_METRICS},
+        "precision": precision,
+        "on_bad_image": on_bad_image,
+        "image_size": config.image_size,
+        "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
+        "configuration": dataclasses.asdict(config),
+    }
+
+
+def expected_answers(model, image_size, encoded, stored=None):
+    """What the trained model answers to encoded pictures, not through the exported graph.
+
+    Returns:
+        A dict of `probabilities`, `heatmap` (peak 1) and `heatmap_box`, float32 arrays `[B, ...]`.
+    """
+    views, boxes = zip(*(data.original_view(folder.decode_image(one), image_size) for one in encoded), strict=True)
+    own = [(v, tf.cast(stored[v.path], v.dtype)) for v in model.weights if v.path in (stored or {})]
+    with keras.StatelessScope(own):
+        answer = model.explain(tf.cast(tf.stack(views), tf.float32))
+    peak = tf.reduce_max(answer["heatmap"], [1, 2], keepdims=True)
+    heatmap = tf.math.divide_no_nan(answer["heatmap"], peak)
+    return {
+        "probabilities": answer["probabilities"].numpy(),
+        "heatmap": heatmap.numpy(),
+        "heatmap_box": np.stack(boxes),
+    }
+
+
+def half(model):
+    """{path: float16 `tf.Variable`} of a model's kernels, which are nearly all of its bytes."""
+    kernels = [variable for variable in model.weights if len(variable.shape) > 1]
+    return {v.path: tf.Variable(tf.cast(v.value, tf.float16), trainable=False) for v in kernels}
+
+
+def _save(model, class_names, signatures, stored, version):
+    module = tf.Module()
+    # A plain module of the variables alone: Keras' own archive stores them twice (Keras issue 23553).
+    module.stored = [stored.get(variable.path, variable.value) for variable in model.weights]
+    with tempfile.TemporaryDirectory() as directory:
+        labels = pathlib.Path(directory, pathlib.Path(artifact.LABELS).name)
+        labels.write_text("".join(f"{name}\n" for name in class_names))
+        module.labels = tf.saved_model.Asset(str(labels))
+        tf.saved_model.save(module, str(version), signatures.all())
+
+
+def _add_extras(model, image_size, stored, card, version):
+    examples = artifact.example_pictures(image_size)
+    (version / artifact.EXAMPLES).mkdir(parents=True)
+    for name, encoded in examples.items():
+        (version / artifact.EXAMPLES / name).write_bytes(encoded)
+    answers = expected_answers(model, image_size, examples.values(), stored)
+    answers = {"pictures": list(examples), **{name: value.tolist() for name, value in answers.items()}}
+    (version / artifact.EXAMPLES / "expected.json").write_text(json.dumps(answers) + "\n")
+    (version / artifact.CARD).write_text(json.dumps(card, indent=2) + "\n")
+    artifact.write_warmup(version, examples["0.jpg"], image_size)
+    written = [request.model_spec.signature_name for request in artifact.read_warmup(version)]
+    if sorted(written) != sorted(artifact.signature_defs(version)):
+        raise RuntimeError(f"{version}: the warm-up requests read back are not one for each signature")
+    artifact.write_sums(version)
+
+
+def _publish(partial, output):
+    """Gives the whole version its number, the next free one, even where another export takes it first."""
+    while True:
+        taken = [int(entry.name) for entry in output.iterdir() if entry.name.isdecimal()]
+        version = output / str(max(taken, default=0) + 1)
+        try:
+            os.rename(partial, version)
+            return version
+        except OSError:
+            if not version.exists():
+                raise
+
+
+def _commit():
+    """The project's commit, with a + where files differ from it; None without git."""
+    here = pathlib.Path(__file__).parent
+    command = ["git", "-C", here, "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def main(_):
-    workdir = flags.FLAGS.workdir or settings.newest_workdir()
-    version = export(workdir, flags.FLAGS.output)
+    args = flags.FLAGS
+    workdir = args.workdir or settings.newest_workdir()
+    version = export(workdir, args.output, args.precision, args.on_bad_image, args.max_pixels)
     print(f"exported: {version}\nnext: python -m export.server --model_dir={version.parent}")
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "Folder of a trained run (default: the newest under runs/).")
     flags.DEFINE_string("output", "exported", "Folder to write the version into.")
+    flags.DEFINE_enum("precision", "float32", PRECISIONS, "What the kernels are stored in; computing is in float32.")
+    flags.DEFINE_enum(
+        "on_bad_image", "error", ON_BAD_IMAGE, "A picture that cannot be decoded: an error, or a blank answer for it."
+    )
+    flags.DEFINE_integer("max_pixels", pictures.MAX_PIXELS, "Pictures of more are not decoded.", lower_bound=1)
     errors.run(main)

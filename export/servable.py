@@ -1,49 +1,56 @@
-"""One exported model, loaded and called with checked inputs: what both protocols of the server translate to.
+"""One version of an exported model, loaded and called with checked inputs: what both protocols of the server share.
 
 Its errors are TensorFlow's own, because a `tf.errors.OpError` has gRPC's codes already: a request refused here and a
 picture that the graph cannot decode then take the same way out.
 """
 
+import os
 import pathlib
+import threading
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2
 
 from cgc_tf.errors import UserError
+from export import artifact
+
+MAX_BATCH = 64  # examples of one request: a few bytes of each may ask for a whole view's work
+# At once, over all requests: TensorFlow spreads each over the cores, and more only hold memory.
+_RUNNING = threading.BoundedSemaphore(max(2, os.cpu_count() // 2))
 
 
 class Servable:
-    """The highest version in a model folder, called with checked inputs; safe to share by threads.
+    """One version, called with checked inputs; safe to share by threads.
 
-    Its methods raise `tf.errors.OpError`: NOT_FOUND for another model or version,
-    FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT for inputs and outputs that the
-    signature does not have; an error inside the graph keeps its own code.
+    Its methods raise `tf.errors.OpError`: FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT for inputs and
+    outputs that the signature does not have; an error inside the graph keeps its own code.
+
+    Args:
+        path: the version's folder, .../NUMBER.
+        name: the model's.
+
+    Raises:
+        UserError: it cannot be loaded, or its warm-up requests cannot be answered.
     """
 
-    def __init__(self, model_dir, name="cgc"):
-        """Loads the model; raises `UserError` when `model_dir` holds no version or a broken one."""
-        found = pathlib.Path(model_dir).glob("*/saved_model.pb")
-        versions = {int(pb.parent.name): pb for pb in found if pb.parent.name.isdecimal()}
-        if not versions:
-            raise UserError(f"--model_dir={model_dir} holds no version, such as 1/saved_model.pb")
-        self.name, self.version = name, max(versions)
-        pb = versions[self.version]
+    def __init__(self, path, name="cgc"):
+        self.path, self.name, self.version = pathlib.Path(path), name, int(pathlib.Path(path).name)
         try:
             # Kept although only the signatures are called: they do not own the variables.
-            self._loaded = tf.saved_model.load(str(pb.parent))
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            raise UserError(f"cannot load {pb.parent}: {gist(str(error))}") from error
-        saved = saved_model_pb2.SavedModel.FromString(pb.read_bytes())
-        self._signature_defs = saved.meta_graphs[0].signature_def
+            self._loaded = tf.saved_model.load(str(path))
+            self._signature_defs = artifact.signature_defs(path)
+            for request in artifact.read_warmup(path):
+                inputs = {key: tf.constant(tf.make_ndarray(proto)) for key, proto in request.inputs.items()}
+                self.predict(request.model_spec.signature_name, inputs)
+        except (OSError, ValueError, LookupError, tf.errors.OpError) as error:
+            raise UserError(f"cannot load {path}: {gist(str(error))}") from error
 
-    def check(self, name, version=None):
-        """Raises unless `name` and `version` (None: any) are what is served."""
-        if name != self.name or version not in (None, self.version):
-            wanted = name if version is None else f"{name} version {version}"
-            served = f"{self.name} version {self.version}"
-            raise tf.errors.NotFoundError(None, None, f"no model {wanted}; this is {served}")
+    @property
+    def labels(self):
+        """The names of the classes, a list; empty where the version does not carry them."""
+        path = self.path / artifact.LABELS
+        return path.read_text().splitlines() if path.exists() else []
 
     def inputs(self, signature):
         """The `tf.TensorSpec` of each input of `signature`, by name."""
@@ -60,8 +67,11 @@ class Servable:
         unknown = set(output_filter) - set(function.structured_outputs)
         require(not unknown, f"{signature} has no outputs {sorted(unknown)}")
         tensors = {name: _tensor(name, inputs[name], spec) for name, spec in specs.items()}
+        sizes = {tensor.shape[0] for tensor in tensors.values() if tensor.shape.rank}
+        require(sizes <= set(range(1, MAX_BATCH + 1)), f"a batch is of 1 to {MAX_BATCH} examples, not {max(sizes)}")
         try:
-            outputs = function(**tensors)
+            with _RUNNING:
+                outputs = function(**tensors)
         except tf.errors.OpError as error:
             raise type(error)(None, None, gist(error.message)) from error
         return {name: outputs[name].numpy() for name in output_filter or outputs}
@@ -70,12 +80,6 @@ class Servable:
         """The `ModelSpec` that answers echo."""
         version = {"value": self.version}
         return model_pb2.ModelSpec(name=self.name, version=version, signature_name=signature)
-
-    def status(self):
-        """The `GetModelStatusResponse`: one version, available."""
-        state = get_model_status_pb2.ModelVersionStatus.AVAILABLE
-        version = {"version": self.version, "state": state, "status": {}}
-        return get_model_status_pb2.GetModelStatusResponse(model_version_status=[version])
 
     def metadata(self):
         """The `GetModelMetadataResponse`: every signature's inputs and outputs."""
@@ -117,4 +121,7 @@ def gist(message):
     """The line that says what went wrong, out of TensorFlow's account of where it did."""
     text = message.rpartition("<stack traces unavailable>\n")[2]
     text = text.partition("(0) ")[2] or text  # the first of "2 root error(s) found."
-    return text.strip().partition("\n")[0]
+    line = text.strip().partition("\n")[0]
+    if line.startswith("assertion failed: ["):
+        line = line.removeprefix("assertion failed: [").replace("] [", " ").removesuffix("]")
+    return line

@@ -23,6 +23,8 @@ def run(*command):
         (["evaluate.py", "--workdir=absent"], "absent is no workdir"),
         (["-m", "export.saved_model", "--workdir=absent"], "absent is no workdir"),
         (["-m", "export.client", "--image=absent.jpg"], "absent.jpg"),
+        (["-m", "export.verify", "--model_dir=absent"], "absent holds no version"),
+        (["-m", "export.onnx_model", "--workdir=absent"], "absent is no workdir"),
     ],
 )
 def test_a_mistake_is_one_line(command, message):

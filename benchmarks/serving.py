@@ -1,0 +1,85 @@
+"""What an explanation costs where it is served, and what the artifact weighs.
+
+  python -m benchmarks.serving --output=serving.json                # about two minutes on two cores
+  python -m benchmarks.serving --load_seconds=60 --output=FILE      # and the server under 50 connections
+
+Prints medians of interleaved calls in one process, of an exported model with random weights. Keys of the JSON:
+`explain_over_predict_b1` and `_b8`, seconds of `explain_tensor` over `predict_tensor`; `over_tf_explain_b1`, seconds of
+tf-explain's Grad-CAM of the same picture over `explain_tensor`; `artifact_over_weights`, bytes of the version's files
+over those of its weights. With --load_seconds also what `benchmarks.load` says.
+"""
+
+import tempfile
+
+import cgc_tf.quiet  # noqa: F401  # isort: skip
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from benchmarks import load, timing
+from cgc_tf import backbones, errors, memory
+from cgc_tf.model import CGCModel
+from export import artifact, saved_model
+
+SIZE, CLASSES = 224, 100
+
+
+def main(_):
+    memory.keep_freed_memory()
+    args = flags.FLAGS
+    network = backbones.build_backbone(args.backbone, "none", SIZE)
+    classifier = backbones.add_classifier(network, CLASSES)
+    with tempfile.TemporaryDirectory() as directory:
+        names = [f"class {index}" for index in range(CLASSES)]
+        model = CGCModel.from_classifier(classifier)
+        version = saved_model.write(model, names, SIZE, directory)
+        files = sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
+        ratios = {"artifact_over_weights": files / (4 * model.count_params())}
+        print(f"{args.backbone}: {files / 1e6:.1f} MB, {ratios['artifact_over_weights']:.4f} of its weights")
+        ratios |= latencies(version, classifier, network.layers[-1].name, args.rounds)
+        if args.load_seconds:
+            ratios |= load.measure(directory, args.load_seconds)
+    timing.write(args.output, ratios)
+
+
+def latencies(version, classifier, layer, rounds):
+    """Times the tensor signatures of a version, and tf-explain on the classifier it holds; prints, returns ratios."""
+    from tf_explain.core.grad_cam import GradCAM
+
+    # It looks a layer's output up by name, so each of its layers must have been called once only.
+    classifier, weights = keras.models.clone_model(classifier), classifier.get_weights()
+    classifier.set_weights(weights)
+    loaded = tf.saved_model.load(str(version))
+    encoded = artifact.example_pictures(SIZE)["0.jpg"]
+    picture = tf.image.resize(tf.io.decode_jpeg(encoded), [SIZE, SIZE])
+    ratios = {}
+    for batch in (1, 2, 4, 8):
+        images = tf.repeat(picture[None], batch, 0)
+        calls = {
+            name: lambda function=loaded.signatures[f"{name}_tensor"], images=images: function(images=images)
+            for name in ("predict", "explain")
+        }
+        if batch == 1:
+            class_id = int(calls["explain"]()["class_id"][0])
+            arguments = ((images.numpy(), None), classifier, class_id, layer)
+            calls["tf_explain"] = lambda arguments=arguments: GradCAM().explain(*arguments)
+        seconds = timing.interleaved(calls, rounds, warmup=3)
+        for name, value in seconds.items():
+            print(f"  batch {batch}, {name:<12}{1000 * value:9.1f} ms {batch / value:9.2f} images/s")
+        ratios[f"explain_over_predict_b{batch}"] = seconds["explain"] / seconds["predict"]
+        if "tf_explain" in seconds:
+            ratios["over_tf_explain_b1"] = seconds["tf_explain"] / seconds["explain"]
+    heat = np.asarray(loaded.signatures["explain_tensor"](images=picture[None])["heatmap"])
+    assert np.isfinite(heat).all()
+    for name, value in ratios.items():
+        print(f"  {name:<26}{value:9.4f}")
+    return ratios
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("backbone", "resnet50", "The network that is exported.")
+    flags.DEFINE_integer("rounds", 15, "Interleaved rounds whose median counts.", lower_bound=1)
+    flags.DEFINE_float("load_seconds", 0, "How long to load the server, twice; 0 for not at all.", lower_bound=0)
+    flags.DEFINE_string("output", None, "File to write the ratios to, as JSON.")
+    errors.run(main)

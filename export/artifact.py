@@ -1,0 +1,116 @@
+"""The files of one exported version, and the reading and checking of them, without the model.
+
+VERSION/saved_model.pb, variables/, assets/labels.txt      what TensorFlow loads
+VERSION/assets.extra/model_card.json                       what it is, of what, how good
+VERSION/assets.extra/tf_serving_warmup_requests            one request for each signature (TF Serving runs them)
+VERSION/assets.extra/examples/                             pictures, and what the trained model answered
+VERSION/assets.extra/SHA256SUMS                            for `sha256sum --check`, from VERSION
+"""
+
+import hashlib
+import json
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf import message
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+EXTRA = "assets.extra"
+CARD = f"{EXTRA}/model_card.json"
+WARMUP = f"{EXTRA}/tf_serving_warmup_requests"
+SUMS = f"{EXTRA}/SHA256SUMS"
+EXAMPLES = f"{EXTRA}/examples"
+LABELS = "assets/labels.txt"
+
+
+def versions(model_dir):
+    """{number: path} of the versions in a model's folder; what is not a whole version is not listed."""
+    found = pathlib.Path(model_dir).glob("*/saved_model.pb")
+    return {int(path.parent.name): path.parent for path in found if path.parent.name.isdecimal()}
+
+
+def signature_defs(version):
+    """{name: `SignatureDef`} of a version's signatures that can be called, read without loading it."""
+    saved = saved_model_pb2.SavedModel.FromString((pathlib.Path(version) / "saved_model.pb").read_bytes())
+    signatures = saved.meta_graphs[0].signature_def
+    return {name: signature for name, signature in signatures.items() if not name.startswith("__")}
+
+
+def example_pictures(size):
+    """Two drawn pictures, the same at each call: {file name: bytes}, a JPEG and a PNG of two sizes."""
+    rng = np.random.default_rng(7)
+    smooth = [tf.image.resize(rng.uniform(0, 255, [6, 6, 3]), [size + more, size + wider], "bicubic")
+              for more, wider in ((9, size // 3), (size // 2, 0))]  # fmt: skip
+    pixels = [tf.cast(tf.clip_by_value(image, 0, 255), tf.uint8) for image in smooth]
+    return {"0.jpg": tf.io.encode_jpeg(pixels[0]).numpy(), "1.png": tf.io.encode_png(pixels[1]).numpy()}
+
+
+def warmup_inputs(signature_def, picture, size):
+    """One example's inputs, {name: `TensorProto`}, for any of our signatures; images are of one colour."""
+    inputs = {}
+    for name, info in signature_def.inputs.items():
+        if info.dtype == tf.string.as_datatype_enum:
+            inputs[name] = tf.make_tensor_proto([picture])
+        elif len(info.tensor_shape.dim) == 4:
+            # One value and a shape to fill with it, in place of all the pixels.
+            inputs[name] = tf.make_tensor_proto(127, tf.as_dtype(info.dtype), [1, size, size, 3])
+        else:
+            inputs[name] = tf.make_tensor_proto([0], tf.as_dtype(info.dtype))
+    return inputs
+
+
+def write_warmup(version, picture, size):
+    """Writes one `PredictionLog` for each signature; the model's name is TF Serving's to fill in."""
+    with tf.io.TFRecordWriter(str(version / WARMUP)) as file:
+        for name, signature in signature_defs(version).items():
+            request = predict_pb2.PredictRequest(inputs=warmup_inputs(signature, picture, size))
+            request.model_spec.signature_name = name
+            log = prediction_log_pb2.PredictionLog(predict_log={"request": request})
+            file.write(log.SerializeToString())
+
+
+def read_warmup(version):
+    """The `PredictRequest`s of a version's warm-up file, a list; empty where it has none.
+
+    Raises:
+        ValueError: the file is damaged, which would keep TF Serving from loading the version.
+    """
+    path = pathlib.Path(version) / WARMUP
+    if not path.exists():
+        return []
+    try:
+        records = [record.numpy() for record in tf.data.TFRecordDataset(str(path))]
+        if not records:  # how TensorFlow reads a file that is cut off within its first bytes
+            raise ValueError("it holds no whole record")
+        return [prediction_log_pb2.PredictionLog.FromString(record).predict_log.request for record in records]
+    except (ValueError, message.DecodeError, tf.errors.OpError) as error:
+        raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+
+
+def write_sums(version):
+    """Writes the SHA-256 of every file of a version."""
+    files = sorted(path for path in version.rglob("*") if path.is_file() and path != version / SUMS)
+    lines = [f"{_sha256(path)}  {path.relative_to(version).as_posix()}\n" for path in files]
+    (version / SUMS).write_text("".join(lines))
+
+
+def changed_files(version):
+    """The files, a list of names, whose checksums are not those written with them, or that are gone."""
+    version, changed = pathlib.Path(version), []
+    for line in (version / SUMS).read_text().splitlines():
+        expected, _, name = line.partition("  ")
+        if not (version / name).is_file() or _sha256(version / name) != expected:
+            changed.append(name)
+    return changed
+
+
+def read_card(version):
+    """A version's model card, a dict."""
+    return json.loads((pathlib.Path(version) / CARD).read_text())
+
+
+def _sha256(path):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

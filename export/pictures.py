@@ -1,0 +1,156 @@
+"""Encoded pictures inside a graph, by core TensorFlow operations only: decoding that cannot fail, and overlays.
+
+A graph has no `try`. `tf.data` has `ignore_errors`, which is an operation like any other, so a batch is decoded as a
+dataset of numbered pictures, and the numbers that are missing in the end are those that could not be decoded. Taken out
+as one element that costs a fraction of a millisecond; `Dataset.reduce` took twenty.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from cgc_tf import data, figures, folder
+
+KINDS = "JPEG, PNG, GIF or BMP"
+MAX_PIXELS = 1 << 25  # 33 megapixels: 100 MB decoded
+_HEADER = 26  # bytes, up to the height of a BMP
+_THREADS = 4  # that decode one batch
+_PIXEL = tf.io.encode_png(np.zeros([1, 1, 3], np.uint8)).numpy()
+_WHOLE = (0.0, 0.0, 1.0, 1.0)
+
+
+def views(image_bytes, size, max_pixels=MAX_PIXELS):
+    """The centre view of each picture, as the model was evaluated on.
+
+    Args:
+        image_bytes: string `[B]`, encoded pictures of any size.
+        size: the side of the view in pixels.
+        max_pixels: a picture of more, as its header has it or once it is resized, is not decoded.
+
+    Returns:
+        `(views, boxes, decoded)`: uint8 `[B, size, size, 3]`; float32 `[B, 4]`, the part of each picture that its view
+        shows; bool `[B]`, false where there was no picture, whose view is black.
+    """
+    enlarged = round(size * 256 / 224)  # what the view's shorter side is resized to, whatever the longer becomes
+
+    def view(image):
+        return data.original_view(image, size)
+
+    blank = (np.zeros([size, size, 3], np.uint8), np.float32(_WHOLE))
+    return _each(image_bytes, (), view, blank, max_pixels, enlarged)
+
+
+def overlays(image_bytes, heatmaps, boxes, max_pixels=MAX_PIXELS):
+    """Each picture at its own size with its heatmap drawn over it, as `figures.overlay` does.
+
+    Args:
+        image_bytes: string `[B]`.
+        heatmaps: float32 `[B, h, w]` in 0..1.
+        boxes: float32 `[B, 4]`, the part of each picture that its heatmap covers.
+
+    Returns:
+        Encoded PNGs, string `[B]`; empty where there was no picture.
+    """
+    table = _table()
+
+    def draw(image, heatmap, box):
+        return (tf.io.encode_png(_blend(image, heatmap, box, table)),)
+
+    beside = (tf.concat([heatmaps, heatmaps[:1]], 0), tf.concat([boxes, [_WHOLE]], 0))
+    return _each(image_bytes, beside, draw, (b"",), max_pixels)[0]
+
+
+def require_decoded(views, decoded, max_pixels=MAX_PIXELS):
+    """`views`, unless one of `decoded`, bool `[B]`, is false: the call then ends with INVALID_ARGUMENT.
+
+    The message has the places of the pictures at fault in the batch.
+    """
+    places = tf.reshape(tf.where(~decoded), [-1])
+    message = f"image_bytes: no {KINDS} picture of at most {max_pixels} pixels at these places of the batch, from 0:"
+    check = tf.debugging.Assert(tf.reduce_all(decoded), [message, places], summarize=50)
+    with tf.control_dependencies([check]):
+        return tf.identity(views)
+
+
+def _each(image_bytes, beside, function, blank, max_pixels, enlarged=0):
+    """`function(image, ...)` of each picture, or `blank` where there is none; and which was which, bool `[B]`.
+
+    `beside` are tensors `[B + 1, ...]` of further arguments: a picture of one pixel is added to every batch, since a
+    dataset from which nothing is left has no element to take.
+    """
+    count = tf.size(image_bytes, tf.int64)
+
+    def is_small(_, contents, *__):
+        size = tf.cast(_declared_size(contents), tf.float64)
+        shorter = tf.reduce_min(size)
+        return (shorter >= 1) & (tf.reduce_prod(size) * tf.maximum(enlarged / shorter, 1) ** 2 <= max_pixels)
+
+    def apply(index, contents, *arguments):
+        return index, *function(folder.decode_image(contents), *arguments)
+
+    batch = (tf.range(count + 1), tf.concat([image_bytes, [_PIXEL]], 0), *beside)
+    results = tf.data.Dataset.from_tensor_slices(batch).filter(is_small).map(apply, _THREADS)
+    results = results.ignore_errors().batch(count + 1).with_options(_plain())
+    indices, *values = results.get_single_element()
+
+    def place(value, empty):
+        rows = tf.repeat(tf.constant(empty, value.dtype)[None], count + 1, 0)
+        return tf.tensor_scatter_nd_update(rows, indices[:, None], value)[:count]
+
+    decoded = place(tf.ones_like(indices, tf.bool), False)
+    return *(place(value, empty) for value, empty in zip(values, blank, strict=True)), decoded
+
+
+def _plain():
+    """Options without which each call would first optimise its little dataset."""
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
+    options.autotune.enabled = False
+    options.deterministic = True
+    return options
+
+
+def _declared_size(contents):
+    """Height and width, int64 `[2]`, as a picture's header has them; zeros for no picture of ours."""
+    header = tf.strings.substr(tf.strings.join([contents, "\0" * _HEADER]), 0, _HEADER)
+    header = tf.cast(tf.reshape(tf.io.decode_raw(header, tf.uint8), [_HEADER]), tf.int64)
+
+    def number(start, size, step):
+        digits = header[start : start + size][::step]
+        return tf.reduce_sum(digits * tf.constant([256**i for i in range(size)], tf.int64))
+
+    def begins(signature):
+        return tf.reduce_all(header[: len(signature)] == tf.constant(list(signature), tf.int64))
+
+    height = number(22, 4, 1)
+    of_bmp = tf.stack([tf.minimum(height, 2**32 - height), number(18, 4, 1)])  # below zero: rows from the top
+    of_gif = tf.stack([number(8, 2, 1), number(6, 2, 1)])
+    of_png = tf.stack([number(20, 4, -1), number(16, 4, -1)])
+    return tf.case(
+        [
+            (begins(b"\xff\xd8\xff"), lambda: tf.cast(tf.io.extract_jpeg_shape(contents)[:2], tf.int64)),
+            (begins(b"\x89PNG"), lambda: of_png),
+            (begins(b"GIF8"), lambda: of_gif),
+            (begins(b"BM"), lambda: of_bmp),
+        ],
+        default=lambda: tf.zeros([2], tf.int64),
+    )
+
+
+def _table():
+    """What `figures.overlay` does to a pixel of each of 256 heats: float32 `[256, 4]`, weight and what is added."""
+    ramp = np.linspace(0, 1, 256, dtype=np.float32)[None]
+    on_black, on_white = (figures.overlay(np.full([1, 256, 3], grey, np.uint8), ramp)[0] for grey in (0, 255))
+    weight = (on_white.astype(np.float32) - on_black).mean(-1, keepdims=True) / 255
+    return np.concatenate([weight, on_black], -1).astype(np.float32)
+
+
+def _blend(image, heatmap, box, table):
+    """uint8 `[H, W, 3]`: an image under the part of it that a heatmap `[h, w]` in 0..1 covers."""
+    shape = tf.shape(image)[:2]
+    edges = tf.cast(tf.round(box * tf.cast(tf.tile(shape, [2]), tf.float32)), tf.int32)
+    size = edges[2:] - edges[:2]
+    heat = tf.image.resize(heatmap[..., None], size)[..., 0]
+    heat = tf.pad(heat, tf.stack([edges[:2], shape - edges[2:]], 1))
+    change = tf.gather(table, tf.cast(tf.round(255 * tf.clip_by_value(heat, 0.0, 1.0)), tf.int32))
+    mixed = tf.cast(image, tf.float32) * change[..., :1] + change[..., 1:]
+    return tf.cast(tf.clip_by_value(tf.round(mixed), 0, 255), tf.uint8)

@@ -1,0 +1,85 @@
+"""TF Serving's gRPC services on the official stubs: PredictionService and ModelService over one model."""
+
+import functools
+import time
+
+import grpc
+import tensorflow as tf
+from tensorflow_serving.apis import model_service_pb2_grpc, predict_pb2, prediction_service_pb2_grpc
+
+from export import rest
+from export.servable import require
+
+MAX_BYTES = 64 << 20  # of one message, in either protocol
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def _answering(method):
+    """Makes a gRPC method of `method(self, request)`: a `tf.errors.OpError` ends the call."""
+
+    @functools.wraps(method)
+    def call(self, request, context):
+        start, status = time.perf_counter(), "OK"
+        try:
+            return method(self, request)
+        except tf.errors.OpError as error:
+            status = _CODES[error.error_code].name
+            # Cut, as the text travels in a header, and an oversized header loses the code as well.
+            return context.abort(_CODES[error.error_code], error.message[:1000])
+        finally:
+            self.metrics.observe("gRPC", status, time.perf_counter() - start)
+
+    return call
+
+
+class Servicer(
+    prediction_service_pb2_grpc.PredictionServiceServicer,
+    model_service_pb2_grpc.ModelServiceServicer,
+):
+    """The services over an `export.versions.Model`; the methods that are not here answer UNIMPLEMENTED."""
+
+    def __init__(self, model, metrics):
+        self._model, self.metrics = model, metrics
+
+    @_answering
+    def Predict(self, request):
+        servable = self._model.find(*_wanted(request))
+        signature = request.model_spec.signature_name or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
+        inputs = {name: _from_proto(name, proto) for name, proto in request.inputs.items()}
+        outputs = servable.predict(signature, inputs, request.output_filter)
+        outputs = {name: tf.make_tensor_proto(value) for name, value in outputs.items()}
+        return predict_pb2.PredictResponse(model_spec=servable.spec(signature), outputs=outputs)
+
+    @_answering
+    def GetModelMetadata(self, request):
+        servable = self._model.find(*_wanted(request))
+        only = set(request.metadata_field) == {"signature_def"}
+        require(only, "metadata_field must be signature_def")
+        return servable.metadata()
+
+    @_answering
+    def GetModelStatus(self, request):
+        return self._model.status(*_wanted(request))
+
+    def add_to(self, server):
+        """Registers both services with a `grpc.Server`."""
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self, server)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(self, server)
+
+
+def _wanted(request):
+    spec = request.model_spec
+    return spec.name, spec.version.value if spec.HasField("version") else None, spec.version_label
+
+
+def _from_proto(name, proto):
+    # A proto may give one value and a shape to fill with it, so that few bytes ask for any amount
+    # of memory; what could have been spelled out in one message is enough.
+    try:
+        shape = tf.TensorShape(proto.tensor_shape)
+        require(shape.is_fully_defined(), f"{name} must have a shape without unknown sizes")
+        fits = shape.rank <= rest.MAX_RANK and shape.num_elements() <= MAX_BYTES // 4
+        require(fits, f"{name} is too large")
+        return tf.constant(tf.make_ndarray(proto))
+    except (TypeError, ValueError, LookupError) as error:
+        raise tf.errors.InvalidArgumentError(None, None, f"{name} is malformed") from error

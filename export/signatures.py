@@ -1,0 +1,171 @@
+"""The exported model's signatures: functions of core TensorFlow operations, from pictures to predictions and reasons.
+
+| signature | inputs | outputs |
+| --- | --- | --- |
+| `serving_default` | `image_bytes` | predictions |
+| `explain` | `image_bytes` | predictions, `heatmap` of the predicted class, `heatmap_box` |
+| `explain_class` | `image_bytes`, `class_id` | the same, the heatmap being of the class asked for |
+| `explain_checked` | `image_bytes` | as `explain`, and `consistency`, `consistency_by_copy` |
+| `overlay` | `image_bytes` | `overlay_png_bytes` |
+| `predict_tensor`, `explain_tensor` | `images`, float32 | predictions; and `heatmap` |
+| `predict_tensor_uint8`, `explain_tensor_uint8` | `images`, uint8 | the same |
+"""
+
+import keras
+import tensorflow as tf
+
+from cgc_tf import geometry, losses
+from export import pictures
+
+ENCODED = tf.TensorSpec([None], tf.string, name="image_bytes")
+CLASS_ID = tf.TensorSpec([None], tf.int32, name="class_id")
+IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
+IMAGES_UINT8 = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
+ON_BAD_IMAGE = ("error", "blank")
+
+
+class Signatures:
+    """A model's functions, to be saved as signatures.
+
+    Predictions are `probabilities` float32 `[B, classes]`; `class_id` int32, `label` string and `score` float32 `[B]`;
+    and `top5_class_id`, `top5_label`, `top5_score` `[B, 5]` (fewer where there are fewer classes). A heatmap is float32
+    `[B, h, w]` in 0..1, its peak being 1, and `heatmap_box` `[B, 4]` is the part (ymin, xmin, ymax, xmax, as fractions)
+    of each picture that it covers.
+
+    Args:
+        model: a `CGCModel`.
+        class_names: the names of its classes.
+        image_size: the side in pixels of the view that it was trained on.
+        variables: None, or {Keras variable's path: `tf.Variable`}, what to compute with instead of the model's own.
+        on_bad_image: what a picture that cannot be decoded does: "error" ends the call, and says which of the batch;
+            "blank" answers zeros, class -1 and empty text for it, and the others as ever.
+        max_pixels: a picture of more is not decoded.
+    """
+
+    def __init__(
+        self, model, class_names, image_size, variables=None, on_bad_image="error", max_pixels=pictures.MAX_PIXELS
+    ):
+        self._model, self._class_names, self._size = model, list(class_names), image_size
+        self._variables, self._on_bad_image, self._max_pixels = variables or {}, on_bad_image, max_pixels
+        # Traced once for each shape, so that signatures share one copy of the network's graph.
+        self._probabilities = tf.function(self._compute_probabilities)
+        self._explained = tf.function(self._compute_explained)
+        self._views = tf.function(self._compute_views, [ENCODED])
+
+    def all(self):
+        """{signature's name: `tf.function`}."""
+        specs = {
+            "serving_default": (self.predict, [ENCODED]),
+            "explain": (self.explain, [ENCODED]),
+            "explain_class": (self.explain_class, [ENCODED, CLASS_ID]),
+            "explain_checked": (self.explain_checked, [ENCODED]),
+            "overlay": (self.overlay, [ENCODED]),
+            "predict_tensor": (self.predict_tensor, [IMAGES]),
+            "explain_tensor": (self.explain_tensor, [IMAGES]),
+            "predict_tensor_uint8": (self.predict_tensor, [IMAGES_UINT8]),
+            "explain_tensor_uint8": (self.explain_tensor, [IMAGES_UINT8]),
+        }
+        return {name: tf.function(function, inputs) for name, (function, inputs) in specs.items()}
+
+    def predict(self, image_bytes):
+        """Predictions for encoded pictures, string `[B]`."""
+        views, _, decoded = self._views(image_bytes)
+        return _blanked(self._predictions(self._probabilities(views)), decoded)
+
+    def explain(self, image_bytes):
+        """Predictions, `heatmap` of the predicted class, `heatmap_box`."""
+        views, boxes, decoded = self._views(image_bytes)
+        return _blanked({**self._answer(self._explained(views)), "heatmap_box": boxes}, decoded)
+
+    def explain_class(self, image_bytes, class_id):
+        """`explain` with the heatmap of the class asked for; `class_id` int32 `[B]`."""
+        unknown = tf.reshape(tf.where((class_id < 0) | (class_id >= len(self._class_names))), [-1])
+        classes = f"class_id: no class from 0 to {len(self._class_names) - 1} at these places of the batch, from 0:"
+        same = tf.size(class_id) == tf.size(image_bytes)
+        checks = [
+            tf.debugging.Assert(tf.size(unknown) == 0, [classes, unknown], summarize=50),
+            tf.debugging.Assert(same, ["class_id is not as long as image_bytes but", tf.size(class_id)]),
+        ]
+        with tf.control_dependencies(checks):
+            class_id = tf.identity(class_id)
+        views, boxes, decoded = self._views(image_bytes)
+        return _blanked({**self._answer(self._explained(views, class_id)), "heatmap_box": boxes}, decoded)
+
+    def explain_checked(self, image_bytes):
+        """`explain`, and how far to trust it.
+
+        `consistency_by_copy` float32 `[B, 2]`: the cosine, at the view's own size, between the heatmap and that of the
+        same class on a mirrored and on a cropped copy (the middle three quarters), where both show the same part.
+        `consistency` `[B]` is their mean: 1 for heatmaps that agree, 0 for ones that share nothing or are all zero.
+        """
+        views, boxes, decoded = self._views(image_bytes)
+        size, edge = self._size, self._size // 8
+        answer = self._explained(views)
+        cropped = views[:, edge : size - edge, edge : size - edge]
+        copies = tf.concat([views[:, :, ::-1], tf.cast(geometry.resize_image(cropped, (size, size)), tf.float32)], 0)
+        others = self._explained(copies, tf.tile(answer["class_id"], [2]))["heatmap"]
+        transforms = [[0, 0, size, size, 1], [edge, edge, size - 2 * edge, size - 2 * edge, 0]]
+        cosines = losses.similarities(
+            tf.tile(answer["heatmap"], [2, 1, 1]),
+            others,
+            tf.repeat(tf.constant(transforms), tf.fill([2], tf.shape(views)[0]), 0),
+            (size, size),
+        )[0]
+        by_copy = tf.transpose(tf.reshape(cosines, [2, -1]))
+        consistency = {"consistency": tf.reduce_mean(by_copy, -1), "consistency_by_copy": by_copy}
+        return _blanked({**self._answer(answer), "heatmap_box": boxes, **consistency}, decoded)
+
+    def overlay(self, image_bytes):
+        """`overlay_png_bytes` string `[B]`: each picture at its own size, its heatmap drawn over it."""
+        answer = self.explain(image_bytes)
+        drawn = pictures.overlays(image_bytes, answer["heatmap"], answer["heatmap_box"], self._max_pixels)
+        return {"overlay_png_bytes": drawn}
+
+    def predict_tensor(self, images):
+        """Predictions for decoded images, `[B, H, W, 3]` in 0..255, seen whole and as they are."""
+        return self._predictions(self._probabilities(tf.cast(images, tf.float32)))
+
+    def explain_tensor(self, images):
+        """`predict_tensor`, and `heatmap` of the predicted class, which covers the whole image."""
+        return self._answer(self._explained(tf.cast(images, tf.float32)))
+
+    def _compute_probabilities(self, images):
+        with self._computing():
+            return tf.nn.softmax(self._model(images, training=False))
+
+    def _compute_explained(self, images, class_ids=None):
+        with self._computing():
+            return self._model.explain(images, class_ids)
+
+    def _computing(self):
+        """A context in which the model computes with the given variables, cast to what its own are."""
+        own = [variable for variable in self._model.weights if variable.path in self._variables]
+        return keras.StatelessScope([(v, tf.cast(self._variables[v.path], v.dtype)) for v in own])
+
+    def _compute_views(self, image_bytes):
+        views, boxes, decoded = pictures.views(image_bytes, self._size, self._max_pixels)
+        if self._on_bad_image == "error":
+            views = pictures.require_decoded(views, decoded, self._max_pixels)
+        return tf.cast(views, tf.float32), boxes, decoded
+
+    def _answer(self, explained):
+        peak = tf.reduce_max(explained["heatmap"], [1, 2], keepdims=True)
+        heatmap = tf.math.divide_no_nan(explained["heatmap"], peak)
+        return {**self._predictions(explained["probabilities"]), "heatmap": heatmap}
+
+    def _predictions(self, probabilities):
+        scores, class_ids = tf.math.top_k(probabilities, min(5, len(self._class_names)))
+        labels = tf.gather(tf.constant(self._class_names), class_ids)
+        top = {"class_id": class_ids, "label": labels, "score": scores}
+        first = {name: value[:, 0] for name, value in top.items()}
+        return {"probabilities": probabilities, **first, **{f"top5_{name}": value for name, value in top.items()}}
+
+
+def _blanked(answer, decoded):
+    """The answer with class -1, empty text and zeros where a picture was not decoded."""
+
+    def blank(value):
+        empty = tf.constant({tf.string: "", tf.int32: -1}.get(value.dtype, 0), value.dtype)
+        return tf.where(tf.reshape(decoded, [-1] + [1] * (value.shape.rank - 1)), value, empty)
+
+    return {name: blank(value) for name, value in answer.items()}

@@ -1,0 +1,109 @@
+"""Checks an exported version: its files, its warm-up requests, and that it answers what the trained model did.
+
+  python -m export.verify --model_dir=exported                     # against the examples stored with it
+  python -m export.verify --model_dir=exported --workdir=runs/A    # against the trained model itself
+
+Prints what was compared, and ends with status 2 and one line where something differs.
+"""
+
+import json
+
+import cgc_tf.quiet  # noqa: F401  # isort: skip
+import numpy as np
+from absl import flags
+
+from cgc_tf.errors import UserError, run
+from export import artifact
+from export.servable import Servable
+
+TOLERANCE = 1e-5
+
+
+def verify(version, expected=None):
+    """Checks one version's folder.
+
+    Args:
+        version: the folder, .../NUMBER.
+        expected: what to hold its answers to the stored pictures against, {output: array}; None for what is stored.
+
+    Returns:
+        {"signature.output": the largest difference}.
+
+    Raises:
+        UserError: a file is not as it was written, the version does not load, a warm-up request is not answered (both
+            by `Servable`), or an answer differs by more than 1e-5; the message says where.
+    """
+    changed = artifact.changed_files(version)
+    if changed:
+        raise UserError(f"{version}: not as they were written: {', '.join(changed)}")
+    servable = Servable(version)
+    warm = {request.model_spec.signature_name for request in artifact.read_warmup(version)}
+    missing = set(artifact.signature_defs(version)) - warm
+    if missing:
+        raise UserError(f"{version}: no warm-up request for {', '.join(sorted(missing))}")
+    folder = version / artifact.EXAMPLES
+    stored = json.loads((folder / "expected.json").read_text())
+    names = stored.pop("pictures")
+    expected = expected or {name: np.array(value, np.float32) for name, value in stored.items()}
+    encoded = [(folder / name).read_bytes() for name in names]
+    differences = {}
+    for signature in ("serving_default", "explain", "explain_class", "explain_checked"):
+        inputs = {"image_bytes": encoded}
+        if signature == "explain_class":
+            inputs["class_id"] = np.argmax(expected["probabilities"], -1).tolist()
+        answer = servable.predict(signature, inputs)
+        for name in sorted(set(answer) & set(expected)):
+            where = f"{signature}.{name}"
+            differences[where] = _largest(answer[name], expected[name])
+    for where, difference in differences.items():
+        if not difference <= TOLERANCE:
+            raise UserError(f"{version}: {where} differs by {difference:.3g}, which is more than {TOLERANCE:g}")
+    return differences
+
+
+def from_workdir(workdir, version):
+    """What the trained model of a workdir answers to a version's stored pictures."""
+    from cgc_tf import config, runs
+    from export import saved_model
+
+    settings = config.Config.load(workdir)
+    folder = version / artifact.EXAMPLES
+    names = json.loads((folder / "expected.json").read_text())["pictures"]
+    model = runs.trained_model(settings, workdir)
+    stored = saved_model.half(model) if artifact.read_card(version).get("precision") == "float16" else {}
+    encoded = [(folder / name).read_bytes() for name in names]
+    return saved_model.expected_answers(model, settings.image_size, encoded, stored)
+
+
+def _largest(answer, expected):
+    if answer.shape != expected.shape:
+        return float("inf")
+    return float(np.max(np.abs(answer - expected))) if np.isfinite(answer).all() else float("inf")
+
+
+def main(_):
+    args = flags.FLAGS
+    if args.model_dir is None:
+        raise UserError("--model_dir is missing: the folder that export.saved_model wrote")
+    versions = artifact.versions(args.model_dir)
+    number = max(versions, default=None) if args.version is None else args.version
+    if number not in versions:
+        held = ", ".join(map(str, sorted(versions))) or "none"
+        wanted = "version" if number is None else f"version {number}"
+        raise UserError(f"--model_dir={args.model_dir} holds no {wanted}; versions there: {held}")
+    version = versions[number]
+    try:
+        expected = from_workdir(args.workdir, version) if args.workdir else None
+        differences = verify(version, expected)
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename} is missing: is {version} of export.saved_model?") from error
+    for where, difference in differences.items():
+        print(f"{where:<34}{difference:10.2e}")
+    print(f"{version}: as trained, within {TOLERANCE:g}; checksums and warm-up requests are right")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("model_dir", None, "Folder of the versions.")
+    flags.DEFINE_integer("version", None, "The version to check (default: the highest).")
+    flags.DEFINE_string("workdir", None, "Compare with this run's trained model, not with the stored examples.")
+    run(main)

@@ -1,0 +1,130 @@
+"""The client, as a class and as a program, over both protocols."""
+
+import json
+import re
+
+import pytest
+from PIL import Image
+from toy_model import EXPLANATIONS, PREDICTIONS, assert_same, start
+
+from cgc_tf.errors import UserError
+from export import transports
+from export.client import Client, find
+
+
+@pytest.mark.parametrize("protocol", ["rest_url", "grpc_url"])
+def test_client_gets_what_the_saved_model_answers(server, pictures, expected, protocol):
+    client = Client(getattr(server, protocol))
+    assert_same(client.explain(pictures), expected, EXPLANATIONS)
+    assert_same(client.predict(pictures), expected, PREDICTIONS)
+
+
+def test_client_command_line_draws_the_picture_at_its_own_size(server, pictures, tmp_path):
+    (tmp_path / "cat.jpg").write_bytes(pictures[1])
+    process = start("export.client", "--image=cat.jpg", f"--url={server.rest_url}", cwd=tmp_path)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert len(re.findall(r"^ +\d+ +0\.\d{4}  \S$", out, re.MULTILINE)) == 5
+    assert "wrote cat-explained.png" in out
+    with Image.open(tmp_path / "cat-explained.png") as drawn:
+        assert (drawn.format, drawn.size, drawn.mode) == ("PNG", (91, 33), "RGB")
+
+
+CLIENT_MISTAKES = {
+    "no such file": (["--image=none.png"], "none.png"),
+    "no server": (["--image=good.png", "--url=http://127.0.0.1:1"], "is the server running"),
+    "bad picture": (["--image=bad.png"], "image file format"),
+    "unwritable": (["--image=good.png", "--output=no/such/folder.png"], "folder.png"),
+}
+
+
+@pytest.mark.parametrize(("args", "match"), CLIENT_MISTAKES.values(), ids=CLIENT_MISTAKES)
+def test_client_mistakes_are_one_line(server, pictures, tmp_path, args, match):
+    (tmp_path / "good.png").write_bytes(pictures[0])
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    process = start("export.client", f"--url={server.rest_url}", *args, cwd=tmp_path)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "Traceback" not in err
+    assert re.search(match, err.strip())
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("protocol", ["rest_url", "grpc_url"])
+def test_client_says_what_the_server_refused(server, pictures, protocol):
+    url = getattr(server, protocol)
+    with pytest.raises(UserError, match=r"(404|NOT_FOUND): no model other"):
+        Client(url, "other").explain(pictures)
+    with pytest.raises(UserError, match=r"(400|FAILED_PRECONDITION): no signature nope"):
+        Client(url).predict(pictures, "nope")
+    with pytest.raises(UserError, match=r"(400|INVALID_ARGUMENT): Unknown image file format"):
+        Client(url).explain([b"no picture"])
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "grpc://127.0.0.1:1", "127.0.0.1:8501"])
+def test_client_without_a_server_is_a_user_error(pictures, url):
+    with pytest.raises(UserError, match=url):
+        Client(url).explain(pictures)
+
+
+def test_failures_have_names(server, pictures):
+    for url in (server.rest_url, server.grpc_url):
+        with pytest.raises(transports.UnknownModel):
+            Client(url, "other").predict(pictures)
+        with pytest.raises(transports.UnknownModel):
+            Client(url, version=3).predict(pictures)
+        with pytest.raises(transports.UnknownModel):
+            Client(url, label="stable").predict(pictures)
+        with pytest.raises(transports.UnknownSignature):
+            Client(url).predict(pictures, "nope")
+        with pytest.raises(transports.BadRequest):
+            Client(url).predict([b"no picture"])
+        with pytest.raises(transports.DeadlineExceeded):
+            Client(url, timeout=1e-4).predict(pictures)
+    with pytest.raises(transports.ServerDown):
+        Client("http://127.0.0.1:1", retries=0).predict(pictures)
+
+
+def test_only_a_server_that_is_down_is_asked_again(monkeypatch):
+    monkeypatch.setattr(transports, "WAIT", 0)
+    faults = [transports.ServerDown("down"), transports.ServerDown("down"), None]
+
+    def send():
+        fault = faults.pop(0)
+        if fault:
+            raise fault
+        return "answer"
+
+    assert transports.retrying(send, 2)() == "answer"
+    faults = [transports.BadRequest("bad"), None]
+    with pytest.raises(transports.BadRequest):
+        transports.retrying(send, 2)()
+    assert len(faults) == 1
+
+
+def test_a_stream_keeps_order_and_sets_bad_pictures_apart(server, pictures):
+    images = [*enumerate([*pictures, b"no picture", *pictures])]
+    answers = list(Client(server.rest_url).stream(images, batch_size=2, in_flight=2))
+    assert [key for key, _, _ in answers] == [*range(7)]
+    assert [error is None for _, _, error in answers] == [True] * 3 + [False] + [True] * 3
+    assert answers[0][1]["label"] == answers[4][1]["label"]
+
+
+def test_class_asked_for(server, pictures, expected):
+    for url in (server.rest_url, server.grpc_url):
+        answer = Client(url).explain(pictures, class_ids=[3, 3, 3])
+        assert abs(answer["heatmap"] - expected["heatmap"] / 2).max() < 1e-6
+
+
+def test_a_folder_is_asked_about_as_a_whole(server, pictures, tmp_path):
+    for index, data in enumerate([*pictures, b"no picture"]):
+        (tmp_path / f"{index}.png").write_bytes(data)
+    assert [path.name for path in find(f"{tmp_path}/[01].png")] == ["0.png", "1.png"]
+    args = ["--image=.", f"--url={server.grpc_url}", "--output=drawn", "--jsonl=all.jsonl", "--batch_size=2"]
+    process = start("export.client", *args, cwd=tmp_path)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 2 and err.endswith("1 of 4 pictures were refused\n")
+    assert "wrote 3 overlays into drawn" in out
+    assert len(list((tmp_path / "drawn").iterdir())) == 3
+    lines = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
+    assert [("error" in line, line["file"]) for line in lines] == [(i == 3, f"{i}.png") for i in range(4)]

@@ -1,0 +1,67 @@
+"""The page, in a real browser: a picture in, classes and a heatmap out, another class, another opacity."""
+
+import shutil
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is in requirements-dev.txt")
+
+
+@pytest.fixture(scope="module")
+def page(server):
+    with sync_api.sync_playwright() as playwright:
+        found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+        try:
+            browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        except sync_api.Error as error:
+            pytest.skip(
+                f"no browser: install chromium, or run `playwright install chromium` ({str(error).split(chr(10))[0]})"
+            )
+        opened = browser.new_page(viewport={"width": 1000, "height": 760})
+        opened.faults = []
+        opened.on("pageerror", lambda error: opened.faults.append(str(error)))
+        opened.on("console", lambda line: opened.faults.append(line.text) if "Security" in line.text else None)
+        opened.goto(server.rest_url)
+        yield opened
+        browser.close()
+
+
+def drop(page, name, data):
+    page.set_input_files("#file", {"name": name, "mimeType": "image/png", "buffer": data})
+
+
+def drawn(page):
+    return page.evaluate("document.getElementById('canvas').toDataURL()")
+
+
+def test_a_picture_is_explained(page, pictures, expected):
+    drop(page, "cat.png", pictures[0])
+    page.wait_for_selector("#classes button")
+    names = page.locator("#classes button").all_inner_texts()
+    assert [name.split("\n")[0] for name in names] == expected["top5_label"][0].tolist()
+    assert page.locator("#classes button[aria-pressed=true]").count() == 1
+    assert page.evaluate("[canvas.width, canvas.height]") == [40, 60]
+    predicted = drawn(page)
+
+    with page.expect_response("**/v1/models/cgc:predict"):
+        page.select_option("#class", label="b")
+    page.wait_for_function("message.textContent === ''")
+    other = drawn(page)
+    assert other != predicted
+
+    page.fill("#opacity", "0")
+    plain = drawn(page)
+    assert plain not in (predicted, other)
+    # Without opacity the canvas is the picture itself.
+    stored = page.evaluate(
+        "(async () => { const c = document.createElement('canvas'); c.width = canvas.width; c.height = canvas.height;"
+        "c.getContext('2d').drawImage(shown.picture, 0, 0); return c.toDataURL(); })()"
+    )
+    assert plain == stored
+    assert page.faults == []
+
+
+def test_what_is_no_picture_is_said(page):
+    drop(page, "notes.png", b"no picture")
+    page.wait_for_function("message.textContent.includes('notes.png is no picture')")
+    assert page.faults == []
