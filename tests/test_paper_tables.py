@@ -1,0 +1,40 @@
+"""The paper's tables as data, and what is said where they cannot be made."""
+
+import tomllib
+
+import pytest
+
+from cgc_tf import paper_tables
+from cgc_tf.errors import UserError
+from cgc_tf.objective import OBJECTIVES
+
+
+@pytest.mark.parametrize("path", sorted(paper_tables.FOLDER.glob("*.toml")), ids=lambda path: path.stem)
+def test_tables_name_what_exists(path):
+    table = tomllib.loads(path.read_text())
+    assert all((paper_tables.FOLDER.parent.parent / d["flagfile"]).exists() for d in table["datasets"].values())
+    assert {row["objective"] for row in table["rows"]} <= set(OBJECTIVES)
+
+
+def test_table_without_its_data(tmp_path):
+    """The published figures are shown, and which files are missing."""
+    with pytest.raises(UserError) as caught:
+        paper_tables.make("no_negatives", data_dir=str(tmp_path), output=tmp_path / "out")
+    message = str(caught.value)
+    assert "| `cgc` | - |" in message and "| 84.04 | 72.32 |" in message
+    assert message.splitlines()[-1].startswith("not run here: imagenet100 cannot be downloaded without you: missing ")
+
+
+def test_unknown_table_and_dataset():
+    with pytest.raises(UserError, match="--table=two is not known; there are no_negatives"):
+        paper_tables.make("two")
+    with pytest.raises(UserError, match="--dataset=cub200: it has imagenet100, toy_aircraft"):
+        paper_tables.make("no_negatives", "cub200")
+
+
+def test_mean_and_deviation_over_seeds():
+    reports = {("cgc", seed): dict.fromkeys(paper_tables.evaluation.COLUMNS, 0.5 + seed / 10) for seed in (0, 1, 2)}
+    reports["cgc", 0]["top5"] = None
+    head, rows = paper_tables.summary(reports, ["cgc"], range(3), {"cgc": {"content_heatmap": 72.32}})
+    assert rows[0][:3] == ["`cgc`", "60.0 ± 10.0", "-"]
+    assert head[-1] == "CH, published" and rows[0][-1] == "72.32"
