@@ -1,11 +1,5 @@
-"""From a source to batches: the three views of training, and the centre crops of validation.
+"""From a source to batches: the three views of training, and the centre crops of validation."""
 
-  python -m cgc_tf.data --dataset=toy_aircraft --output=sheet.png
-
-prepares a dataset, counts what it has, and draws its views; see `inspection.py`.
-"""
-
-import cgc_tf.quiet  # noqa: F401  # isort: skip
 import tensorflow as tf
 
 from cgc_tf import geometry
@@ -119,9 +113,3 @@ def spread(examples, size, limit=None):
     if not limit or limit >= size:
         return examples
     return examples.shard(size // limit, 0).take(limit)
-
-
-if __name__ == "__main__":
-    from cgc_tf import inspection
-
-    inspection.start()

@@ -122,20 +122,6 @@ def _save(figure, path):
     plt.close(figure)
 
 
-def contact_sheet(path, images, columns):
-    """Draws images with their boxes and titles on a grid of so many columns (see `explanations` for `images`)."""
-    rows = -(-len(images) // columns)
-    figure, axes = plt.subplots(rows, columns, squeeze=False, figsize=(CELL * columns, CELL * 1.12 * rows))
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, example in zip(axes.flat, images, strict=False):
-        show(axis, example["image"], example["boxes"])
-        axis.set_title(example["title"], fontsize=7)
-    figure.tight_layout(pad=0.4)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
-
-
 def show(axis, image, boxes):
     """Shows an image with its boxes, `[n, 4]` in [0, 1], on a matplotlib axis."""
     height, width = image.shape[:2]

@@ -1,4 +1,9 @@
-"""A dataset before it is trained on: prepared, counted, and its views drawn. `python -m cgc_tf.data` starts it."""
+"""A dataset before it is trained on: prepared, counted, and its views drawn.
+
+  python -m cgc_tf.inspection --dataset=toy_aircraft --output=sheet.png
+
+The sheet shows the three views of some examples with their boxes and, in amber, the crop that `augmented` shows.
+"""
 
 import cgc_tf.quiet  # noqa: F401  # isort: skip
 import numpy as np
@@ -107,8 +112,7 @@ def sheet(path, shown):
     plt.close(figure)
 
 
-def start():
-    """Parses the flags of the command, and runs it."""
+if __name__ == "__main__":
     flags.DEFINE_string("dataset", "toy_aircraft", "The dataset to look at.")
     flags.DEFINE_string("data_dir", None, "Where it is, as for train.py.")
     flags.DEFINE_enum("on_bad_image", "fail", ("fail", "skip"), "As for train.py.")

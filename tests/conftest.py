@@ -59,6 +59,12 @@ def pictures(tmp_path_factory):
     return draw_pictures(tmp_path_factory.mktemp("pictures") / "folder", {"train": 8, "test": 4})
 
 
+@pytest.fixture
+def draw_folder():
+    """`draw_pictures` itself: `draw_folder(path, {"train": 8, "test": 4})`."""
+    return draw_pictures
+
+
 @pytest.fixture(scope="session")
 def small_config(pictures):
     """A configuration that trains in seconds."""

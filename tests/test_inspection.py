@@ -45,7 +45,14 @@ def test_counts(pictures):
 
 def test_command(pictures, tmp_path):
     output = tmp_path / "sheet.png"
-    command = ["-m", "cgc_tf.data", "--dataset=folder", f"--data_dir={pictures}", f"--output={output}", "--examples=4"]
+    command = [
+        "-m",
+        "cgc_tf.inspection",
+        "--dataset=folder",
+        f"--data_dir={pictures}",
+        f"--output={output}",
+        "--examples=4",
+    ]
     done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "folder: 3 classes, blue_wings, green_fuselage, red_wings\n" in done.stdout

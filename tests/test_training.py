@@ -12,7 +12,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import draw_pictures
 
 from cgc_tf import callbacks, config, data, runs, sources, training
 from cgc_tf.errors import UserError
@@ -132,10 +131,10 @@ def test_starts_from_another_runs_checkpoint(workdir, small_config):
         runs.make_model(settings, backbone, 4)
 
 
-def test_early_stopping_keeps_the_best_epoch(small_config, tmp_path):
+def test_early_stopping_keeps_the_best_epoch(small_config, draw_folder, tmp_path):
     with pytest.raises(UserError, match="--early_stopping needs a split named validation, which folder does not have"):
         training.train(dataclasses.replace(small_config, early_stopping=1), tmp_path / "run")
-    folder = draw_pictures(tmp_path / "pictures", {"train": 8, "validation": 4, "test": 4})
+    folder = draw_folder(tmp_path / "pictures", {"train": 8, "validation": 4, "test": 4})
     settings = dataclasses.replace(small_config, data_dir=str(folder), early_stopping=2, epochs=12, learning_rate=0.5)
     training.train(settings, tmp_path / "run")
     rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
