@@ -76,7 +76,7 @@ def resize_image(image, shape, enlarges=False):
     """Resizes an image as Pillow does: bilinear, half-pixel centres, antialiased where it shrinks.
 
     Args:
-        image: `[H, W, 3]`, uint8 or float in 0..255.
+        image: `[H, W, 3]`, uint8 or float in 0..255; a batch, too, where it is known to enlarge.
         shape: int `[2]`, the new height and width.
         enlarges: whether it is known beforehand that neither side shrinks.
 

@@ -102,7 +102,9 @@ class Signatures:
         size, edge = self._size, self._size // 8
         answer = self._explained(views)
         cropped = views[:, edge : size - edge, edge : size - edge]
-        copies = tf.concat([views[:, :, ::-1], tf.cast(geometry.resize_image(cropped, (size, size)), tf.float32)], 0)
+        copies = tf.concat(
+            [views[:, :, ::-1], tf.cast(geometry.resize_image(cropped, (size, size), enlarges=True), tf.float32)], 0
+        )
         others = self._explained(copies, tf.tile(answer["class_id"], [2]))["heatmap"]
         transforms = [[0, 0, size, size, 1], [edge, edge, size - 2 * edge, size - 2 * edge, 0]]
         cosines = losses.similarities(

@@ -220,7 +220,7 @@ def test_consistency_is_the_cosine_of_maps_carried_to_the_copies(model, files, w
         return tf.reduce_sum(a * b, 1) / tf.norm(a, axis=1) / tf.norm(b, axis=1)
 
     crop = slice(edge, size - edge)
-    cropped = geometry.resize_image(views[:, crop, crop], [size, size])
+    cropped = geometry.resize_image(views[:, crop, crop], [size, size], enlarges=True)
     own = full(views)
     expected = [
         cosine(own[:, :, ::-1], full(views[:, :, ::-1])),
