@@ -45,7 +45,7 @@ def test_a_picture_is_explained(page, pictures, expected):
 
     with page.expect_response("**/v1/models/cgc:predict"):
         page.select_option("#class", label="b")
-    page.wait_for_function("message.textContent === ''")
+    sync_api.expect(page.locator("#message")).to_have_text("")
     other = drawn(page)
     assert other != predicted
 
@@ -63,5 +63,5 @@ def test_a_picture_is_explained(page, pictures, expected):
 
 def test_what_is_no_picture_is_said(page):
     drop(page, "notes.png", b"no picture")
-    page.wait_for_function("message.textContent.includes('notes.png is no picture')")
+    sync_api.expect(page.locator("#message")).to_contain_text("notes.png is no picture")
     assert page.faults == []
