@@ -214,7 +214,7 @@ def crop_matrix(start, length, upsampling, flip=None):
         centre = tf.where(flip[:, None] > 0, size - centre, centre)
     position = tf.clip_by_value(centre * length / size - 0.5, 0.0, length - 1)
     low = tf.floor(position)
-    high = tf.minimum(low + 1, length - 1)
-    weight = (position - low)[:, :, None]
-    rows = [tf.gather(upsampling, tf.cast(start + index, tf.int32)) for index in (low, high)]
-    return (1 - weight) * rows[0] + weight * rows[1]
+    index = tf.cast(start + low, tf.int32)
+    # Between two rows of U: the upper one, and a share of the step to the lower one; at the crop's end that share is 0.
+    steps = tf.pad(upsampling[1:] - upsampling[:-1], [[0, 1], [0, 0]])
+    return tf.gather(upsampling, index) + (position - low)[:, :, None] * tf.gather(steps, index)
