@@ -16,7 +16,7 @@ from concurrent import futures
 
 import numpy as np
 from absl import flags
-from PIL import Image
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from cgc_tf.errors import UserError, run
@@ -150,8 +150,7 @@ def draw(data, answer, output):
     from cgc_tf.figures import overlay
 
     with Image.open(io.BytesIO(data)) as picture:
-        # Pixels as stored: the model ignores the orientation tag too, and its box refers to them.
-        image = np.asarray(picture.convert("RGB"))
+        image = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))  # upright, as the model sees it
     Image.fromarray(overlay(image, answer["heatmap"], tuple(answer["heatmap_box"]))).save(output, format="PNG")
 
 

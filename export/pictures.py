@@ -1,5 +1,7 @@
 """Encoded pictures inside a graph, by core TensorFlow operations only: decoding that cannot fail, and overlays.
 
+Pictures are turned upright as EXIF asks, as those trained on were.
+
 A graph has no `try`. `tf.data` has `ignore_errors`, which is an operation like any other, so a batch is decoded as a
 dataset of numbered pictures, and the numbers that are missing in the end are those that could not be decoded. Taken out
 as one element that costs a fraction of a millisecond; `Dataset.reduce` took twenty.
@@ -8,11 +10,11 @@ as one element that costs a fraction of a millisecond; `Dataset.reduce` took twe
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf import data, figures, folder
+from cgc_tf import data, figures, folder, headers
+from export import declared
 
 KINDS = "JPEG, PNG, GIF or BMP"
 MAX_PIXELS = 1 << 25  # 33 megapixels: 100 MB decoded
-_HEADER = 26  # bytes, up to the height of a BMP
 _THREADS = 4  # that decode one batch
 _PIXEL = tf.io.encode_png(np.zeros([1, 1, 3], np.uint8)).numpy()
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
@@ -80,12 +82,13 @@ def _each(image_bytes, beside, function, blank, max_pixels, enlarged=0):
     count = tf.size(image_bytes, tf.int64)
 
     def is_small(_, contents, *__):
-        size = tf.cast(_declared_size(contents), tf.float64)
+        size = tf.cast(declared.size(contents), tf.float64)
         shorter = tf.reduce_min(size)
         return (shorter >= 1) & (tf.reduce_prod(size) * tf.maximum(enlarged / shorter, 1) ** 2 <= max_pixels)
 
     def apply(index, contents, *arguments):
-        return index, *function(folder.decode_image(contents), *arguments)
+        image = headers.upright(folder.decode_image(contents), declared.orientation(contents))
+        return index, *function(image, *arguments)
 
     batch = (tf.range(count + 1), tf.concat([image_bytes, [_PIXEL]], 0), *beside)
     results = tf.data.Dataset.from_tensor_slices(batch).filter(is_small).map(apply, _THREADS)
@@ -107,33 +110,6 @@ def _plain():
     options.autotune.enabled = False
     options.deterministic = True
     return options
-
-
-def _declared_size(contents):
-    """Height and width, int64 `[2]`, as a picture's header has them; zeros for no picture of ours."""
-    header = tf.strings.substr(tf.strings.join([contents, "\0" * _HEADER]), 0, _HEADER)
-    header = tf.cast(tf.reshape(tf.io.decode_raw(header, tf.uint8), [_HEADER]), tf.int64)
-
-    def number(start, size, step):
-        digits = header[start : start + size][::step]
-        return tf.reduce_sum(digits * tf.constant([256**i for i in range(size)], tf.int64))
-
-    def begins(signature):
-        return tf.reduce_all(header[: len(signature)] == tf.constant(list(signature), tf.int64))
-
-    height = number(22, 4, 1)
-    of_bmp = tf.stack([tf.minimum(height, 2**32 - height), number(18, 4, 1)])  # below zero: rows from the top
-    of_gif = tf.stack([number(8, 2, 1), number(6, 2, 1)])
-    of_png = tf.stack([number(20, 4, -1), number(16, 4, -1)])
-    return tf.case(
-        [
-            (begins(b"\xff\xd8\xff"), lambda: tf.cast(tf.io.extract_jpeg_shape(contents)[:2], tf.int64)),
-            (begins(b"\x89PNG"), lambda: of_png),
-            (begins(b"GIF8"), lambda: of_gif),
-            (begins(b"BM"), lambda: of_bmp),
-        ],
-        default=lambda: tf.zeros([2], tf.int64),
-    )
 
 
 def _table():

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import itertools
 import json
 import pathlib
 import shutil
@@ -11,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cgc_tf import data, figures, folder, geometry, runs
 from cgc_tf.errors import UserError
@@ -186,6 +187,28 @@ def test_every_kind_and_extreme_shapes_decode():
     sizes = [tf.io.encode_png(np.zeros([*size, 3], np.uint8)).numpy() for size in ((1, 1), (1, 300), (1, 30_000))]
     # A strip of one pixel by thirty thousand would be enlarged to 55 by 1.6 million.
     assert pictures_of([*kinds, *sizes]) == [True] * 6 + [False]
+
+
+def test_pictures_are_turned_as_exif_asks():
+    """As Pillow turns them; 0, 9 and 77 mean nothing, and None is a picture without EXIF."""
+    pixels = np.random.default_rng(0).integers(0, 255, [30, 40, 3], np.uint8)
+    asked, upright = [], []
+    for kind, endian, orientation in itertools.product(("JPEG", "PNG"), "<>", (None, *range(10), 77)):
+        exif, stream = Image.Exif(), io.BytesIO()
+        exif.endian, exif[0x010F], exif[0x8769] = endian, "Nobody", {0x9003: "2022"}
+        if orientation is not None:
+            exif[0x0112] = orientation
+        Image.fromarray(pixels).save(stream, kind, **({} if orientation is None else {"exif": exif}))
+        asked.append(stream.getvalue())
+        image = folder.decode_image(stream.getvalue()).numpy()
+        with Image.open(stream) as written:
+            turned = Image.fromarray(image)
+            turned.getexif()[0x0112] = written.getexif().get(0x0112, 1)
+            upright.append(tf.io.encode_png(np.asarray(ImageOps.exif_transpose(turned))).numpy())
+    look = tf.function(lambda encoded: pictures.views(encoded, 24)[:2], [tf.TensorSpec([None], tf.string)])
+    assert len({view.tobytes() for view in look(asked)[0].numpy()}) == 2 * 8
+    for ours, expected in zip(look(asked), look(upright), strict=True):
+        np.testing.assert_array_equal(ours, expected)
 
 
 def test_class_asked_for_and_tensors(model, files, workdir, small_config):

@@ -1,8 +1,10 @@
 """The page, in a real browser: a picture in, classes and a heatmap out, another class, another opacity."""
 
+import io
 import shutil
 
 import pytest
+from PIL import Image
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is in requirements-dev.txt")
 
@@ -58,6 +60,16 @@ def test_a_picture_is_explained(page, pictures, expected):
         "c.getContext('2d').drawImage(shown.picture, 0, 0); return c.toDataURL(); })()"
     )
     assert plain == stored
+    assert page.faults == []
+
+
+def test_a_picture_is_shown_as_exif_turns_it(page):
+    exif, stream = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    Image.new("RGB", (50, 20), "red").save(stream, "JPEG", exif=exif)
+    drop(page, "telephone.jpg", stream.getvalue())
+    sync_api.expect(page.locator("#canvas")).to_have_attribute("width", "20")
+    sync_api.expect(page.locator("#canvas")).to_have_attribute("height", "50")
     assert page.faults == []
 
 
