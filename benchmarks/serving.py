@@ -3,13 +3,16 @@
   python -m benchmarks.serving --output=serving.json                # about two minutes on two cores
   python -m benchmarks.serving --load_seconds=60 --output=FILE      # and the server under 50 connections
 
-Prints medians of interleaved calls in one process, of an exported model with random weights. Keys of the JSON:
-`explain_over_predict_b1` and `_b8`, seconds of `explain_tensor` over `predict_tensor`; `over_tf_explain_b1`, seconds of
-tf-explain's Grad-CAM of the same picture over `explain_tensor`; `artifact_over_weights`, bytes of the version's files
-over those of its weights. With --load_seconds also what `benchmarks.load` says.
+Of an exported model with random weights. Keys of the JSON, ratios all: `explain_over_predict_b1` and `_b8`, seconds of
+`explain_tensor` over those of `predict_tensor`; `over_tf_explain_b1`, seconds of tf-explain's Grad-CAM of the same
+picture over those of `explain_tensor`; `artifact_over_weights`, bytes of the version's files over those of its weights.
+Seconds are of processor time, which other work on the machine does not touch; with `_wall` at the end of its name a
+ratio is of elapsed time. Each is the median of the ratios of neighbouring calls in one process. With --load_seconds
+also what `benchmarks.load` says.
 """
 
 import tempfile
+import time
 
 import cgc_tf.quiet  # noqa: F401  # isort: skip
 import keras
@@ -64,22 +67,30 @@ def latencies(version, classifier, layer, rounds):
             class_id = int(calls["explain"]()["class_id"][0])
             arguments = ((images.numpy(), None), classifier, class_id, layer)
             calls["tf_explain"] = lambda arguments=arguments: GradCAM().explain(*arguments)
-        seconds = timing.interleaved(calls, rounds, warmup=3)
-        for name, value in seconds.items():
-            print(f"  batch {batch}, {name:<12}{1000 * value:9.1f} ms {batch / value:9.2f} images/s")
-        ratios[f"explain_over_predict_b{batch}"] = seconds["explain"] / seconds["predict"]
-        if "tf_explain" in seconds:
-            ratios["over_tf_explain_b1"] = seconds["tf_explain"] / seconds["explain"]
+        seconds = {name: np.array(values) for name, values in timing.rounds_of(calls, rounds, 3, _clocks).items()}
+        for name, values in seconds.items():
+            cpu, wall = np.median(values, 0)
+            speed = f"{1000 * wall:9.1f} ms {batch / wall:9.2f} images/s {1000 * cpu:9.1f} ms of a core"
+            print(f"  batch {batch}, {name:<12}{speed}")
+        pairs = {f"explain_over_predict_b{batch}": ("explain", "predict")}
+        if batch == 1:
+            pairs["over_tf_explain_b1"] = ("tf_explain", "explain")
+        for key, (upper, lower) in pairs.items():
+            ratios[key], ratios[f"{key}_wall"] = np.median(seconds[upper] / seconds[lower], 0)
     heat = np.asarray(loaded.signatures["explain_tensor"](images=picture[None])["heatmap"])
     assert np.isfinite(heat).all()
     for name, value in ratios.items():
-        print(f"  {name:<26}{value:9.4f}")
+        print(f"  {name:<30}{value:9.4f}")
     return ratios
+
+
+def _clocks():
+    return np.array([time.process_time(), time.perf_counter()])
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("backbone", "resnet50", "The network that is exported.")
-    flags.DEFINE_integer("rounds", 15, "Interleaved rounds whose median counts.", lower_bound=1)
+    flags.DEFINE_integer("rounds", 15, "Rounds whose median counts.", lower_bound=1)
     flags.DEFINE_float("load_seconds", 0, "How long to load the server, twice; 0 for not at all.", lower_bound=0)
     flags.DEFINE_string("output", None, "File to write the ratios to, as JSON.")
     errors.run(main)

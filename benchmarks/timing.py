@@ -13,18 +13,23 @@ v1 = tf.compat.v1
 
 
 def interleaved(functions, rounds, warmup=1, clock=time.perf_counter):
-    """Median seconds of each of {name: function}, called in turn A B A B, after `warmup` rounds that do not count.
+    """Median seconds of each of {name: function}, called in turn, after `warmup` rounds that do not count.
 
     `clock` is what seconds are: `time.process_time` counts those of every core of this process, and no other's.
     """
+    return {name: statistics.median(seconds) for name, seconds in rounds_of(functions, rounds, warmup, clock).items()}
+
+
+def rounds_of(functions, rounds, warmup=1, clock=time.perf_counter):
+    """What `interleaved` takes the medians of: {name: the clock's difference in each round}, A B, B A, A B, ..."""
     seconds = {name: [] for name in functions}
     for index in tqdm(range(warmup + rounds), "timing " + ", ".join(functions), leave=False, disable=None):
-        for name, function in functions.items():
+        for name, function in list(functions.items())[:: 1 - index % 2 * 2]:
             start = clock()
             function()
             if index >= warmup:
                 seconds[name].append(clock() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return seconds
 
 
 def peak_bytes(build, *arrays):

@@ -9,22 +9,22 @@ Works with `export.server` and with TensorFlow Serving alike.
 import collections
 import contextlib
 import glob
-import io
 import json
+import os
 import pathlib
 from concurrent import futures
 
 import numpy as np
 from absl import flags
-from PIL import Image, ImageOps
+from PIL import Image
 from tqdm import tqdm
 
 from cgc_tf.errors import UserError, run
-from export import transports
+from export import answers, transports
 from export.transports import BadRequest
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
-URL = "http://127.0.0.1:8501"
+URL, FOLDER = "http://127.0.0.1:8501", "explained"
 
 
 class Client:
@@ -88,13 +88,21 @@ class Client:
 
     def _batch(self, batch, signature):
         try:
-            answers = self.predict([data for _, data in batch], signature)
-            return [(key, {name: v[i] for name, v in answers.items()}, None) for i, (key, _) in enumerate(batch)]
+            columns = self.predict([data for _, data in batch], signature)
+            rows = [{name: column[i] for name, column in columns.items()} for i in range(len(batch))]
+            return [_judged(key, row) for (key, _), row in zip(batch, rows, strict=True)]
         except BadRequest as error:
             if len(batch) == 1:
                 return [(batch[0][0], None, error)]
             # One bad picture refuses its batch: alone, the others are answered.
             return [answer for item in batch for answer in self._batch([item], signature)]
+
+
+def _judged(key, answer):
+    """An item of `Client.stream`: a blank answer (--on_bad_image=blank) is as good as a refusal."""
+    if answer.get("class_id") == -1 or answer.get("overlay_png_bytes") == b"":
+        return key, None, BadRequest("a blank answer: no picture that the server can decode")
+    return key, answer, None
 
 
 def find(pattern):
@@ -119,67 +127,37 @@ def ask(args, paths):
     """Asks about every path, prints a row for each and writes what was asked for; returns how many were refused."""
     client = Client(args.url, args.model, args.timeout, args.version, args.label, args.retries)
     contents = ((path, path.read_bytes()) for path in paths)
-    answers = client.stream(contents, args.signature, args.batch_size, args.in_flight)
-    width, refused, written = max(len(str(path)) for path in paths), 0, 0
+    answered = client.stream(contents, args.signature, args.batch_size, args.in_flight)
+    is_only, width, refused, written = len(paths) == 1, max(len(str(path)) for path in paths), 0, 0
     with contextlib.ExitStack() as stack:
         lines = stack.enter_context(pathlib.Path(args.jsonl).open("w")) if args.jsonl else None
-        for path, answer, error in tqdm(answers, "asking", len(paths), unit="image", leave=False, disable=None):
-            if error and len(paths) == 1:
+        for path, answer, error in tqdm(answered, "asking", len(paths), unit="image", leave=False, disable=None):
+            if error and is_only:
                 raise error
             refused += error is not None
-            text = str(error) if error else _summary(answer, len(paths) == 1)
-            tqdm.write(text if len(paths) == 1 and not error else f"{path!s:<{width}}  {text}")
+            text = str(error) if error else answers.summary(answer, with_best=is_only)
+            tqdm.write(text if is_only else f"{path!s:<{width}}  {text}")
             if lines:
-                lines.write(json.dumps(_plain(path, answer, error)) + "\n")
+                lines.write(json.dumps(answers.plain(path, answer, error)) + "\n")
             if answer and {"heatmap", "overlay_png_bytes"} & set(answer):
-                output = _output(args.output, path, len(paths))
-                draw(path.read_bytes(), answer, output)
+                output = _output(args.output, path, paths)
+                answers.draw(path.read_bytes(), answer, output)
                 written += 1
         if written:
-            print(f"wrote {output}" if len(paths) == 1 else f"wrote {written} overlays into {output.parent}")
+            print(f"wrote {output}" if is_only else f"wrote {written} overlays into {args.output or FOLDER}")
         elif not refused:
             print(f"no picture written: {args.signature} answers without a heatmap")
     return refused
 
 
-def draw(data, answer, output):
-    """Writes a picture, encoded, with the heatmap of its answer over it, as a PNG."""
-    if "overlay_png_bytes" in answer:
-        output.write_bytes(answer["overlay_png_bytes"])
-        return
-    from cgc_tf.figures import overlay
-
-    with Image.open(io.BytesIO(data)) as picture:
-        image = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))  # upright, as the model sees it
-    Image.fromarray(overlay(image, answer["heatmap"], tuple(answer["heatmap_box"]))).save(output, format="PNG")
-
-
-def _output(given, path, count):
-    name = f"{path.stem}-explained.png"
-    if count == 1:
-        return pathlib.Path(given or name)
-    folder = pathlib.Path(given or "explained")
+def _output(given, path, paths):
+    if len(paths) == 1:
+        return pathlib.Path(given or f"{path.stem}-explained.png")
+    # As they lie in their folders, endings kept: DIR/a/0.jpg, DIR/a/0.png and DIR/b/0.jpg.
+    common = os.path.commonpath([one.parent for one in paths])
+    folder = pathlib.Path(given or FOLDER) / path.parent.relative_to(common)
     folder.mkdir(parents=True, exist_ok=True)
-    same = folder / f"{path.parent.name}-{name}"  # DIR/a/0.jpg and DIR/b/0.jpg
-    return same if path.parent.name else folder / name
-
-
-def _summary(answer, is_only):
-    if "label" not in answer:
-        return "drawn"
-    trust = f"  consistency {answer['consistency']:.2f}" if "consistency" in answer else ""
-    text = f"{answer['label']} (class {answer['class_id']}), score {answer['score']:.4f}{trust}"
-    if not is_only or "top5_class_id" not in answer:
-        return text
-    top = zip(answer["top5_class_id"], answer["top5_score"], answer["top5_label"], strict=True)
-    return "\n".join([text, "class  probability", *(f"{i:5d}  {score:11.4f}  {label}" for i, score, label in top)])
-
-
-def _plain(path, answer, error):
-    """One line of the JSON lines: everything but pictures."""
-    kept = {name: value for name, value in (answer or {}).items() if not name.endswith("_bytes")}
-    values = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in kept.items()}
-    return {"file": str(path), **({"error": str(error)} if error else values)}
+    return folder / f"{path.name}-explained.png"
 
 
 def _define_flags():
@@ -189,7 +167,9 @@ def _define_flags():
     flags.DEFINE_integer("version", None, "the model's version; default: the newest")
     flags.DEFINE_string("label", None, "the version's label, such as stable")
     flags.DEFINE_string("signature", "explain", "serving_default answers without a heatmap, explain_checked with trust")
-    flags.DEFINE_string("output", None, "PNG to write (default: <image's name>-explained.png), or a folder for several")
+    flags.DEFINE_string(
+        "output", None, "PNG to write (default: <image's name>-explained.png), or for several their folder"
+    )
     flags.DEFINE_string("jsonl", None, "file to write the answers to, one JSON object a line")
     flags.DEFINE_integer("batch_size", 8, "pictures in a request", lower_bound=1)
     flags.DEFINE_integer("in_flight", 4, "requests at a time", lower_bound=1)

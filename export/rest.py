@@ -7,10 +7,9 @@
     GET  /healthz                                          200 while a version is served
     GET  /                                                 a page to try the model on a picture
 
-Bytes are {"b64": "..."}. An error is {"error": "..."} with status 400 or 404.
+Bodies are told in `export.json_format`. An error is {"error": "..."} with status 400 or 404.
 """
 
-import base64
 import html
 import http
 import json
@@ -19,7 +18,9 @@ import re
 import time
 
 import tensorflow as tf
-from google.protobuf import json_format
+from google.protobuf import json_format as protobuf_json
+
+from export import json_format
 
 _MODEL = r"/v1/models/([^/:]+)(?:/versions/([0-9]{1,18})|/labels/([^/:]+))?"
 _PAGE = pathlib.Path(__file__).with_name("page.html")
@@ -43,7 +44,6 @@ _SAFE = [
         "style-src 'unsafe-inline'; script-src 'unsafe-inline'",
     ),
 ]
-MAX_RANK = 16  # of inputs; TensorFlow ends the whole process when some far higher ranks reach it
 
 
 def application(model, metrics):
@@ -92,30 +92,15 @@ def _page(model):
 
 
 def _predict(model, wanted, environ):
-    model = model.find(*wanted)
-    request = _parse(environ["wsgi.input"].read())
-    signature = request.get("signature_name", "")
-    if not isinstance(signature, str):
-        raise _bad("signature_name must be a string")
-    signature = signature or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
-    if ("instances" in request) == ("inputs" in request):
-        raise _bad("the request must have either instances or inputs")
-    names = list(model.inputs(signature))
-    if "inputs" in request:
-        outputs = model.predict(signature, _columns(request["inputs"], names))
-        outputs = {name: _to_json(name, value) for name, value in outputs.items()}
-        return {"outputs": _unwrapped(outputs)}
-    rows = request["instances"]
-    outputs = model.predict(signature, _transposed(rows, names))
-    if any(value.shape[:1] != (len(rows),) for value in outputs.values()):
-        raise _bad(f"{signature} does not answer one row per instance: ask with inputs instead")
-    outputs = {name: _to_json(name, value) for name, value in outputs.items()}
-    rows = zip(*outputs.values(), strict=True)
-    return {"predictions": [_unwrapped(dict(zip(outputs, row, strict=True))) for row in rows]}
+    servable = model.find(*wanted)
+    request = json_format.parse(environ["wsgi.input"].read())
+    signature = request.get("signature_name") or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
+    inputs = json_format.inputs(request, list(servable.inputs(signature)))
+    return json_format.answer(request, servable.predict(signature, inputs))
 
 
 def _status(model, wanted, _):
-    return json_format.MessageToDict(
+    return protobuf_json.MessageToDict(
         model.status(*wanted),
         preserving_proto_field_name=True,
         always_print_fields_with_no_presence=True,
@@ -123,84 +108,9 @@ def _status(model, wanted, _):
 
 
 def _metadata(model, wanted, _):
-    answer = json_format.MessageToDict(model.find(*wanted).metadata(), preserving_proto_field_name=True)
+    answer = protobuf_json.MessageToDict(model.find(*wanted).metadata(), preserving_proto_field_name=True)
     del answer["metadata"]["signature_def"]["@type"]  # which TF Serving does not write either
     return answer
 
 
 _ROUTES = [("POST", ":predict", _predict), ("GET", "", _status), ("GET", "/metadata", _metadata)]
-
-
-def _bad(message):
-    return tf.errors.InvalidArgumentError(None, None, message)
-
-
-def _parse(body):
-    try:
-        request = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise _bad(f"the body is not JSON: {error}") from error
-    if not isinstance(request, dict):
-        raise _bad("the body must be a JSON object")
-    return request
-
-
-def _columns(inputs, names):
-    """Column format: {input name: value}, or the bare value of the only input."""
-    if _is_value(inputs):
-        if len(names) != 1:
-            raise _bad(f"inputs must be an object with the keys {names}")
-        inputs = {names[0]: inputs}
-    return {name: _from_json(value) for name, value in inputs.items()}
-
-
-def _transposed(rows, names):
-    """Row format: one {input name: value}, or one bare value of the only input, per example."""
-    if not isinstance(rows, list) or not rows:
-        raise _bad("instances must be a list of at least one example")
-    if len(names) == 1:
-        rows = [{names[0]: row} if _is_value(row) else row for row in rows]
-    if not all(isinstance(row, dict) and set(row) == set(names) for row in rows):
-        raise _bad(f"each of the instances must be an object with the keys {names}")
-    return {name: [_from_json(row[name]) for row in rows] for name in names}
-
-
-def _is_value(item):
-    """Whether `item` is a value itself, rather than an object of values by input name."""
-    return not isinstance(item, dict) or _is_bytes(item)
-
-
-def _is_bytes(value):
-    return isinstance(value, dict) and set(value) == {"b64"}
-
-
-def _from_json(value, levels=MAX_RANK):
-    """Nested lists with every {"b64": text} decoded to bytes."""
-    if isinstance(value, list):
-        if not levels:
-            raise _bad(f"lists are nested deeper than {MAX_RANK}")
-        return [_from_json(item, levels - 1) for item in value]
-    if _is_bytes(value):
-        try:
-            return base64.b64decode(value["b64"], validate=True)
-        except (TypeError, ValueError) as error:
-            raise _bad("a b64 value is not base64") from error
-    return value
-
-
-def _to_json(name, array):
-    """Nested lists; strings are text, or {"b64": text} when the output is named `..._bytes`."""
-    if array.dtype != object:
-        return array.tolist()
-    if name.endswith("_bytes"):
-        return _map(array.tolist(), lambda item: {"b64": base64.b64encode(item).decode()})
-    return _map(array.tolist(), lambda item: item.decode(errors="replace"))
-
-
-def _map(value, function):
-    return [_map(item, function) for item in value] if isinstance(value, list) else function(value)
-
-
-def _unwrapped(outputs):
-    """A single output goes without its name."""
-    return next(iter(outputs.values())) if len(outputs) == 1 else outputs

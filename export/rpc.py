@@ -7,7 +7,7 @@ import grpc
 import tensorflow as tf
 from tensorflow_serving.apis import model_service_pb2_grpc, predict_pb2, prediction_service_pb2_grpc
 
-from export import rest
+from export.json_format import MAX_RANK
 from export.servable import require
 
 MAX_BYTES = 64 << 20  # of one message, in either protocol
@@ -78,7 +78,7 @@ def _from_proto(name, proto):
     try:
         shape = tf.TensorShape(proto.tensor_shape)
         require(shape.is_fully_defined(), f"{name} must have a shape without unknown sizes")
-        fits = shape.rank <= rest.MAX_RANK and shape.num_elements() <= MAX_BYTES // 4
+        fits = shape.rank <= MAX_RANK and shape.num_elements() <= MAX_BYTES // 4
         require(fits, f"{name} is too large")
         return tf.constant(tf.make_ndarray(proto))
     except (TypeError, ValueError, LookupError) as error:

@@ -19,6 +19,7 @@ from cgc_tf.errors import UserError
 from export import artifact, onnx_model, pictures, saved_model, verify
 from export.client import Client
 from export.server import Server
+from export.transports import BadRequest
 from export.versions import Model
 
 ELSEWHERE = """
@@ -163,6 +164,10 @@ def test_a_blank_answer_leaves_the_others_as_they_are(workdir, exported, model, 
     drawn = loaded.signatures["overlay"](image_bytes=batch)["overlay_png_bytes"].numpy()
     assert drawn[0].startswith(b"\x89PNG") and set(drawn[1:]) == {b""}
     assert verify.verify(version)["explain.probabilities"] <= verify.TOLERANCE
+    with Server(Model(tmp_path)) as server:
+        for signature in ("explain", "overlay"):
+            answers = list(Client(server.rest_url).stream([(0, good), (1, b"no picture")], signature))
+            assert [(key, type(error)) for key, _, error in answers] == [(0, type(None)), (1, BadRequest)]
 
 
 @pytest.mark.parametrize(
@@ -294,7 +299,7 @@ def test_nothing_is_left_of_an_export_that_fails(workdir, tmp_path, monkeypatch)
 @pytest.mark.slow
 def test_onnx_answers_what_the_model_does(workdir, tmp_path):
     pytest.importorskip("tf2onnx", reason="it is in requirements-onnx.txt")
-    assert onnx_model.export(workdir, tmp_path / "model.onnx", batch_size=2) <= onnx_model.TOLERANCE
+    assert onnx_model.export(workdir, tmp_path / "model.onnx") <= onnx_model.TOLERANCE
 
 
 @pytest.mark.slow

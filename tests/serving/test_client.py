@@ -117,14 +117,18 @@ def test_class_asked_for(server, pictures, expected):
 
 
 def test_a_folder_is_asked_about_as_a_whole(server, pictures, tmp_path):
-    for index, data in enumerate([*pictures, b"no picture"]):
-        (tmp_path / f"{index}.png").write_bytes(data)
+    (tmp_path / "in").mkdir()
+    for name, data in zip(("0.png", "1.png", "in/1.jpg", "in/1.png"), [*pictures, b"no picture"], strict=True):
+        (tmp_path / name).write_bytes(data)
     assert [path.name for path in find(f"{tmp_path}/[01].png")] == ["0.png", "1.png"]
     args = ["--image=.", f"--url={server.grpc_url}", "--output=drawn", "--jsonl=all.jsonl", "--batch_size=2"]
     process = start("export.client", *args, cwd=tmp_path)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 2 and err.endswith("1 of 4 pictures were refused\n")
     assert "wrote 3 overlays into drawn" in out
-    assert len(list((tmp_path / "drawn").iterdir())) == 3
+    drawn = {path.relative_to(tmp_path / "drawn").as_posix() for path in (tmp_path / "drawn").rglob("*.png")}
+    assert drawn == {f"{name}-explained.png" for name in ("0.png", "1.png", "in/1.jpg")}
     lines = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
-    assert [("error" in line, line["file"]) for line in lines] == [(i == 3, f"{i}.png") for i in range(4)]
+    assert [("error" in line, line["file"]) for line in lines] == [
+        (name == "in/1.png", name) for name in ("0.png", "1.png", "in/1.jpg", "in/1.png")
+    ]

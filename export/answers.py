@@ -1,0 +1,37 @@
+"""A server's answer about one picture: as text, as JSON, and drawn over the picture."""
+
+import io
+
+import numpy as np
+from PIL import Image, ImageOps
+
+
+def summary(answer, with_best):
+    """One line; or, `with_best`, that and the most probable classes."""
+    if "label" not in answer:
+        return "drawn"
+    trust = f"  consistency {answer['consistency']:.2f}" if "consistency" in answer else ""
+    line = f"{answer['label']} (class {answer['class_id']}), score {answer['score']:.4f}{trust}"
+    if not with_best or "top5_class_id" not in answer:
+        return line
+    top = zip(answer["top5_class_id"], answer["top5_score"], answer["top5_label"], strict=True)
+    return "\n".join([line, "class  probability", *(f"{i:5d}  {score:11.4f}  {label}" for i, score, label in top)])
+
+
+def plain(path, answer, error):
+    """What JSON can hold of an answer, or of the error instead of one: everything but pictures."""
+    kept = {name: value for name, value in (answer or {}).items() if not name.endswith("_bytes")}
+    values = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in kept.items()}
+    return {"file": str(path), **({"error": str(error)} if error else values)}
+
+
+def draw(data, answer, output):
+    """Writes a picture, encoded, with the heatmap of its answer over it, as a PNG; at its own size, upright."""
+    if "overlay_png_bytes" in answer:
+        output.write_bytes(answer["overlay_png_bytes"])
+        return
+    from cgc_tf import figures  # here, since it sets matplotlib up for this process
+
+    with Image.open(io.BytesIO(data)) as picture:
+        image = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    Image.fromarray(figures.overlay(image, answer["heatmap"], tuple(answer["heatmap_box"]))).save(output, format="PNG")
