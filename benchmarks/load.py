@@ -12,6 +12,7 @@ import time
 
 import numpy as np
 import requests
+import tensorflow as tf
 
 from export import artifact
 
@@ -23,8 +24,9 @@ def measure(model_dir, seconds):
 
     Returns:
         A dict, once with the prefix `load_` and once `broken_`: `p50_s` and `p99_s`, seconds of a good request;
-        `answered` and `failed`, good requests with an answer and without; `refused`, broken ones answered by 4xx, and
-        `not_refused`; `memory_growth`, the process's memory at the end over that after a fifth of the time.
+        `answered` and `failed`, good requests with an answer and without; `rightly` and `wrongly`, broken ones answered
+        as they should be, and others; `memory_growth`, the process's memory at the end over that after
+        a fifth of the time.
     """
     command = [sys.executable, "-m", "export.server", f"--model_dir={model_dir}", "--rest_port=0", "--grpc_port=0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -41,12 +43,15 @@ def measure(model_dir, seconds):
     return results
 
 
-def broken_bodies():
-    """One body of each kind that is not to be answered with a prediction, bytes; the last is above the size limit."""
+def broken_requests():
+    """`(body, status)` of each kind of broken request: bytes, and the first digit of the status due to it.
+
+    A picture of one pixel is answered as any other. The last body is above the size limit.
+    """
     encoded = artifact.example_pictures(96)
     large = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (60_000).to_bytes(4, "big") * 2 + bytes(20)
     good = body([encoded["0.jpg"]])
-    return [
+    refused = [
         body([b"not a picture"]),
         body([encoded["1.png"][:500]]),
         body([large]),
@@ -56,6 +61,8 @@ def broken_bodies():
         good[:-9],
         b" " * (65 << 20),
     ]
+    pixel = tf.io.encode_png(np.zeros([1, 1, 3], np.uint8)).numpy()
+    return [(body([pixel]), 2), *((data, 4) for data in refused)]
 
 
 def body(images, signature="explain"):
@@ -65,7 +72,7 @@ def body(images, signature="explain"):
 
 
 def _phase(url, pid, seconds, broken_every):
-    good, broken = body([artifact.example_pictures(224)["0.jpg"]]), itertools.cycle(broken_bodies())
+    good, broken = body([artifact.example_pictures(224)["0.jpg"]]), itertools.cycle(broken_requests())
     counts, latencies, lock = collections.Counter(), [], threading.Lock()
     end = time.monotonic() + seconds
 
@@ -76,7 +83,7 @@ def _phase(url, pid, seconds, broken_every):
                 return
             is_broken = broken_every and index % broken_every == 0
             with lock:
-                data = next(broken) if is_broken else good
+                data, due = next(broken) if is_broken else (good, 2)
             start = time.perf_counter()
             try:
                 status = session.post(url, data=data, timeout=120).status_code
@@ -84,9 +91,9 @@ def _phase(url, pid, seconds, broken_every):
                 status = 0  # an oversized body may be cut off while it is being sent
             with lock:
                 if is_broken:
-                    counts["refused" if 400 <= status < 500 else "not_refused"] += 1
+                    counts["rightly" if status // 100 == due else "wrongly"] += 1
                 else:
-                    counts["answered" if status == 200 else "failed"] += 1
+                    counts["answered" if status // 100 == due else "failed"] += 1
                     latencies.append(time.perf_counter() - start)
 
     threads = [threading.Thread(target=ask, args=[number]) for number in range(CONNECTIONS)]
@@ -97,7 +104,7 @@ def _phase(url, pid, seconds, broken_every):
     for thread in threads:
         thread.join()
     p50, p99 = np.percentile(latencies, [50, 99])
-    names = ("answered", "failed", *(("refused", "not_refused") if broken_every else ()))
+    names = ("answered", "failed", *(("rightly", "wrongly") if broken_every else ()))
     counted = {name: counts[name] for name in names}
     return {"p50_s": p50, "p99_s": p99, **counted, "memory_growth": _resident_bytes(pid) / before}
 

@@ -24,6 +24,7 @@ from export import answers, transports
 from export.transports import BadRequest
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
+BATCH_BYTES = 16 << 20  # a batch with more is sent before it is full: servers take about 64 MiB, as base64
 URL, FOLDER = "http://127.0.0.1:8501", "explained"
 
 
@@ -67,7 +68,7 @@ class Client:
 
         Args:
             images: an iterable of `(key, bytes)`; it is read only as far as requests are sent.
-            signature, batch_size, in_flight: of each request, pictures in it, and requests at a time.
+            signature, batch_size, in_flight: of each request, most pictures in it, and requests at a time.
 
         Yields:
             `(key, answer, error)`: `answer` a dict of arrays without the batch's dimension, or None and a `BadRequest`.
@@ -76,7 +77,7 @@ class Client:
         with futures.ThreadPoolExecutor(in_flight) as pool:
             for item in images:
                 batch.append(item)
-                if len(batch) == batch_size:
+                if len(batch) == batch_size or sum(len(data) for _, data in batch) > BATCH_BYTES:
                     waiting.append(pool.submit(self._batch, batch, signature))
                     batch = []
                 if len(waiting) > in_flight:
@@ -183,6 +184,8 @@ def main(_):
     if args.image is None:
         raise UserError("--image is missing: the picture, folder or glob to ask about")
     paths = find(args.image)
+    if args.url.startswith("grpc"):
+        import cgc_tf.quiet  # noqa: F401  # gRPC's stubs load TensorFlow
     try:
         refused = ask(args, paths)
     except (OSError, Image.DecompressionBombError) as error:  # the message names the file

@@ -42,7 +42,7 @@ _BY_REST = {
 }  # fmt: skip
 _BY_GRPC = {
     "INVALID_ARGUMENT": BadRequest, "NOT_FOUND": UnknownModel, "FAILED_PRECONDITION": UnknownSignature,
-    "UNAVAILABLE": ServerDown, "RESOURCE_EXHAUSTED": ServerDown, "DEADLINE_EXCEEDED": DeadlineExceeded,
+    "UNAVAILABLE": ServerDown, "RESOURCE_EXHAUSTED": BadRequest, "DEADLINE_EXCEEDED": DeadlineExceeded,
 }  # fmt: skip
 
 

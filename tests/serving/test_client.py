@@ -110,6 +110,15 @@ def test_a_stream_keeps_order_and_sets_bad_pictures_apart(server, pictures):
     assert answers[0][1]["label"] == answers[4][1]["label"]
 
 
+def test_a_batch_of_large_pictures_is_sent_before_it_is_full(server, pictures, monkeypatch):
+    monkeypatch.setattr("export.client.BATCH_BYTES", len(pictures[0]) + len(pictures[1]) - 1)
+    client, sizes = Client(server.rest_url), []
+    predict = client.predict
+    monkeypatch.setattr(client, "predict", lambda images, name: sizes.append(len(images)) or predict(images, name))
+    assert len(list(client.stream(enumerate(pictures), batch_size=3, in_flight=1))) == 3
+    assert sizes == [2, 1]
+
+
 def test_class_asked_for(server, pictures, expected):
     for url in (server.rest_url, server.grpc_url):
         answer = Client(url).explain(pictures, class_ids=[3, 3, 3])
