@@ -67,9 +67,10 @@ def transform_image(image, transform, size):
     """
     top, left, height, width, flip = tf.unstack(transform)
     crop = tf.slice(image, [top, left, 0], [height, width, 3])
-    whole = image.shape[:2].as_list()
-    resized = resize_image(crop, (size, size), enlarges=None not in whole and max(whole) <= size)
-    return tf.raw_ops.Reverse(tensor=resized, dims=[False, flip > 0, False])
+    whole, shape = image.shape[:2].as_list(), (size, size)
+    if None in whole or max(whole) > size:
+        return resize_and_cut(crop, shape, (0, 0), shape, flip)
+    return tf.raw_ops.Reverse(tensor=resize_image(crop, shape, enlarges=True), dims=[False, flip > 0, False])
 
 
 def resize_image(image, shape, enlarges=False):
@@ -85,12 +86,21 @@ def resize_image(image, shape, enlarges=False):
         here and there.
     """
     if enlarges:
-        return _to_uint8(tf.image.resize(image, shape), image.dtype)
+        return _to_uint8(tf.image.resize(tf.cast(image, tf.float32), shape), image.dtype)  # uint8 takes twice as long
     return resize_and_cut(image, shape, (0, 0), shape)
 
 
-def resize_and_cut(image, shape, start, kept):
-    """A part of what `resize_image` gives: from pixel `start`, int `[2]`, on, `kept`, int `[2]`, pixels; uint8."""
+def resize_and_cut(image, shape, start, kept, flip=None):
+    """A part of what `resize_image` gives, mirrored where `flip` is 1.
+
+    Args:
+        image, shape: as of `resize_image`.
+        start, kept: int `[2]`, the part's first pixel, and its height and width.
+        flip: scalar int, 0 or 1; None is 0.
+
+    Returns:
+        uint8 `[*kept, 3]`.
+    """
     # What this part does not depend on is cut off first.
     columns = tf.shape(image)[1]
     step = tf.cast(columns, tf.float32) / tf.cast(shape[1], tf.float32)
@@ -102,7 +112,9 @@ def resize_and_cut(image, shape, start, kept):
     # passes are over rows: three times as fast as `tf.image.resize(..., antialias=True)`.
     halfway = _resize_rows(image[:, low:high], tf.shape(image)[0], shape[0], 0, start[0], kept[0])
     turned = _resize_rows(tf.transpose(halfway, [1, 0, 2]), columns, shape[1], low, start[1], kept[1])
-    return tf.transpose(_to_uint8(turned, image.dtype), [1, 0, 2])
+    if flip is not None:
+        turned = tf.raw_ops.Reverse(tensor=turned, dims=[flip > 0, False, False])
+    return _to_uint8(tf.transpose(turned, [1, 0, 2]), image.dtype)
 
 
 def _resize_rows(image, old, new, low, start, kept):
