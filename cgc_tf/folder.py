@@ -7,6 +7,7 @@ so that a run's examples are known when it starts.
 
 import csv
 import dataclasses
+import io
 import os
 from concurrent import futures
 
@@ -160,21 +161,24 @@ def _boxes(path, ids):
     if not path.exists():
         return {}
     boxes = {}
-    with path.open(newline="") as file:
-        rows = csv.DictReader(file)
-        if rows.fieldnames != COLUMNS:
-            raise UserError(f"{path}: the first line should be {','.join(COLUMNS)}. Received: {rows.fieldnames}")
-        for row in rows:
-            where = f"{path}, line {rows.line_num}"
-            if row["file"] not in ids:
-                raise UserError(f"{where}: no picture {row['file']} in the folder")
-            try:
-                box = [float(row[column]) for column in COLUMNS[1:]]
-            except (TypeError, ValueError):
-                raise UserError(f"{where}: ymin, xmin, ymax, xmax should be numbers. Received: {row}") from None
-            if not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
-                raise UserError(
-                    f"{where}: a box is ymin < ymax, xmin < xmax, fractions in [0, 1] of the picture. Received: {box}"
-                )
-            boxes.setdefault(row["file"], []).append(box)
+    try:
+        text = path.read_text("utf-8-sig")  # spreadsheets put a mark in front
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is no text in UTF-8; save it as such") from None
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    if rows.fieldnames != COLUMNS:
+        raise UserError(f"{path}: the first line should be {','.join(COLUMNS)}. Received: {rows.fieldnames}")
+    for row in rows:
+        where = f"{path}, line {rows.line_num}"
+        if row["file"] not in ids:
+            raise UserError(f"{where}: no picture {row['file']} in the folder")
+        try:
+            box = [float(row[column]) for column in COLUMNS[1:]]
+        except (TypeError, ValueError):
+            raise UserError(f"{where}: ymin, xmin, ymax, xmax should be numbers. Received: {row}") from None
+        if not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
+            raise UserError(
+                f"{where}: a box is ymin < ymax, xmin < xmax, fractions in [0, 1] of the picture. Received: {box}"
+            )
+        boxes.setdefault(row["file"], []).append(box)
     return boxes

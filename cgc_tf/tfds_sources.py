@@ -22,7 +22,6 @@ class TfdsDataset:
         builder: TFDS's name of the builder, with its configuration after a slash.
         module: what to import so that TFDS knows the builder.
         splits: {our split: TFDS's split}; TFDS's may be slices and sums, as in "train+validation".
-        manual: whether a person has to put files in place first; the builder says which.
         is_large: whether a split is too much for the memory, so that records are read by their index.
         id: the feature that tells examples apart.
         label_name: the feature that holds the label's name, where the label itself has numbers only.
@@ -31,7 +30,6 @@ class TfdsDataset:
     builder: str
     module: str
     splits: dict[str, str]
-    manual: bool = False
     is_large: bool = False
     id: str = "id"
     label_name: str = ""
@@ -51,7 +49,7 @@ DATASETS = {
     "aircraft": _own("fgvc_aircraft/variant", THREE),
     "aircraft_family": _own("fgvc_aircraft/family", THREE),
     "aircraft_manufacturer": _own("fgvc_aircraft/manufacturer", THREE),
-    "cars196": _own("stanford_cars196", TWO, manual=True),
+    "cars196": _own("stanford_cars196", TWO),
     "cub200": TfdsDataset(
         "caltech_birds2011",
         "tensorflow_datasets.image_classification.caltech_birds",
@@ -60,8 +58,8 @@ DATASETS = {
         label_name="label_name",
     ),
     "flowers102": _own("flowers102", THREE),
-    "imagenet": _own("imagenet", LABELLED_TEST, manual=True, is_large=True),
-    "imagenet100": _own("imagenet100", LABELLED_TEST, manual=True, is_large=True),
+    "imagenet": _own("imagenet", LABELLED_TEST, is_large=True),
+    "imagenet100": _own("imagenet100", LABELLED_TEST, is_large=True),
 }
 
 
@@ -129,8 +127,7 @@ def _prepared(name, dataset, data_dir):
     try:
         builder.download_and_prepare()
     except UserError as error:
-        fault = "cannot be downloaded without you" if dataset.manual else "cannot be prepared"
-        raise UserError(f"{name} {fault}: {error}") from error
+        raise UserError(f"{name} cannot be prepared: {error}") from error
     except (requests.RequestException, tfds.download.DownloadError) as error:
         manual = builder.data_dir_root / "downloads" / "manual"
         raise UserError(

@@ -41,6 +41,12 @@ def test_several_boxes_and_none(copy):
     assert counts == [0, 2, 0, 0] + [1] * 8
 
 
+def test_boxes_as_a_spreadsheet_writes_them(copy):
+    expected, text = folder.read(copy).boxes, (copy / "boxes.csv").read_text()
+    (copy / "boxes.csv").write_text(text.replace("\n", "\r\n"), "utf-8-sig", newline="")
+    assert len(expected) == 36 and folder.read(copy).boxes == expected
+
+
 def test_skipping_unreadable_pictures(copy, capsys):
     (copy / "train/red_wings/000.jpg").write_bytes(b"no picture")
     whole = (copy / "train/red_wings/001.jpg").read_bytes()
@@ -75,11 +81,13 @@ def faults():
 
     yield "line 2: a box is ymin < ymax", rows("test/red_wings/000.jpg,0.1,0.1,1.2,0.5")
     yield "line 2: a box is ymin < ymax", rows("test/red_wings/000.jpg,0.5,0.1,0.4,0.5")
+    yield "line 2: a box is ymin < ymax", rows("test/red_wings/000.jpg,0.1,0.5,0.4,0.5")
     yield "line 2: a box is ymin < ymax", rows("test/red_wings/000.jpg,nan,0.1,0.4,0.5")
     yield "line 2: ymin, xmin, ymax, xmax should be numbers", rows("test/red_wings/000.jpg,a,b,c,d")
     yield "line 2: ymin, xmin, ymax, xmax should be numbers", rows("test/red_wings/000.jpg,0.1")
     yield "line 2: no picture test/red_wings/999.jpg", rows("test/red_wings/999.jpg,0,0,1,1")
     yield "the first line should be file,ymin", lambda root: (root / "boxes.csv").write_text("a,b\n")
+    yield "boxes.csv is no text in UTF-8", lambda root: (root / "boxes.csv").write_bytes(b"\xff\xfe")
 
 
 @pytest.mark.parametrize(("message", "damage"), list(faults()))

@@ -22,7 +22,7 @@ def test_table_without_its_data(tmp_path):
         paper_tables.make("no_negatives", data_dir=str(tmp_path), output=tmp_path / "out")
     message = str(caught.value)
     assert "| `cgc` | - |" in message and "| 84.04 | 72.32 |" in message
-    assert message.splitlines()[-1].startswith("not run here: imagenet100 cannot be downloaded without you: missing ")
+    assert message.splitlines()[-1].startswith("not run here: imagenet100 cannot be prepared: missing ")
 
 
 def test_unknown_table_and_dataset():

@@ -51,7 +51,7 @@ def test_missing_files_are_one_line(tmp_path):
     done = run("train.py", "--dataset=cars196", "--backbone=resnet8", "--image_size=48", f"--data_dir={tmp_path}")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("error: cars196 cannot be downloaded without you: missing cars_train, ")
+    assert done.stderr.startswith("error: cars196 cannot be prepared: missing cars_train, ")
 
 
 def test_every_configuration_is_valid():

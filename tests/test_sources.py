@@ -1,8 +1,10 @@
 """Every source, read through `sources.load` from files of its official layout, obeys one schema."""
 
 import hashlib
+import io
 import pathlib
 import shutil
+import tarfile
 
 import numpy as np
 import pytest
@@ -52,7 +54,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(toy, "SPLIT_SIZES", SIZES["toy_aircraft"])
     monkeypatch.setattr(aircraft, "MD5S", {"archive": md5("aircraft", "fgvc-aircraft-2013b.tar.gz")})
     monkeypatch.setattr(flowers, "MD5S", {"masks": md5("flowers102", "102segmentations.tgz")})
-    monkeypatch.setattr(imagenet, "BOXES_MD5", md5("imagenet", "ILSVRC2012_bbox_val_v3.tgz"))
+    monkeypatch.setattr(imagenet, "MD5S", {name: md5("imagenet", name) for name in imagenet.MD5S})
     # TFDS knows the SHA-256 of the real archives of CUB-200-2011 and Flowers-102.
     monkeypatch.setattr(download_manager.DownloadManager, "_register_or_validate_checksums", lambda *args, **kw: None)
 
@@ -219,12 +221,12 @@ def test_missing_files_are_named_in_one_line(name, missing, present, place):
     with pytest.raises(errors.UserError) as caught:
         sources.load(name, str(data_dir))
     message = str(caught.value)
-    assert message.startswith(f"{name} cannot be downloaded without you: missing ")
+    assert message.startswith(f"{name} cannot be prepared: missing ")
     assert missing in message and str(folder) in message and "\n" not in message
 
 
 @pytest.mark.parametrize(
-    ("name", "file"), [("aircraft", "fgvc-aircraft-2013b.tar.gz"), ("imagenet", "ILSVRC2012_bbox_val_v3.tgz")]
+    ("name", "file"), [("aircraft", "fgvc-aircraft-2013b.tar.gz"), ("imagenet", "ILSVRC2012_img_train.tar")]
 )
 def test_archive_cut_short_is_named(name, file, place):
     data_dir = place(name)
@@ -232,6 +234,40 @@ def test_archive_cut_short_is_named(name, file, place):
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(errors.UserError, match=f"{file} is incomplete or another version: MD5 .* remove it"):
         sources.load(name, data_dir)
+
+
+def test_archive_cannot_write_outside(place, monkeypatch):
+    """Members with paths that lead out of the archive, and links, are passed over; nothing is unpacked at all."""
+    data_dir = pathlib.Path(place("aircraft"))
+    path, hostile = data_dir / "downloads/manual/fgvc-aircraft-2013b.tar.gz", io.BytesIO()
+    photograph = dummy_data.encode(dummy_data.picture((100, 60), (0, 0, 9, 9)))
+    members = [(tarfile.TarInfo(name), photograph) for name in ("../../0000003.jpg", f"{data_dir}/0000004.jpg")]
+    for name, kind in (("a/0000005.jpg", tarfile.SYMTYPE), ("a/0000001.jpg", tarfile.LNKTYPE)):
+        link = tarfile.TarInfo(name)
+        link.type, link.linkname = kind, "../../../../etc/passwd"
+        members.insert(0, (link, b""))
+    with tarfile.open(path) as official, tarfile.open(fileobj=hostile, mode="w:gz") as tar:
+        for info, contents in members:
+            info.size = len(contents)
+            tar.addfile(info, io.BytesIO(contents))
+        for info in official:
+            tar.addfile(info, official.extractfile(info))
+    path.write_bytes(hostile.getvalue())
+    monkeypatch.setattr(aircraft, "MD5S", {"archive": hashlib.md5(path.read_bytes()).hexdigest()})
+    source = sources.load("aircraft", str(data_dir))
+    assert source.sizes == SIZES["aircraft"]
+    assert all(example["image"].shape == (40, 100, 3) for example in decoded(source, "test").values())
+    assert not list(data_dir.parent.rglob("000000[1345].jpg"))
+
+
+@pytest.mark.parametrize("number", [0, 197])
+def test_label_out_of_range_is_named(number, place, monkeypatch):
+    monkeypatch.setitem(dummy_data.CARS, "train", [(9, 6, 40, 25, number, "00001.jpg")])
+    data_dir = place("cars196")
+    dummy_data.cars(pathlib.Path(data_dir) / "downloads" / "manual")
+    expected = f"cars196 cannot be prepared: .*_annos.mat, 00001.jpg: a class is 1 to 196. Received: {number}"
+    with pytest.raises(errors.UserError, match=expected):
+        sources.load("cars196", data_dir)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from PIL import Image
 from cgc_tf.datasets import boxes, files
 
 HOME = "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/"
+LICENCE = "For non-commercial research only; the photographs are their photographers'."
 URLS = {"archive": HOME + "archives/fgvc-aircraft-2013b.tar.gz"}
 MD5S = {"archive": "d4acdd33327262359767eeaa97a4f732"}
 BANNER = 20  # pixels at the bottom of each photograph, with its copyright
@@ -38,6 +39,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             ),
             supervised_keys=("image", "label"),
             homepage=HOME,
+            license=LICENCE,
         )
 
     def _split_generators(self, dl_manager):

@@ -10,6 +10,7 @@ from PIL import Image
 from cgc_tf.datasets import boxes, files
 
 HOME = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
+LICENCE = "Its publisher states none; the photographs are their owners'."
 URLS = {
     "images": HOME + "102flowers.tgz",
     "masks": HOME + "102segmentations.tgz",
@@ -45,6 +46,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             ),
             supervised_keys=("image", "label"),
             homepage=HOME,
+            license=LICENCE,
         )
 
     def _split_generators(self, dl_manager):

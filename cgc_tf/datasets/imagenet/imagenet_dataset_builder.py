@@ -8,9 +8,13 @@ import tensorflow_datasets as tfds
 from cgc_tf.datasets import boxes, files
 
 HOME = "https://image-net.org/"
+LICENCE = "For non-commercial research and education, under the terms of https://image-net.org/download."
 ORIGIN = "https://image-net.org/download-images (after registering)"
-ARCHIVES = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_bbox_val_v3.tgz")
-BOXES_MD5 = "f4cd18b5ea29fe6bbea62ec9c20d80f0"
+MD5S = {  # as the publisher states them
+    "ILSVRC2012_img_train.tar": "1d675b47d978889d74fa0da5fadfb00e",
+    "ILSVRC2012_img_val.tar": "29b22e2961454d5413ddabcf34fc5622",
+    "ILSVRC2012_bbox_val_v3.tgz": "f4cd18b5ea29fe6bbea62ec9c20d80f0",
+}
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -18,7 +22,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "Initial release."}
-    MANUAL_DOWNLOAD_INSTRUCTIONS = f"{', '.join(ARCHIVES)}: from {ORIGIN}."
+    MANUAL_DOWNLOAD_INSTRUCTIONS = f"{', '.join(MD5S)}: from {ORIGIN}."
 
     @classmethod
     def wnids(cls) -> list[str]:
@@ -37,11 +41,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             ),
             supervised_keys=("image", "label"),
             homepage=HOME,
+            license=LICENCE,
         )
 
     def _split_generators(self, dl_manager):
-        train, validation, annotations = files.manual(dl_manager, ARCHIVES, ORIGIN)
-        files.check_md5(annotations, BOXES_MD5, ORIGIN)
+        archives = files.manual(dl_manager, MD5S, ORIGIN)
+        for archive, expected in zip(archives, MD5S.values(), strict=True):
+            files.check_md5(archive, expected, ORIGIN)
+        train, validation, annotations = archives
         return {
             "train": self._generate_train(dl_manager.iter_archive(train)),
             "validation": self._generate_examples(

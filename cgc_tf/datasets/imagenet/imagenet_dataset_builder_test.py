@@ -10,7 +10,7 @@ from cgc_tf.datasets import dummy_data
 from cgc_tf.datasets.imagenet import imagenet_dataset_builder as builder_module
 
 DUMMY_DATA = builder_module.Builder.code_path.parent / "dummy_data"
-DUMMY_MD5 = hashlib.md5((DUMMY_DATA / "ILSVRC2012_bbox_val_v3.tgz").read_bytes()).hexdigest()
+DUMMY_MD5S = {name: hashlib.md5((DUMMY_DATA / name).read_bytes()).hexdigest() for name in builder_module.MD5S}
 
 
 def test_boxes_are_those_of_the_labelled_class():
@@ -32,6 +32,6 @@ class ImagenetTest(tfds.testing.DatasetBuilderTestCase):
 
     def setUp(self):
         super().setUp()
-        patcher = mock.patch.object(builder_module, "BOXES_MD5", DUMMY_MD5)
+        patcher = mock.patch.object(builder_module, "MD5S", DUMMY_MD5S)
         patcher.start()
         self.patchers.append(patcher)

@@ -23,6 +23,6 @@ class Imagenet100Test(tfds.testing.DatasetBuilderTestCase):
 
     def setUp(self):
         super().setUp()
-        patcher = mock.patch.object(imagenet_dataset_builder, "BOXES_MD5", imagenet_dataset_builder_test.DUMMY_MD5)
+        patcher = mock.patch.object(imagenet_dataset_builder, "MD5S", imagenet_dataset_builder_test.DUMMY_MD5S)
         patcher.start()
         self.patchers.append(patcher)

@@ -7,8 +7,10 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from cgc_tf.datasets import boxes, files
+from cgc_tf.errors import UserError
 
 HOME = "https://ai.stanford.edu/~jkrause/cars/car_dataset.html"
+LICENCE = "Its publisher states none; the photographs are their owners'."
 ORIGIN = f"a copy of Stanford Cars ({HOME} no longer has them)"
 SPLITS = {  # TFDS's name -> photographs, annotations
     "train": ("cars_train", "devkit/cars_train_annos.mat"),
@@ -35,6 +37,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             ),
             supervised_keys=("image", "label"),
             homepage=HOME,
+            license=LICENCE,
         )
 
     def _split_generators(self, dl_manager):
@@ -54,7 +57,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 width, height = Image.open(file).size
             first_x, first_y, last_x, last_y = (int(row[f"bbox_{key}"]) for key in ("x1", "y1", "x2", "y2"))
             box = boxes.from_edges(first_x - 1, first_y - 1, last_x, last_y, width, height)
-            yield name, {"image": image, "label": int(row["class"]) - 1, "boxes": box, "id": f"{split}/{name}"}
+            label, classes = int(row["class"]) - 1, self.info.features["label"].num_classes
+            if label not in range(classes):  # TFDS takes -1 to be a label that is not known
+                raise UserError(f"{annotations}, {name}: a class is 1 to {classes}. Received: {row['class']}")
+            yield name, {"image": image, "label": label, "boxes": box, "id": f"{split}/{name}"}
 
 
 def class_names(path):
