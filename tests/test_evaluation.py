@@ -1,6 +1,7 @@
 """Evaluation over a real run: the numbers by a literal second way, the report, and the figures."""
 
 import csv
+import dataclasses
 import json
 import shutil
 
@@ -207,3 +208,26 @@ def test_overlay():
     assert drawn.shape == image.shape and drawn.dtype == np.uint8
     assert (drawn[:5, :3] != 100).any() and (drawn[:, 30:] == 100).all() and (drawn[30:] == 100).all()
     np.testing.assert_array_equal(figures.overlay(image, np.zeros([4, 4])), image)
+
+
+def test_masks_beat_boxes_by_choice(workdir, small_config):
+    folder = sources.load("folder", small_config.data_dir)
+
+    def decode(example):
+        example = folder.decode(example)
+        corner = tf.ones_like(example["image"][::2, ::2, :1])
+        height, width = tf.unstack(tf.shape(example["image"])[:2])
+        mask = tf.image.pad_to_bounding_box(corner, 0, 0, height, width)
+        return {**example, "mask": mask}
+
+    source, subject = dataclasses.replace(folder, decode=decode, has_masks=True), subjects.from_workdir(workdir)
+    by_box, by_mask = (
+        evaluation.measure(subject, source, Protocol(ch_region=region, curves="none"), 12).columns
+        for region in ("box", "mask")
+    )
+    np.testing.assert_allclose(by_mask["content_heatmap_of_uniform"], 0.25)  # the mask is a quarter of each picture
+    np.testing.assert_allclose(by_mask["content_heatmap"], by_mask["mask_energy"])
+    np.testing.assert_array_equal(by_box["mask_energy"], by_mask["mask_energy"])
+    assert np.abs(by_box["content_heatmap"] - by_mask["content_heatmap"]).max() > 0.05
+    with pytest.raises(UserError, match="--ch_region=mask: folder has no masks"):
+        Protocol(ch_region="mask").check(folder)
