@@ -40,67 +40,62 @@ def make(name, model, seed=0):
 
 
 class _OneClass:
-    """A model as tf-explain sees it: column 0 is each image's own class, column 1 the rest of the probability."""
-
-    output = tf.TensorSpec([None, 2])
+    """A model as tf-explain sees it: column 0 is the score of each image's own class."""
 
     def __init__(self, scores, class_ids):
         self.scores, self.class_ids = scores, class_ids
 
     def __call__(self, images):
-        chosen = tf.gather(self.scores(images), self.class_ids, axis=1, batch_dims=1)
-        return tf.stack([chosen, 1 - chosen], 1)
+        return tf.gather(self.scores(images), self.class_ids, axis=1, batch_dims=1)[:, None]
 
 
 def vanilla_gradients(model, _):
     """|d logit / d image|, summed over colours (Simonyan et al., 2014)."""
     from tf_explain.core.vanilla_gradients import VanillaGradients
 
-    return _by_batch(model, VanillaGradients)
+    gradients = _gradients(VanillaGradients, lambda images: model(images, training=False))
+    return lambda images, class_ids: _over_colours(gradients(images, class_ids))
 
 
 def gradients_inputs(model, _):
     """|image * d logit / d image|, summed over colours (Shrikumar et al., 2016)."""
     from tf_explain.core.gradients_inputs import GradientsInputs
 
-    return _by_batch(model, GradientsInputs)
+    products = _gradients(GradientsInputs, lambda images: model(images, training=False))
+    return lambda images, class_ids: _over_colours(products(images, class_ids))
 
 
 def integrated_gradients(model, _):
     """|image * mean gradient of the probability on the way from black| (Sundararajan et al., ICML 2017, eq. 3).
 
-    tf-explain stops at the mean gradient; the factor, image less black, is the paper's.
+    tf-explain's own stops at the mean gradient, and takes images of one size only.
     """
     from tf_explain.core.integrated_gradients import IntegratedGradients
+    from tf_explain.core.vanilla_gradients import VanillaGradients
 
-    @tf.function(reduce_retracing=True)
-    def gradients(path, class_id):
-        chosen = _OneClass(_probabilities(model), tf.repeat(class_id, STEPS))
-        return IntegratedGradients.get_integrated_gradients(path, chosen, 0, STEPS)[0]
+    gradients = _gradients(VanillaGradients, _probabilities(model))
 
     def explain(image, class_id):
         path = IntegratedGradients.generate_interpolations(image.numpy()[None], STEPS)
-        return _over_colours(image * gradients(tf.constant(path, tf.float32), class_id))
+        along = gradients(tf.constant(path, tf.float32), tf.repeat(class_id, STEPS))
+        return _over_colours(image * tf.reduce_mean(along, 0))
 
     return _one_by_one(explain)
 
 
 def smoothgrad(model, seed):
-    """|mean gradient of -log probability under noise|, summed over colours (Smilkov et al., 2017).
+    """|mean gradient of the log probability under noise|, summed over colours (Smilkov et al., 2017).
 
     tf-explain draws its noise without a seed, and so faintly (1 of 255) that it does nothing; this is the paper's 15
     percent of the range, the same for each image.
     """
-    from tf_explain.core.smoothgrad import SmoothGrad
+    from tf_explain.core.vanilla_gradients import VanillaGradients
 
-    @tf.function
-    def gradients(noisy, class_id):
-        chosen = _OneClass(_probabilities(model), tf.repeat(class_id, SAMPLES))
-        return SmoothGrad.get_averaged_gradients(noisy, chosen, 0, SAMPLES)[0]
+    gradients = _gradients(VanillaGradients, lambda images: tf.nn.log_softmax(model(images, training=False)))
 
     def explain(image, class_id):
         noise = 255 * NOISE * tf.random.stateless_normal([SAMPLES, *image.shape], [seed, 0])
-        return _over_colours(gradients(image[None] + noise, class_id))
+        return _over_colours(tf.reduce_mean(gradients(image[None] + noise, tf.repeat(class_id, SAMPLES)), 0))
 
     return _one_by_one(explain)
 
@@ -144,14 +139,14 @@ def _probabilities(model):
     return lambda images: tf.nn.softmax(model(images, training=False))
 
 
-def _by_batch(model, method):
-    logits = lambda images: model(images, training=False)
+def _gradients(method, scores):
+    """A function, images and class ids -> what a method of tf-explain makes of them and their gradients."""
 
     @tf.function(reduce_retracing=True)
-    def explain(images, class_ids):
-        return _over_colours(method.compute_gradients(tf.cast(images, tf.float32), _OneClass(logits, class_ids), 0))
+    def gradients(images, class_ids):
+        return method.compute_gradients(tf.cast(images, tf.float32), _OneClass(scores, class_ids), 0)
 
-    return explain
+    return gradients
 
 
 def _one_by_one(explain):

@@ -53,6 +53,17 @@ def test_examples_are_not_mixed(oracle, scenes, name):
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-8)
 
 
+@pytest.mark.parametrize("name", explainers.NAMES)
+def test_size_after_size(workdir_model, name):
+    """An evaluation explains centre views and whole images of any size, in any order."""
+    explain, rng = explainers.make(name, workdir_model), np.random.default_rng(0)
+    scenes = [rng.integers(0, 256, (1, *shape, 3)).astype(np.uint8) for shape in ((48, 48), (48, 64), (80, 48))]
+    found = [explain(tf.constant(scene), tf.constant([1])).numpy() for scene in scenes]
+    again = explainers.make(name, workdir_model)(tf.constant(scenes[1]), tf.constant([1]))
+    np.testing.assert_allclose(found[1], again, rtol=1e-4, atol=1e-7)
+    assert len({heatmap.shape for heatmap in found}) == 3
+
+
 def test_integrated_gradients_add_up(oracle, scenes):
     """Completeness (Sundararajan et al., 2017, proposition 1): attributions sum to the probability's change."""
     red = np.zeros_like(scenes)
