@@ -15,7 +15,7 @@ from absl import flags
 from scipy import ndimage
 
 from benchmarks import timing
-from cgc_tf import backbones, errors, explainers, measuring, memory, metrics
+from cgc_tf import backbones, curves, errors, explainers, memory, metrics
 from cgc_tf.model import CGCModel
 
 SIZE, WHOLE = 224, (448, 597)
@@ -34,10 +34,10 @@ def main(_):
     floats = tf.cast(images, tf.float32)
 
     def forwards():
-        for _ in range(metrics.STEPS + 1):
+        for _ in range(curves.STEPS + 1):
             probabilities(floats).numpy()
 
-    follow = tf.function(lambda *tensors: metrics.area_under(measuring.insertion(probabilities, *tensors)))
+    follow = tf.function(lambda *tensors: curves.area_under(curves.insertion(probabilities, *tensors)))
 
     def insertion():
         return follow(images, heatmaps, class_ids).numpy()
@@ -78,7 +78,7 @@ def literal(probabilities, images, saliency, class_ids):
     impulse = np.zeros([11, 11])
     impulse[5, 5] = 1
     kernel = ndimage.gaussian_filter(impulse, 5)[..., None]
-    neutral, steps, areas = metrics.neutral_colour().numpy(), metrics.STEPS, []
+    neutral, steps, areas = curves.neutral_colour().numpy(), curves.STEPS, []
     for image, heat, class_id in zip(images.astype(np.float32), saliency, class_ids, strict=True):
         mixed = ndimage.convolve(image - neutral, kernel, mode="constant") + neutral
         mixed, finish = mixed.reshape(-1, 3).astype(np.float32), image.reshape(-1, 3)

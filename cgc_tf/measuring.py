@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from cgc_tf import held_out, metrics, randomization
+from cgc_tf import curves, held_out, metrics, randomization
 from cgc_tf.consistency import Consistency
 from cgc_tf.protocol import CURVES
 
@@ -22,32 +22,13 @@ class Measurement:
     Attributes:
         columns: {name: float `[N]`}, NaN where an example has no such value; `index`, `label`, `predicted` are ints,
             `id` is text.
-        curves: {"insertion", "deletion": a `CurveMean`}, those that the protocol follows.
+        curves: {"insertion", "deletion": a `curves.CurveMean`}, those that the protocol follows.
         randomization: as `randomization.check` gives it; empty where it was not asked for.
     """
 
     columns: dict
     curves: dict
     randomization: list
-
-
-class CurveMean:
-    """Mean and standard error of curves `[B, n]`, as they come."""
-
-    def __init__(self):
-        self.count, self._sum, self._squares = 0, 0.0, 0.0
-
-    def add(self, curves):
-        """Takes a batch of curves, float `[B, n]`."""
-        curves = np.asarray(curves, np.float64)
-        self.count += len(curves)
-        self._sum, self._squares = self._sum + curves.sum(0), self._squares + (curves**2).sum(0)
-
-    def summary(self):
-        """A dict of lists of n: `mean` and `standard_error`."""
-        mean = self._sum / self.count
-        variance = np.maximum(self._squares / self.count - mean**2, 0) / max(1, self.count - 1)
-        return {"mean": mean.tolist(), "standard_error": np.sqrt(variance).tolist()}
 
 
 def measure(subject, source, protocol, batch_size=32, keep_curves=None):
@@ -62,47 +43,54 @@ def measure(subject, source, protocol, batch_size=32, keep_curves=None):
 
     Returns:
         A `Measurement`.
+
+    Raises:
+        UserError: the protocol asks for what the source or the subject does not have.
     """
+    protocol.check(source)
+    subject.check(protocol)
     count = min(protocol.limit or source.sizes[protocol.split], source.sizes[protocol.split])
-    columns, places = {}, {}
+    columns, place = {}, {}
     put = functools.partial(_put, columns, count)
-    curves, follow = {name: CurveMean() for name in CURVES[protocol.curves]}, _curves(subject, protocol)
-    with tqdm(total=count, desc=f"accuracy, insertion {subject.name}", unit="image", disable=None) as bar:
-        consistency = Consistency(subject.config.image_size)
-        for batch in _centre_views(subject, source, protocol, batch_size):
-            rows = np.arange(len(places), len(places) + len(batch["label"]))
-            places |= {int(index): row for index, row in zip(batch["index"], rows, strict=True)}
-            values, followed, maps = _score(subject, batch, protocol, follow)
-            put(rows, {**values, "id": np.char.decode(batch["id"].numpy().astype(bytes))})
-            for name, curve in followed.items():
-                curves[name].add(curve)
-            if keep_curves:
-                keep_curves(columns["id"][rows], followed)
-            for scored in consistency.add(rows, *maps, batch["transform"]):
-                put(*scored)
-            bar.update(len(rows))
-        for scored in consistency.finish():
+    means, follow = {name: curves.CurveMean() for name in CURVES[protocol.curves]}, _follow(subject, protocol)
+    consistency = Consistency(subject.config.image_size)
+    views = _centre_views(subject, source, protocol, batch_size)
+    for batch in _watched(views, count, f"{subject.name}: classes, curves"):
+        rows = np.arange(len(place), len(place) + len(batch["label"]))
+        place |= {int(index): row for index, row in zip(batch["index"], rows, strict=True)}
+        values, followed, maps = _score(subject, batch, protocol, follow)
+        put(rows, {**values, "id": np.char.decode(batch["id"].numpy().astype(bytes))})
+        for name, curve in followed.items():
+            means[name].add(curve)
+        if keep_curves:
+            keep_curves(columns["id"][rows], followed)
+        for scored in consistency.add(rows, *maps, batch["transform"]):
             put(*scored)
+    for scored in consistency.finish():
+        put(*scored)
     if source.has_boxes:
-        with tqdm(total=count, desc=f"content heatmap {subject.name}", unit="image", disable=None) as bar:
-            for batch in _located(subject, source, protocol, batch_size):
-                rows = np.array([places[int(index)] for index in batch["index"]])
-                put(rows, _locate(subject, batch, protocol))
-                bar.update(len(rows))
-    return Measurement(columns, curves, _randomization(subject, source, protocol))
+        located = _located(subject, source, protocol, batch_size)
+        for batch in _watched(located, count, f"{subject.name}: content heatmap"):
+            put([place[int(index)] for index in batch["index"]], _locate(subject, batch, protocol))
+    return Measurement(columns, means, _randomization(subject, source, protocol))
+
+
+def _watched(batches, count, title):
+    """The batches, under a progress bar that counts their images."""
+    with tqdm(total=count, desc=title, unit="image", disable=None) as bar:
+        for batch in batches:
+            yield batch
+            bar.update(len(batch["label"]))
 
 
 def _put(columns, count, rows, values):
+    """Puts values into rows of columns of `count`; a new column is empty: NaN, 0 or None."""
     for name, value in values.items():
         value = np.asarray(value)
         if name not in columns:
-            numeric = np.nan if value.dtype.kind == "f" else 0
-            columns[name] = np.full(count, None if value.dtype.kind == "U" else numeric, _stored(value.dtype))
+            kind, empty = {"i": (np.int64, 0), "U": (object, None)}.get(value.dtype.kind, (np.float32, np.nan))
+            columns[name] = np.full(count, empty, kind)
         columns[name][rows] = value
-
-
-def _stored(dtype):
-    return {"f": np.float32, "b": np.float32, "U": object}.get(dtype.kind, np.int64)
 
 
 def _centre_views(subject, source, protocol, batch_size):
@@ -126,9 +114,7 @@ def _score(subject, batch, protocol, follow):
     original = subject.explain(images, predicted)
     augmented = subject.explain(batch["augmented"], predicted)
     classes = {"predicted": predicted, "label": label}
-    ordering = original
-    if protocol.explained_class == "label" and subject.takes_any_class:
-        ordering = subject.explain(images, label)
+    ordering = original if protocol.explained_class == "predicted" else subject.explain(images, label)
     followed = follow(images, ordering, classes[protocol.scored_class])
     values = {
         "index": batch["index"],
@@ -137,49 +123,23 @@ def _score(subject, batch, protocol, follow):
         "top1": predicted == label,
         "top5": tf.math.in_top_k(label, probabilities, min(5, probabilities.shape[-1])),
         "probability_of_label": tf.gather(probabilities, label, axis=1, batch_dims=1),
-        **{f"{name}_auc": metrics.area_under(curve) for name, curve in followed.items()},
+        **{f"{name}_auc": curves.area_under(curve) for name, curve in followed.items()},
     }
     if "region" in batch:
         values |= _parts(subject, images, label, batch["region"])
     return values, followed, (original, augmented)
 
 
-def _curves(subject, protocol):
+def _follow(subject, protocol):
     """A function, images, heatmaps, class ids -> {name: curves}; one graph, in which pixels are ranked once."""
-    kind, steps = protocol.curve_substrate, protocol.curve_steps
-    wanted = {name: {"insertion": insertion, "deletion": deletion}[name] for name in CURVES[protocol.curves]}
+    wanted = {name: getattr(curves, name) for name in CURVES[protocol.curves]}
 
     @functools.partial(tf.function, reduce_retracing=True)
     def follow(images, heatmaps, class_ids):
-        arguments = subject.probabilities, images, heatmaps, class_ids, kind, steps
-        return {name: curve(*arguments) for name, curve in wanted.items()}
+        arguments = images, heatmaps, class_ids, protocol.curve_substrate, protocol.curve_steps
+        return {name: curve(subject.probabilities, *arguments) for name, curve in wanted.items()}
 
     return follow
-
-
-def insertion(probabilities, images, heatmaps, class_ids, kind="blur", steps=metrics.STEPS):
-    """Insertion curves (RISE, BMVC 2018, section 4.2): the image appears, most salient pixels first.
-
-    Args:
-        probabilities: a callable, `[B, S, S, 3]` in 0..255 -> `[B, classes]`.
-        images: `[B, S, S, 3]` in 0..255.
-        heatmaps: `[B, h, w]`.
-        class_ids: int `[B]`, the classes whose probabilities are followed.
-        kind: what it starts from, one of `metrics.SUBSTRATES`.
-        steps: how many times pixels are replaced.
-
-    Returns:
-        float32 `[B, steps + 1]`.
-    """
-    saliency = metrics.upsample(heatmaps, images.shape[1:3])
-    return metrics.pixel_curve(probabilities, metrics.substrate(kind, images), images, saliency, class_ids, steps)
-
-
-def deletion(probabilities, images, heatmaps, class_ids, kind="blur", steps=metrics.STEPS):
-    """Deletion curves: as `insertion`, from the image to the neutral colour, or to its mean colour if so is `kind`."""
-    saliency = metrics.upsample(heatmaps, images.shape[1:3])
-    empty = metrics.substrate("mean" if kind == "mean" else "zero", images)
-    return metrics.pixel_curve(probabilities, images, empty, saliency, class_ids, steps)
 
 
 def _parts(subject, images, label, region):
@@ -188,7 +148,7 @@ def _parts(subject, images, label, region):
     known = tf.reduce_any(region > 0, [1, 2])
     values = {}
     for name, kept in (("object_only_top1", inside), ("background_only_top1", 1 - inside)):
-        probabilities = subject.probabilities(images * kept + metrics.neutral_colour() * (1 - kept))
+        probabilities = subject.probabilities(images * kept + curves.neutral_colour() * (1 - kept))
         right = tf.argmax(probabilities, -1, output_type=tf.int32) == label
         values[name] = tf.where(known, tf.cast(right, tf.float32), np.nan)
     return values
@@ -226,7 +186,7 @@ def _placed(heatmaps, regions, protocol):
 
 
 def _randomization(subject, source, protocol):
-    if not (protocol.randomization and subject.model):
+    if not protocol.randomization:
         return []
     size, count = subject.config.image_size, protocol.randomization
     batch = next(iter(held_out.centre_views(source, protocol.split, size, count, count, protocol.evaluation_seed)))

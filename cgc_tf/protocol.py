@@ -5,6 +5,7 @@ import dataclasses
 from absl import flags
 
 from cgc_tf import metrics
+from cgc_tf.curves import STEPS, SUBSTRATES
 from cgc_tf.errors import UserError
 
 CLASSES = ("predicted", "label")
@@ -44,9 +45,9 @@ class Protocol:
         "What insertion starts from: the blurred image, zero of the normalised image, or the image's mean colour. "
         "Deletion ends at zero, or at the mean colour.",
         flags.DEFINE_enum,
-        enum_values=list(metrics.SUBSTRATES),
+        enum_values=list(SUBSTRATES),
     )
-    curve_steps: int = _choice(metrics.STEPS, "Steps of insertion and deletion.", lower_bound=1)
+    curve_steps: int = _choice(STEPS, "Steps of insertion and deletion.", lower_bound=1)
     explained_class: str = _choice(
         "predicted",
         "Insertion and deletion: the class whose heatmap orders the pixels.",

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from cgc_tf import backbones, explainers, runs
 from cgc_tf import config as settings
-from cgc_tf import explainers, runs, weights
 from cgc_tf.errors import UserError
 from cgc_tf.model import CGCModel
 
@@ -40,6 +40,18 @@ class Subject:
     takes_any_class: bool = True
     owner: object = None
 
+    def check(self, protocol):
+        """Raises `UserError` where a `Protocol` asks for what only the network itself can answer."""
+        asked = {
+            "explained_class": protocol.explained_class == "label" and not self.takes_any_class,
+            "ch_resize": protocol.ch_resize and not self.takes_any_size,
+            "randomization": protocol.randomization and not self.model,
+        }
+        for name in filter(asked.get, asked):
+            raise UserError(
+                f"--{name}={getattr(protocol, name)}: {self.name} has no signature for it; measure the run it came from"
+            )
+
     def explained_by(self, explainer, seed=0):
         """The same subject under another explainer, one of `explainers.NAMES`."""
         if not explainer:
@@ -64,10 +76,18 @@ def from_checkpoint(config, class_names, folder):
         config: a `Config`; its `weights` is a file that holds a classifier of these classes.
         class_names: those of the dataset that it is measured on.
         folder: where reports go.
+
+    Raises:
+        UserError: the file cannot be read, or no classifier is read from it.
     """
+    kinds = ("checkpoint",) if config.hidden_units else ("checkpoint", "torch")
+    if backbones.weight_kind(config.weights) not in kinds:
+        raise UserError(
+            f"--checkpoint --weights={config.weights}: a trained classifier is read from a .weights.h5 of this project "
+            "or from a ResNet's file of PyTorch"
+        )
+    config = dataclasses.replace(config, reset_classifier=False)
     model = runs.make_model(config, runs.make_backbone(config, config.weights), len(class_names))
-    if weights.is_checkpoint(config.weights):
-        weights.load_checkpoint(config.weights, model)
     return _of_model(model, pathlib.Path(config.weights).name, pathlib.Path(folder), config, class_names)
 
 

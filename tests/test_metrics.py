@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import geometry, gradcam, metrics
+from cgc_tf import curves, geometry, gradcam, metrics
 from cgc_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -36,25 +36,25 @@ def golden_curves(data, start, finish):
 
     class_ids = tf.argmax(probabilities(images), -1)
     saliency = tf.constant(data["ins_heatmaps"])
-    return metrics.pixel_curve(probabilities, start(images), finish(images), saliency, class_ids)
+    return curves.pixel_curve(probabilities, start(images), finish(images), saliency, class_ids)
 
 
 def neutral(images):
-    return tf.zeros_like(images) + metrics.neutral_colour()
+    return tf.zeros_like(images) + curves.neutral_colour()
 
 
 def test_insertion_golden(golden):
     data = golden("metrics")
-    curves = golden_curves(data, metrics.blur, tf.identity)
-    np.testing.assert_allclose(curves, data["insertion_curves"], atol=1e-3)
-    np.testing.assert_allclose(metrics.area_under(curves), data["insertion_auc"], atol=1e-4)
+    found = golden_curves(data, curves.blur, tf.identity)
+    np.testing.assert_allclose(found, data["insertion_curves"], atol=1e-3)
+    np.testing.assert_allclose(curves.area_under(found), data["insertion_auc"], atol=1e-4)
 
 
 def test_deletion_golden(golden):
     data = golden("metrics")
-    curves = golden_curves(data, tf.identity, neutral)
-    np.testing.assert_allclose(curves, data["deletion_curves"], atol=1e-3)
-    np.testing.assert_allclose(metrics.area_under(curves), data["deletion_auc"], atol=1e-4)
+    found = golden_curves(data, tf.identity, neutral)
+    np.testing.assert_allclose(found, data["deletion_curves"], atol=1e-3)
+    np.testing.assert_allclose(curves.area_under(found), data["deletion_auc"], atol=1e-4)
 
 
 def test_content_heatmap_by_hand():
@@ -72,16 +72,16 @@ def test_content_heatmap_by_hand():
 def test_pixel_curve_by_hand():
     """Four pixels in four steps; the score is the sum of the image, so it climbs by the inserted pixel's value."""
     finish = tf.reshape(tf.constant([0.1, 0.4, 0.2, 0.3]), [1, 2, 2, 1])
-    curve = metrics.pixel_curve(
+    curve = curves.pixel_curve(
         lambda x: tf.reduce_sum(x, [1, 2]), tf.zeros_like(finish), finish, finish[..., 0], [0], steps=4
     )
     np.testing.assert_allclose(curve, [[0, 0.4, 0.7, 0.9, 1.0]], atol=1e-6)
-    np.testing.assert_allclose(metrics.area_under(curve), [(0.2 + 0.55 + 0.8 + 0.95) / 4], atol=1e-6)
+    np.testing.assert_allclose(curves.area_under(curve), [(0.2 + 0.55 + 0.8 + 0.95) / 4], atol=1e-6)
 
 
 def test_inserting_an_image_into_itself_changes_nothing():
     image = tf.random.stateless_uniform([1, 16, 16, 3], [1, 2], 0, 255)
-    curve = metrics.pixel_curve(lambda x: tf.reduce_mean(x, [1, 2]) / 255, image, image, tf.ones([1, 16, 16]), [1])
+    curve = curves.pixel_curve(lambda x: tf.reduce_mean(x, [1, 2]) / 255, image, image, tf.ones([1, 16, 16]), [1])
     np.testing.assert_allclose(curve, np.full([1, 29], curve[0, 0]), atol=1e-6)
 
 
@@ -120,8 +120,8 @@ def test_uniform_map_scores_the_boxes_area():
 
 def test_substrates():
     images = tf.constant([[[[0.0, 100, 200], [50, 100, 100]]]])
-    np.testing.assert_allclose(metrics.substrate("mean", images)[0, 0], [[25, 100, 150]] * 2)
-    np.testing.assert_allclose(metrics.substrate("zero", images)[0, 0], [255 * np.array(IMAGENET_MEAN)] * 2, rtol=1e-6)
-    np.testing.assert_array_equal(metrics.substrate("blur", images), metrics.blur(images))
+    np.testing.assert_allclose(curves.substrate("mean", images)[0, 0], [[25, 100, 150]] * 2)
+    np.testing.assert_allclose(curves.substrate("zero", images)[0, 0], [255 * np.array(IMAGENET_MEAN)] * 2, rtol=1e-6)
+    np.testing.assert_array_equal(curves.substrate("blur", images), curves.blur(images))
     with pytest.raises(ValueError, match=r"a substrate is one of blur, zero, mean\. Received: kind=black"):
-        metrics.substrate("black", images)
+        curves.substrate("black", images)

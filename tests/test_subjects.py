@@ -4,14 +4,15 @@ import dataclasses
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import evaluation, sources, subjects
+from cgc_tf import evaluation, runs, sources, subjects, torch_files
 from cgc_tf.errors import UserError
 from cgc_tf.protocol import Protocol
-from export import saved_model
+from export import saved_model, torch_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,28 @@ def test_checkpoint_scores_as_its_run(workdir, small_config, source, tmp_path):
     expected, found = (columns(s, source, limit=6) for s in (subjects.from_workdir(workdir), checkpoint))
     for key in ("top1", "content_heatmap", "insertion_auc", "consistency"):
         np.testing.assert_allclose(found[key], expected[key], rtol=1e-4, atol=1e-5)
+
+
+def test_file_of_pytorch_with_its_classifier(small_config, source, tmp_path):
+    """What is measured is the file's own classifier: a ResNet written for PyTorch and read back."""
+    config = dataclasses.replace(small_config, backbone="resnet18", image_size=64)
+    model = runs.make_model(config, runs.make_backbone(config, "none"), 3)
+    file = str(tmp_path / "resnet18.safetensors")
+    torch_files.write_tensors(file, torch_checkpoint.state_dict(model))
+    subject = subjects.from_checkpoint(dataclasses.replace(config, weights=file), source.class_names, tmp_path)
+    images = tf.random.stateless_uniform([2, 64, 64, 3], [1, 2], 0, 255)
+    np.testing.assert_allclose(subject.probabilities(images), tf.nn.softmax(model(images)), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("weights", ["none", "imagenet", "network.keras"])
+def test_weights_without_a_classifier(small_config, source, tmp_path, weights):
+    """A classifier that is not read would be measured as it was drawn."""
+    if weights.endswith(".keras"):
+        weights = str(tmp_path / "network.keras")
+        keras.Sequential([keras.Input([4]), keras.layers.Dense(2)]).save(weights)
+    config = dataclasses.replace(small_config, weights=weights)
+    with pytest.raises(UserError, match=f"--checkpoint --weights={weights}: a trained classifier is read from"):
+        subjects.from_checkpoint(config, source.class_names, tmp_path)
 
 
 def test_saved_model_scores_as_its_run(exported, workdir, small_config, source, tmp_path):
@@ -83,6 +106,16 @@ def test_what_is_no_saved_model(exported, small_config, source, tmp_path):
     subject = subjects.from_saved_model(exported, small_config, source.class_names, tmp_path)
     with pytest.raises(UserError, match="--explainer=occlusion needs the network itself"):
         subject.explained_by("occlusion")
+
+
+@pytest.mark.parametrize("choice", [{"ch_resize": 96}, {"randomization": 2}, {"explained_class": "label"}])
+def test_what_a_saved_model_cannot_answer(exported, small_config, source, tmp_path, choice):
+    """One with a signature over encoded pictures alone, of the predicted class."""
+    subject = subjects.from_saved_model(exported, small_config, source.class_names, tmp_path)
+    subject = dataclasses.replace(subject, takes_any_size=False, takes_any_class=False)
+    ((name, value),) = choice.items()
+    with pytest.raises(UserError, match=f"--{name}={value}: {subject.name} has no signature for it"):
+        evaluation.measure(subject, source, Protocol(**choice))
 
 
 def test_program_measures_a_saved_model(exported, small_config, tmp_path):

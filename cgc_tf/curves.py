@@ -1,0 +1,145 @@
+"""Insertion and deletion: how the class's probability follows as pixels come and go, most salient first."""
+
+import numpy as np
+import tensorflow as tf
+
+from cgc_tf import metrics
+from cgc_tf.preprocessing import IMAGENET_MEAN
+
+STEPS = 28
+SUBSTRATES = ("blur", "zero", "mean")
+
+
+def insertion(probabilities, images, heatmaps, class_ids, kind="blur", steps=STEPS):
+    """Insertion curves (RISE, BMVC 2018, section 4.2): the image appears, most salient pixels first.
+
+    Args:
+        probabilities: a callable, `[B, S, S, 3]` in 0..255 -> `[B, classes]`.
+        images: `[B, S, S, 3]` in 0..255.
+        heatmaps: `[B, h, w]`.
+        class_ids: int `[B]`, the classes whose probabilities are followed.
+        kind: what it starts from, one of `SUBSTRATES`.
+        steps: how many times pixels are replaced.
+
+    Returns:
+        float32 `[B, steps + 1]`.
+    """
+    saliency = metrics.upsample(heatmaps, images.shape[1:3])
+    return pixel_curve(probabilities, substrate(kind, images), images, saliency, class_ids, steps)
+
+
+def deletion(probabilities, images, heatmaps, class_ids, kind="blur", steps=STEPS):
+    """Deletion curves: as `insertion`, from the image to the neutral colour, or to its mean colour if so is `kind`."""
+    saliency = metrics.upsample(heatmaps, images.shape[1:3])
+    empty = substrate("mean" if kind == "mean" else "zero", images)
+    return pixel_curve(probabilities, images, empty, saliency, class_ids, steps)
+
+
+def substrate(kind, images):
+    """What insertion starts from: float32 `[B, H, W, 3]` in 0..255.
+
+    Args:
+        kind: one of `SUBSTRATES`: the image under `blur`; `zero` of the normalised image; or its own `mean` colour.
+        images: `[B, H, W, 3]` in 0..255.
+    """
+    if kind not in SUBSTRATES:
+        raise ValueError(f"a substrate is one of {', '.join(SUBSTRATES)}. Received: kind={kind}")
+    images = tf.cast(images, tf.float32)
+    if kind == "blur":
+        return blur(images)
+    if kind == "zero":
+        return tf.zeros_like(images) + neutral_colour()
+    return tf.zeros_like(images) + tf.reduce_mean(images, [1, 2], keepdims=True)
+
+
+def blur(images):
+    """RISE's substrate: the normalised image under an 11x11 Gaussian of sigma 5, zeros beyond the image's edges.
+
+    Args:
+        images: `[B, H, W, 3]` in 0..255. A zero of the normalised image is ImageNet's mean colour here.
+
+    Returns:
+        float32 `[B, H, W, 3]` in 0..255.
+    """
+    kernel = tf.constant(np.tile(_rise_kernel()[:, None, None, None], [1, 1, 3, 1]), tf.float32)
+    blurred = tf.cast(images, tf.float32) - neutral_colour()
+    for axis in (kernel, tf.transpose(kernel, [1, 0, 2, 3])):
+        blurred = tf.nn.depthwise_conv2d(blurred, axis, [1, 1, 1, 1], "SAME")
+    return blurred + neutral_colour()
+
+
+def _rise_kernel(length=11, sigma=5.0, reach=20):
+    """One axis of RISE's kernel, float64 `[length]`, which sums to 1.
+
+    RISE filters an 11x11 impulse with SciPy's `gaussian_filter`, which reflects at the borders: the tails of the
+    Gaussian, out to four sigma, are folded back into the 11 taps.
+    """
+    offsets = np.arange(-reach, reach + 1)
+    gaussian = np.exp(-0.5 * (offsets / sigma) ** 2)
+    folded = np.abs((length // 2 + offsets) % (2 * length) - length + 0.5) - 0.5
+    return np.bincount((length - 1 - folded).astype(int), gaussian / gaussian.sum(), length)
+
+
+def neutral_colour():
+    """The colour, float32 `[3]` in 0..255, that ImageNet's normalisation maps to zero."""
+    return 255 * tf.constant(IMAGENET_MEAN)
+
+
+def pixel_curve(probabilities, start, finish, saliency, class_ids, steps=STEPS):
+    """The class's probability while pixels of `start` are replaced by those of `finish`, most salient first.
+
+    RISE (BMVC 2018): insertion goes from the blurred image to the image, deletion from the image to the neutral
+    colour. At 224 pixels, 28 steps replace 224 * 8 pixels each.
+
+    Args:
+        probabilities: a callable, `[B, S, S, 3]` -> `[B, classes]`.
+        start, finish: `[B, S, S, 3]` in 0..255.
+        saliency: `[B, S, S]`; pixels of equal saliency go in reading order.
+        class_ids: int `[B]`, the class whose probability is followed.
+
+    Returns:
+        float32 `[B, steps + 1]`.
+    """
+    pixels = start.shape[1] * start.shape[2]
+    start, finish = tf.cast(start, tf.float32), tf.cast(finish, tf.float32)
+    rank = tf.reshape(_rank(tf.reshape(saliency, [-1, pixels])), tf.shape(saliency))[..., None]
+
+    def score(step):
+        mixed = tf.where(rank < step * pixels // steps, finish, start)
+        return tf.gather(probabilities(mixed), class_ids, axis=1, batch_dims=1)
+
+    scores = tf.map_fn(score, tf.range(steps + 1), fn_output_signature=tf.float32, parallel_iterations=1)
+    return tf.transpose(scores)
+
+
+def _rank(values):
+    """The place of each of `[B, n]` values from the greatest down, int32; equal values in their order."""
+    order = tf.argsort(values, direction="DESCENDING", stable=True)
+    batch, count = tf.unstack(tf.shape(order))
+    flat = order + count * tf.range(batch)[:, None]
+    places = tf.tile(tf.range(count), [batch])
+    return tf.reshape(tf.scatter_nd(tf.reshape(flat, [-1, 1]), places, [batch * count]), [batch, count])
+
+
+def area_under(curves):
+    """The area under each of `[B, n]` curves by the trapezoid rule, on an axis from 0 to 1: float `[B]`."""
+    return tf.reduce_mean((curves[:, 1:] + curves[:, :-1]) / 2, 1)
+
+
+class CurveMean:
+    """Mean and standard error of curves `[B, n]`, as they come."""
+
+    def __init__(self):
+        self.count, self._sum, self._squares = 0, 0.0, 0.0
+
+    def add(self, curves):
+        """Takes a batch of curves, float `[B, n]`."""
+        curves = np.asarray(curves, np.float64)
+        self.count += len(curves)
+        self._sum, self._squares = self._sum + curves.sum(0), self._squares + (curves**2).sum(0)
+
+    def summary(self):
+        """A dict of lists of n: `mean` and `standard_error`."""
+        mean = self._sum / self.count
+        variance = np.maximum(self._squares / self.count - mean**2, 0) / max(1, self.count - 1)
+        return {"mean": mean.tolist(), "standard_error": np.sqrt(variance).tolist()}
