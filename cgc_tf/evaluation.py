@@ -28,17 +28,16 @@ class Drawing:
     gallery: int = 24
 
 
-def evaluate_runs(
-    workdirs, split="test", limit=None, examples=6, batch_size=32, protocol=None, explainers=("",), drawing=None
-):
+PROTOCOL, DRAWING = Protocol(), Drawing()
+
+
+def evaluate_runs(workdirs, protocol=PROTOCOL, batch_size=32, explainers=("",), drawing=DRAWING):
     """Evaluates each workdir, and sets them side by side.
 
     Args:
         workdirs: folders of trained runs on one dataset.
-        split, limit: short for those of `protocol`.
-        examples: short for that of `drawing`.
+        protocol: a `Protocol`, the reference's by default.
         batch_size: examples at a time.
-        protocol: a `Protocol`; None for the reference's.
         explainers: names, as `explainers.make` takes them; "" is the heatmap that a run was trained with.
         drawing: a `Drawing`.
 
@@ -48,7 +47,6 @@ def evaluate_runs(
     Raises:
         UserError: before any measuring, for workdirs that cannot be evaluated together.
     """
-    protocol = protocol or Protocol(split=split, limit=limit)
     configs = [settings.Config.load(workdir) for workdir in workdirs]
     first = configs[0]
     for workdir, config in zip(workdirs, configs, strict=True):
@@ -60,16 +58,16 @@ def evaluate_runs(
         if runs.class_names(workdir) != source.class_names:
             raise UserError(f"{workdir} was trained on other classes than {first.dataset} now has")
     made = (lambda workdir=workdir: subjects.from_workdir(workdir) for workdir in workdirs)
-    return evaluate_subjects(made, source, protocol, batch_size, explainers, drawing or Drawing(examples))
+    return evaluate_subjects(made, source, protocol, batch_size, explainers, drawing)
 
 
-def evaluate_subjects(makers, source, protocol, batch_size=32, explainers=("",), drawing=None):
+def evaluate_subjects(makers, source, protocol=PROTOCOL, batch_size=32, explainers=("",), drawing=DRAWING):
     """Evaluates what each of `makers`, functions without arguments, makes: a `Subject`; one after the other.
 
     The other arguments, what is returned and what is written are those of `evaluate_runs`.
     """
     protocol.check(source)
-    drawing, found = drawing or Drawing(), []
+    found = []
     for make in makers:
         subject = make()
         for explainer in explainers:

@@ -4,6 +4,8 @@ import tensorflow as tf
 
 from cgc_tf import data, geometry
 
+NEARBY = 4  # batches' worth of whole images, among which those of one size are looked for
+
 
 def centre_views(source, split, size, batch_size, limit=None, seed=0):
     """Batches of centre views in the source's order, the last one perhaps smaller.
@@ -37,6 +39,9 @@ def centre_views(source, split, size, batch_size, limit=None, seed=0):
 def whole_images(source, split, side, batch_size, limit=None):
     """Batches of whole images, those of one size together, so that nothing is padded or distorted.
 
+    Sizes are matched among `NEARBY` batches' worth of images at a time, so that memory does not grow with the split,
+    however many sizes it has.
+
     Args:
         side: what the shorter side of an image becomes, in pixels.
 
@@ -62,8 +67,12 @@ def whole_images(source, split, side, batch_size, limit=None):
         shape = tf.shape(example["region"], tf.int64)
         return shape[0] * 2**31 + shape[1]
 
+    def by_size(nearby):
+        nearby = tf.data.Dataset.zip(nearby)
+        return nearby.group_by_window(size, lambda _, same: same.batch(batch_size), window_size=batch_size)
+
     chosen = _chosen(source, split, limit).map(whole, data.PARALLEL)
-    return chosen.group_by_window(size, lambda _, same: same.batch(batch_size), window_size=batch_size).prefetch(2)
+    return chosen.window(NEARBY * batch_size).flat_map(by_size).prefetch(2)
 
 
 def by_index(source, split, indices):

@@ -10,14 +10,15 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from cgc_tf import evaluation, figures, runs, sources, subjects
+from cgc_tf import evaluation, figures, held_out, runs, sources, subjects
 from cgc_tf.errors import UserError
+from cgc_tf.evaluation import Drawing
 from cgc_tf.protocol import Protocol
 
 
 @pytest.fixture(scope="module")
 def evaluated(workdir):
-    reports, figure = evaluation.evaluate_runs([workdir], examples=3, batch_size=5)
+    reports, figure = evaluation.evaluate_runs([workdir], drawing=Drawing(3), batch_size=5)
     return reports[0], figure
 
 
@@ -111,8 +112,23 @@ def test_batch_size_does_not_change_the_numbers(workdir, small_config):
 
 
 def test_limit_spreads_over_the_split(workdir, small_config):
-    columns = measured(workdir, small_config, limit=6)
-    np.testing.assert_array_equal(columns["index"], [0, 2, 4, 6, 8, 10])
+    source = sources.load("folder", small_config.data_dir)
+    for limit, expected in ((6, [0, 2, 4, 6, 8, 10]), (5, [0, 3, 5, 8, 10]), (12, range(12)), (50, range(12))):
+        batches = held_out.centre_views(source, "test", 48, 4, limit)
+        np.testing.assert_array_equal(np.concatenate([batch["index"] for batch in batches]), expected)
+    np.testing.assert_array_equal(measured(workdir, small_config, limit=2)["index"], [0, 6])
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 12])
+def test_whole_images_of_a_size_go_together(small_config, batch_size):
+    """Each example once, however few images are looked through for more of one size."""
+    source = sources.load("folder", small_config.data_dir)
+    batches = list(held_out.whole_images(source, "test", 96, batch_size))
+    assert sorted(int(index) for batch in batches for index in batch["index"]) == list(range(12))
+    assert max(len(batch["index"]) for batch in batches) == min(batch_size, 6)  # of three sizes, with 6, 3 and 3
+    assert {batch["region"].shape[1:] for batch in batches} == {(128, 128), (120, 160), (140, 100)}
+    for batch in batches:
+        np.testing.assert_allclose(np.min(batch["image"].shape[1:3]), 96)
 
 
 def test_choices_of_the_protocol(workdir, small_config):
@@ -146,7 +162,7 @@ def test_weights_are_shuffled_and_put_back(workdir, small_config):
 @pytest.mark.parametrize("curves", ["insertion", "none"])
 def test_curves_can_be_left_out(workdir, tmp_path, curves):
     other = shutil.copytree(workdir, tmp_path / "other", ignore=shutil.ignore_patterns("*.png"))
-    reports, _ = evaluation.evaluate_runs([other], protocol=Protocol(limit=2, curves=curves), examples=1)
+    reports, _ = evaluation.evaluate_runs([other], Protocol(limit=2, curves=curves), drawing=Drawing(1))
     assert list(reports[0]["curves"]) == ([] if curves == "none" else [curves])
     assert reports[0]["deletion_auc"] is None and (reports[0]["insertion_auc"] is None) == (curves == "none")
     assert (other / "curves.png").exists() == (curves != "none")
@@ -169,7 +185,7 @@ def test_explainers_side_by_side(workdir, tmp_path):
 def test_comparison_of_two_runs(workdir, tmp_path):
     other = shutil.copytree(workdir, tmp_path / "other")
     again = shutil.copytree(workdir, tmp_path / "again")
-    reports, figure = evaluation.evaluate_runs([other, again], examples=2, batch_size=12)
+    reports, figure = evaluation.evaluate_runs([other, again], drawing=Drawing(2), batch_size=12)
     assert figure == tmp_path / "comparison.png" and figure.stat().st_size > 10_000
     assert reports[0]["content_heatmap"] == reports[1]["content_heatmap"]
     lines = evaluation.table(reports).splitlines()
@@ -196,7 +212,7 @@ def test_what_cannot_be_evaluated(workdir, tmp_path):
     with pytest.raises(UserError, match="has no checkpoint"):
         evaluation.evaluate_runs([broken])
     with pytest.raises(UserError, match="--split=dev: folder has test, train"):
-        evaluation.evaluate_runs([workdir], split="dev")
+        evaluation.evaluate_runs([workdir], Protocol(split="dev"))
 
 
 def test_overlay():
