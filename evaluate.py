@@ -20,7 +20,7 @@ from absl import flags
 
 from cgc_tf import config, errors, explainers, gallery, protocol
 
-config.define_flags()  # of these --dataset, --data_dir, --image_size, --backbone, --weights and --batch_size are used
+config.define_flags()
 protocol.define_flags()
 flags.adopt_module_key_flags(protocol)
 WORKDIR = flags.DEFINE_list("workdir", None, "Folders of trained runs, comma-separated (default: the newest).")
@@ -38,7 +38,8 @@ SHOW = flags.DEFINE_enum(
 )
 SHOW_IDS = flags.DEFINE_list("show_ids", [], "Ids of the images to draw, as per_image.csv names them.")
 GALLERY = flags.DEFINE_integer("gallery", 24, "How many images the HTML report shows.", lower_bound=1)
-flags.declare_key_flag("batch_size")
+for used in ("batch_size", "dataset", "data_dir", "image_size", "backbone", "weights"):  # of config's
+    flags.declare_key_flag(used)
 
 
 def main(_):

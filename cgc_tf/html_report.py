@@ -40,14 +40,18 @@ def write(path, reports, comparisons, pictures, shown, answers):
     sections = [
         f"<h1>{html.escape(' · '.join(tables.label(report) for report in reports))}</h1>",
         _facts(facts),
-        "<h2>Scores</h2><p>Percent, with the 95% bootstrap interval of the mean over images.</p>",
-        _table(*tables.scores(reports)),
+        "<h2>Scores</h2><p>Percent, with the 95% bootstrap interval of the mean over images. Arrows: what is better.",
+        _table(*tables.every_score(reports), "scores"),
     ]
     if comparisons:
         sections += ["<h2>Paired differences</h2>", _table(*tables.differences(comparisons))]
     sections += [_embedded(caption, pathlib.Path(file)) for caption, file in pictures.items()]
     sections += [_randomization(report) for report in reports if report["randomization"]]
-    sections += ["<h2>Gallery</h2>", _sorting(list(answers)), "<div id=gallery>"]
+    sections += [
+        "<h2>Gallery</h2>",
+        _sorting(list(answers)),
+        f'<div id=gallery style="--pictures: {1 + len(answers)}">',
+    ]
     sections += [_figure(shown, answers, place) for place in range(len(shown))]
     sections += ["</div><h2>Classes</h2>", _classes(reports)]
     sections += [
@@ -66,10 +70,16 @@ def _facts(facts):
     return "<dl>" + "".join(f"<dt>{k}<dd>{html.escape(str(v))}" for k, v in facts.items()) + "</dl>"
 
 
-def _table(head, rows):
-    cells = lambda row, tag: "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>"
+def _table(head, rows, name=""):
+    cells = lambda row, tag: "<tr>" + "".join(f"<{tag}>{_cell(cell)}</{tag}>" for cell in row) + "</tr>"
     body = "".join(cells(row, "td") for row in rows)
-    return f"<div class=wide><table><thead>{cells(head, 'th')}</thead><tbody>{body}</tbody></table></div>"
+    return f"<div class='wide {name}'><table><thead>{cells(head, 'th')}</thead><tbody>{body}</tbody></table></div>"
+
+
+def _cell(text):
+    """A cell's HTML, an interval small."""
+    mean, bracket, interval = html.escape(text).partition("[")
+    return f"{mean}<small>{bracket}{interval}</small>" if interval else mean
 
 
 def _classes(reports):
@@ -152,11 +162,14 @@ h1 { font-size: 1.35rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem } dt { color: #57606a } dd { margin: 0 }
 .wide { overflow-x: auto } table { border-collapse: collapse; font-size: .85rem }
 th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #d8dee4; white-space: nowrap }
-th:first-child, td:first-child { text-align: left }
-.chart { max-width: 100% } #gallery { display: flex; flex-wrap: wrap; gap: 1rem }
-figure { margin: 0; border: 1px solid #d8dee4; border-radius: 6px; padding: .5rem } .row { display: flex; gap: .4rem }
+th:first-child, td:first-child, .scores :is(th, td):last-child { text-align: left }
+.chart { max-width: 100% }
+#gallery { display: grid; gap: 1rem }
+#gallery { grid-template-columns: repeat(auto-fill, minmax(min(100%, calc(var(--pictures) * 8.5rem)), 1fr)) }
+figure { margin: 0; border: 1px solid #d8dee4; border-radius: 6px; padding: .5rem }
 figcaption { font-weight: 600; margin-bottom: .3rem } small { color: #57606a; font-weight: 400 }
-.row span { display: block; font-size: .75rem; max-width: 14rem } .row img { max-width: 14rem }
+.row { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); gap: .4rem }
+.row span { display: block; font-size: .75rem; overflow-wrap: anywhere } .row img { width: 100% }
 </style>
 {body}
 <script>

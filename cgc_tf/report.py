@@ -19,27 +19,28 @@ PACKAGES = ("tensorflow", "keras", "keras-hub", "tf-explain", "tensorflow-datase
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """A metric's name in tables, which way is better (0: neither), and what its values are multiplied by there."""
+    """A metric's name in tables, what it is, which way is better (0: neither), and the factor of its values there."""
 
     title: str
+    meaning: str
     better: int = 1
     scale: float = 100.0
 
 
 METRICS = {
-    "top1": Metric("top-1"),
-    "top5": Metric("top-5"),
-    "content_heatmap": Metric("CH"),
-    "insertion_auc": Metric("insertion"),
-    "deletion_auc": Metric("deletion", -1),
-    "pointing_game": Metric("pointing"),
-    "consistency": Metric("consistency"),
-    "retrieval_rank": Metric("rank", -1, 1.0),
-    "mask_energy": Metric("in mask"),
-    "entropy": Metric("entropy", 0),
-    "sparsity": Metric("Gini", 0),
-    "object_only_top1": Metric("object only"),
-    "background_only_top1": Metric("background only", 0),
+    "top1": Metric("top-1", "how often the prediction is right"),
+    "top5": Metric("top-5", "how often the class is among the five most probable"),
+    "content_heatmap": Metric("CH", "share of the heatmap inside the object"),
+    "insertion_auc": Metric("insertion", "mean probability as pixels appear, most salient first"),
+    "deletion_auc": Metric("deletion", "mean probability as pixels vanish, most salient first", -1),
+    "pointing_game": Metric("pointing", "how often the heatmap's peak hits the object"),
+    "consistency": Metric("consistency", "cosine of the heatmap, transformed, and the transformed image's heatmap"),
+    "retrieval_rank": Metric("rank", "place of that image's heatmap among 32, not in percent", -1, 1.0),
+    "mask_energy": Metric("in mask", "share of the heatmap inside the object's mask"),
+    "entropy": Metric("entropy", "of the heatmap: 100 uniform, 0 one cell alone", 0),
+    "sparsity": Metric("Gini", "inequality of the heatmap's cells: 0 uniform, towards 100 one cell alone", 0),
+    "object_only_top1": Metric("object only", "top-1 where the background is hidden"),
+    "background_only_top1": Metric("background only", "top-1 where the object is hidden", 0),
 }
 COLUMNS = {
     key: METRICS[key].title

@@ -1,9 +1,16 @@
 """Tables of reports: plain text for the terminal, Markdown and LaTeX."""
 
+import re
+
 import numpy as np
 
 from cgc_tf import statistics
 from cgc_tf.report import COLUMNS, METRICS
+
+LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "_%&#${}"}
+    | {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "±": "$\\pm$", "−": "$-$"}
+)
 
 
 def scores(reports):
@@ -17,6 +24,17 @@ def scores(reports):
             cells.append(_with_interval(found, scale) if found else "-")
         rows.append(cells)
     return ["run", *COLUMNS.values()], rows
+
+
+def every_score(reports):
+    """All that is known of each report, `(head, rows)`: a row for each metric, with an arrow to what is better."""
+    rows = []
+    for key, metric in METRICS.items():
+        found = [report["statistics"][key] for report in reports]
+        if any(found):
+            cells = [_with_interval(one, metric.scale) if one else "-" for one in found]
+            rows.append([f"{metric.title} {('', '↑', '↓')[metric.better]}".strip(), *cells, metric.meaning])
+    return ["metric", *map(label, reports), "what it is"], rows
 
 
 def differences(comparisons):
@@ -88,9 +106,8 @@ def latex(head, rows):
 
 
 def _latex_row(cells):
-    for plain, escaped in (("\\", "\\textbackslash "), ("_", "\\_"), ("%", "\\%"), ("&", "\\&"), ("#", "\\#")):
-        cells = [cell.replace(plain, escaped) for cell in cells]
-    return " & ".join(cells).replace("±", "$\\pm$") + " \\\\"
+    cells = [re.sub(r"(?<!\w)-(?=\d)", "−", cell).translate(LATEX) for cell in cells]
+    return " & ".join(cells) + " \\\\"
 
 
 def _with_interval(found, scale, signed=False):

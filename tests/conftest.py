@@ -2,6 +2,7 @@
 
 import csv
 import pathlib
+import shutil
 
 import cgc_tf.quiet  # noqa: F401  # isort: skip
 import keras
@@ -83,3 +84,17 @@ def small_config(pictures):
 def workdir(small_config, tmp_path_factory):
     """A run trained on `pictures`."""
     return training.train(small_config, tmp_path_factory.mktemp("runs") / "small")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real headless browser, playwright's `Browser`; what needs one is skipped where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is in requirements-dev.txt")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with sync_api.sync_playwright() as playwright:
+        try:
+            opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        except sync_api.Error as error:
+            pytest.skip(f"no browser: install chromium ({str(error).splitlines()[0]})")
+        yield opened
+        opened.close()

@@ -51,3 +51,10 @@ def test_comparison_pairs_by_index_and_knows_what_is_better():
 )
 def test_forms_of_a_table(draw, expected):
     assert draw(["run", "top-1"], [["a_b", "5%"]]) == expected
+
+
+def test_latex_escapes():
+    """Names of runs are text; a minus is one, and a hyphen stays."""
+    row = tables.latex(["run", "top-1"], [["a_b{50%}^2\\", "-1.50 [-2.00, +1.00]"]]).splitlines()[4]
+    assert row == "a\\_b\\{50\\%\\}\\textasciicircum{}2\\textbackslash{} & $-$1.50 [$-$2.00, +1.00] \\\\"
+    assert "run & top-1" in tables.latex(["run", "top-1"], [])

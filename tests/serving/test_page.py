@@ -1,7 +1,6 @@
 """The page, in a real browser: a picture in, classes and a heatmap out, another class, another opacity."""
 
 import io
-import shutil
 
 import pytest
 from PIL import Image
@@ -10,22 +9,14 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is in r
 
 
 @pytest.fixture(scope="module")
-def page(server):
-    with sync_api.sync_playwright() as playwright:
-        found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-        try:
-            browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        except sync_api.Error as error:
-            pytest.skip(
-                f"no browser: install chromium, or run `playwright install chromium` ({str(error).split(chr(10))[0]})"
-            )
-        opened = browser.new_page(viewport={"width": 1000, "height": 760})
-        opened.faults = []
-        opened.on("pageerror", lambda error: opened.faults.append(str(error)))
-        opened.on("console", lambda line: opened.faults.append(line.text) if "Security" in line.text else None)
-        opened.goto(server.rest_url)
-        yield opened
-        browser.close()
+def page(server, browser):
+    opened = browser.new_page(viewport={"width": 1000, "height": 760})
+    opened.faults = []
+    opened.on("pageerror", lambda error: opened.faults.append(str(error)))
+    opened.on("console", lambda line: opened.faults.append(line.text) if "Security" in line.text else None)
+    opened.goto(server.rest_url)
+    yield opened
+    opened.close()
 
 
 def drop(page, name, data):
