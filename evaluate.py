@@ -57,7 +57,7 @@ def main(_):
     if not (WORKDIR.value or SAVED_MODEL.value or CHECKPOINT.value):
         WORKDIR.value = [str(config.newest_workdir())]
         print(f"newest run: {WORKDIR.value[0]}")
-    from cgc_tf import evaluation, sources, tables
+    from cgc_tf import evaluation, report, sources, tables
 
     chosen = protocol.from_flags()
     drawing = evaluation.Drawing(EXAMPLES.value, SHOW.value, tuple(SHOW_IDS.value), GALLERY.value)
@@ -75,8 +75,9 @@ def main(_):
         print(f"\n{tables.text(*tables.differences(compared))}")
     page = figure.with_name("comparison.html" if figure.stem == "comparison" else "report.html")
     print(f"figure: {figure}\npage:   {page}")
-    for report in reports:
-        print(f"report: {report['workdir']}/{evaluation.REPORT}")
+    for folder in dict.fromkeys(found["workdir"] for found in reports):
+        for explainer in EXPLAINER.value:
+            print(f"report: {report.file(folder, report.REPORT, explainer)}")
 
 
 def _from_outside(settings, class_names):

@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy import stats
+from tqdm import tqdm
 
 
 def check(model, explain, images, class_ids, seed=0):
@@ -27,7 +28,7 @@ def check(model, explain, images, class_ids, seed=0):
     before = np.asarray(explain(images, class_ids))
     rng, found = np.random.default_rng(seed), []
     try:
-        for name, kernel in reversed(kernels):
+        for name, kernel in tqdm(kernels[::-1], "shuffling weights", unit="layer", disable=None):
             kernel.assign(rng.permutation(kernel.numpy().ravel()).reshape(kernel.shape))
             after = np.asarray(explain(images, class_ids))
             pairs = [(a.ravel(), b.ravel()) for a, b in zip(before, after, strict=True) if np.ptp(a) and np.ptp(b)]
