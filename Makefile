@@ -3,7 +3,7 @@ BIN := .venv/bin
 DEMO := runs/demo
 export PYTHONPATH := .
 
-.PHONY: demo venv test test-all lint clean
+.PHONY: demo venv test test-all lint lock audit clean
 
 demo: .venv/installed  ## train, evaluate, draw, export and verify on the embedded toy aircraft
 	$(BIN)/python train.py --flagfile=configs/demo.flags --workdir=$(DEMO)
@@ -27,15 +27,24 @@ lint: .venv/installed-dev
 
 venv: .venv/installed
 
-.venv/installed: requirements.txt constraints.txt
+.venv/installed: requirements.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit(f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}; try: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	touch $@
 
 .venv/installed-dev: .venv/installed requirements-dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	touch $@
+
+LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate --no-header --no-emit-index-url
+
+lock:  ## pin what requirements*.in ask for, with hashes; needs uv
+	$(LOCK) requirements.in -o requirements.txt
+	$(LOCK) requirements-dev.in -o requirements-dev.txt
+
+audit:  ## look the pinned packages up among known vulnerabilities; needs pip-audit and a network
+	pip-audit --require-hashes --disable-pip -r requirements.txt
 
 clean:  ## remove the environment and the demo's run
 	rm -rf .venv $(DEMO)

@@ -4,8 +4,11 @@
   python train.py --flagfile=configs/folder.flags --data_dir=DIR      pictures of your own
   python evaluate.py                                     then: measure and draw the newest run
 
-Any flag after --flagfile overrides the file's. The run is kept in --workdir, or a new folder under runs/. The same
-command on the same --workdir goes on where an interrupted run stopped.
+  python train.py --workdir=runs/A                       goes on with a run that was interrupted, from its own record
+  python train.py --flagfile=configs/aircraft.flags --dry_run         checks everything, and estimates time and memory
+
+Any flag after --flagfile overrides the file's. The run is kept in --workdir, or a new folder under runs/. SIGTERM and
+Ctrl-C save after the step and leave with exit status 75; once more, at once. Exit status 2: something to mend.
 """
 
 import cgc_tf.quiet  # noqa: F401  # isort: skip
@@ -16,13 +19,31 @@ from cgc_tf import config, errors
 config.define_flags()
 flags.adopt_module_key_flags(config)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run (default: runs/<dataset>-<objective>-<time>).")
+ALLOW_CHANGES = flags.DEFINE_bool(
+    "allow_changes", False, "Go on with the run in --workdir although other flags are given than it has had so far."
+)
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Check everything on a few examples, in a folder that is removed, and estimate time and memory."
+)
 
 
 def main(_):
     from cgc_tf import training
 
-    workdir = training.train(config.from_flags(), WORKDIR.value)
+    settings = config.from_flags(WORKDIR.value)
+    if DRY_RUN.value:
+        from cgc_tf import rehearsal
+
+        print(rehearsal.rehearse(settings, WORKDIR.value, _export))
+        return
+    workdir = training.train(settings, WORKDIR.value, ALLOW_CHANGES.value)
     print(f"trained: {workdir}\nnext: python evaluate.py --workdir={workdir}")
+
+
+def _export(workdir, output):
+    from export import saved_model
+
+    saved_model.export(workdir, output)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,14 @@ import pathlib
 
 import keras
 
-from cgc_tf import architectures, split, torch_files
+from cgc_tf import architectures, checkpoints, split, torch_files
 from cgc_tf import weights as weight_files
 from cgc_tf.errors import UserError
 
 POOLINGS = {"average": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 HOW = (
-    "none, imagenet, a KerasHub preset (a handle such as hf://timm/resnet50.a1_in1k, or a folder), or a local .h5, "
-    ".keras, .weights.h5, .safetensors or .pth file"
+    "none, imagenet, a KerasHub preset (a handle such as hf://timm/resnet50.a1_in1k, or a folder), a run of this "
+    "project (its folder, or one of its checkpoints), or a local .h5, .keras, .weights.h5, .safetensors or .pth file"
 )
 
 
@@ -63,13 +63,16 @@ def weight_kind(weights):
     """
     if weights in ("none", "imagenet"):
         return weights
+    if checkpoints.is_checkpoint(weights):
+        checkpoints.find(weights)
+        return "checkpoint"
     if "://" in weights or (pathlib.Path(weights) / "config.json").exists():
         return "preset"
     if torch_files.is_torch_file(weights):
         torch_files.check(weights)
         return "torch"
     weight_files.check(weights)
-    return "checkpoint" if weight_files.is_checkpoint(weights) else "keras"
+    return "keras"
 
 
 def import_library(backbone):

@@ -1,50 +1,185 @@
-"""What is written during training: the checkpoint, metrics.csv, and TensorBoard's logs with a few heatmaps."""
+"""What is done and written while training: checkpoints, metrics.csv, TensorBoard's logs with a few heatmaps."""
 
+import csv
+import dataclasses
 import os
+import time
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from cgc_tf import figures, weights
-from cgc_tf.runs import CHECKPOINT
+from cgc_tf import checkpoints, figures, guard
+from cgc_tf.errors import Stopped, UserError
 
+METRICS = "metrics.csv"
 OVERLAYS = 6
+SCORE = "val_accuracy"
+REMEDIES = {
+    "cross_entropy": "a lower --learning_rate, --warmup_epochs or --clip_norm=1; then look at the pictures",
+    "consistency": "a lower --lambda_cgc or --learning_rate, or a higher --temperature",
+    "gradient": "a lower --learning_rate, --clip_norm=1, or --precision=float32",
+}
 
 
-def callbacks(config, workdir, validation):
-    """The Keras callbacks of a run, in the order in which they must act."""
+def callbacks(config, workdir, validation, start, checkpointing):
+    """The Keras callbacks of a run that begins with the `Checkpoint` `start`, in the order in which they must act."""
     logs = str(workdir / "tensorboard")
     chosen = [
-        keras.callbacks.CSVLogger(str(workdir / "metrics.csv"), append=True),
+        BegunEpoch(start, checkpointing),
+        keras.callbacks.CSVLogger(str(workdir / METRICS), append=True),
         keras.callbacks.TensorBoard(logs, write_graph=False),
         Overlays(next(iter(validation.unbatch().batch(OVERLAYS)))["image"], logs),
-        Checkpoint(workdir / CHECKPOINT),
     ]
     if config.ema_momentum:
         chosen.insert(0, keras.callbacks.SwapEMAWeights())
     if config.early_stopping:
-        patience = config.early_stopping
-        best = keras.callbacks.EarlyStopping("val_accuracy", mode="max", patience=patience, restore_best_weights=True)
-        chosen.append(best)
-    return chosen
+        chosen.append(EarlyStopping(config.early_stopping, rows(workdir)))
+    return [*chosen, checkpointing, NonFinite(config, checkpointing)]
 
 
-class Checkpoint(keras.callbacks.Callback):
-    """Writes weights and optimizer after each epoch; the old file stays until the new one is whole."""
+def rows(workdir):
+    """The rows of a workdir's metrics.csv, dicts of texts; none where there is no such file."""
+    path = workdir / METRICS
+    return list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
 
-    def __init__(self, path):
+
+def forget_rows_after(workdir, epochs):
+    """Takes out of metrics.csv the epochs that are going to be trained again, because no checkpoint holds them."""
+    kept = [row for row in rows(workdir) if row["epoch"] and int(row["epoch"]) < epochs and None not in row.values()]
+    partial = workdir / f"{METRICS}.partial"
+    with partial.open("w", newline="") as file:
+        if kept:
+            writer = csv.DictWriter(file, kept[0].keys())
+            writer.writeheader()
+            writer.writerows(kept)
+    os.replace(partial, workdir / METRICS)
+
+
+class Checkpointing(keras.callbacks.Callback):
+    """Writes a checkpoint every so often, after each epoch, and before the run is left for a signal.
+
+    Args:
+        config: a `Config`.
+        writer: a `checkpoints.Writer`.
+        start: the `Checkpoint` that the run begins with.
+        is_scored: whether what is validated on may choose the best checkpoint.
+        interruption: an `Interruption`.
+    """
+
+    def __init__(self, config, writer, start, is_scored, interruption):
         super().__init__()
-        self.path = path
+        self.position = start.position
+        self._epochs, self._writer, self._is_scored = config.epochs, writer, is_scored
+        self._interruption = interruption
+        self._steps, self._seconds = config.checkpoint_interval
+        self._since, self._written = 0, time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.position = dataclasses.replace(self.position, step=self.position.step + 1)
+        self._since += 1
+        is_due = self._since == self._steps or (self._seconds and time.monotonic() - self._written >= self._seconds)
+        if is_due or self._interruption.signal:
+            self._begin_to_save()
+        self._leave_if_asked()
 
     def on_epoch_end(self, epoch, logs=None):
-        self.write(epoch + 1)
+        score = float(logs[SCORE]) if self._is_scored else None
+        if self.model.stop_training:  # early stopping, which keeps its best epoch
+            self._writer.wait()
+            checkpoints.restore(checkpoints.read(checkpoints.best(self._writer.folder)).state, self.model)
+            epoch, score = self._epochs - 1, None
+        self.position = dataclasses.replace(self.position, epoch=epoch + 1, step=0)
+        self._begin_to_save(score)
+        if self.position.epoch < self._epochs:
+            self._leave_if_asked()
 
-    def write(self, epochs):
-        """Writes the model's state as that after so many epochs."""
-        self.path.parent.mkdir(exist_ok=True)
-        partial = self.path.with_name("partial.weights.h5")
-        weights.save_checkpoint(partial, self.model, epochs)
-        os.replace(partial, self.path)
+    def save(self):
+        """Writes the state as it is now; returns when it is on the disk."""
+        self._begin_to_save()
+        self._writer.wait()
+
+    def _begin_to_save(self, score=None):
+        self._writer.write(checkpoints.Checkpoint(checkpoints.state_of(self.model), self.position, score))
+        self._since, self._written = 0, time.monotonic()
+
+    def _leave_if_asked(self):
+        if self._interruption.signal:
+            self._writer.wait()
+            raise Stopped(f"{self._interruption.signal}: saved at {self.position}")
+
+
+class BegunEpoch(keras.callbacks.Callback):
+    """Takes up an epoch in its middle: the metrics that it had come to, and no more steps than were left of it."""
+
+    def __init__(self, start, checkpointing):
+        super().__init__()
+        self._start, self._checkpointing = start, checkpointing
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self._start and self._start.position.step:
+            checkpoints.restore(self._start.state, self.model, ("metrics",))
+        self._start = None
+
+    def on_train_batch_end(self, batch, logs=None):
+        # Every epoch of Keras has the same number of steps. So the end of each is told as the end of training, which
+        # is then taken back.
+        position = self._checkpointing.position
+        self.model.stop_training = position.step + 1 == position.steps_per_epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = False
+
+
+class NonFinite(keras.callbacks.Callback):
+    """Looks every so many steps whether all of them were left out for numbers that are not finite, and then stops."""
+
+    def __init__(self, config, checkpointing):
+        super().__init__()
+        self._every = config.nan_steps if config.on_nan == "stop" else 0
+        self._checkpointing = checkpointing
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch, self._before = epoch, self._counts()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._every and (batch + 1) % self._every == 0:
+            counts = self._counts()
+            faults, self._before = counts - self._before, counts
+            if faults[-1] == self._every:
+                self._checkpointing.save()
+                raise UserError(self._complaint(faults))
+
+    def on_epoch_end(self, epoch, logs=None):
+        counts = dict(zip((*guard.TERMS, "steps"), self._counts().astype(int), strict=True))
+        if steps := counts.pop("steps"):
+            terms = ", ".join(f"{name.replace('_', '-')} in {count}" for name, count in counts.items() if count)
+            print(f"note: epoch {epoch + 1}: {steps} steps were left out, since they were not finite: {terms}")
+
+    def _counts(self):
+        return keras.ops.convert_to_numpy(self.model.faults.counts)
+
+    def _complaint(self, faults):
+        term = guard.TERMS[int(np.argmax(faults[:-1]))]
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        return (
+            f"the {term.replace('_', '-')} was not finite in the last {self._every} steps, up to "
+            f"{self._checkpointing.position}, at learning rate {rate:.2g}; they changed nothing, and the state of "
+            f"before is saved. Try {REMEDIES[term]}, with --allow_changes; or --on_nan=skip"
+        )
+
+
+class EarlyStopping(keras.callbacks.EarlyStopping):
+    """Keras' early stopping, told of the epochs before the run was interrupted."""
+
+    def __init__(self, patience, past):
+        super().__init__(SCORE, mode="max", patience=patience)
+        self._past = past
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        for row in self._past:
+            self.on_epoch_end(int(row["epoch"]), {SCORE: float(row[SCORE])})
 
 
 class Overlays(keras.callbacks.Callback):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import re
 import time
 
 from absl import flags
@@ -13,6 +14,12 @@ from cgc_tf.gradcam import CAMS
 from cgc_tf.objective import EXPLAIN_CLASS, NEGATIVES, OBJECTIVES, VIEWS, Objective
 
 FILE = "config.json"
+INTERVAL = re.compile(r"[1-9]\d*m?", re.ASCII)
+# A run's network is made once; its other settings may be changed on the way, where that is asked for.
+LASTING = (
+    *("dataset", "backbone", "weights", "reset_classifier", "pooling", "hidden_units", "explain_layer"),
+    *("sync_batch_norm", "labeled_fraction", "seed"),
+)
 
 
 def _setting(default, help_text, choices=None, above=None, least=None, below=None, most=None, items=None):
@@ -135,6 +142,19 @@ class Config:
         ("mirrored", "single"),
     )
     validation_examples: int = _setting(256, "Examples to validate on after each epoch.", least=1)
+    checkpoint_every: str = _setting(
+        "10m", "Minutes (10m) or steps (500) between checkpoints; there is one after each epoch, too."
+    )
+    keep_checkpoints: int = _setting(
+        2, "How many of the last checkpoints to keep, beside the best by a validation split.", least=1
+    )
+    on_nan: str = _setting(
+        "stop",
+        "A step whose loss or gradient is not finite changes nothing. stop: after --nan_steps of them the run stops. "
+        "skip: it goes on.",
+        ("stop", "skip"),
+    )
+    nan_steps: int = _setting(10, "How many steps in a row may be not finite.", least=1)
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -153,6 +173,11 @@ class Config:
             )
         if not all(units > 0 for units in self.hidden_units):
             raise UserError(f"--hidden_units should be above 0. Received: {self.hidden_units}")
+        if not INTERVAL.fullmatch(self.checkpoint_every):
+            raise UserError(
+                "--checkpoint_every should be minutes, as in 10m, or steps, as in 500. "
+                f"Received: {self.checkpoint_every}"
+            )
         if not self.cache:
             raise UserError("--cache should be none, memory or a folder. Received: nothing")
         sources.check(self.dataset, self.data_dir)
@@ -200,28 +225,39 @@ class Config:
         """A new folder's name that says what is in it: runs/<dataset>-<objective>-<time>."""
         return pathlib.Path("runs", f"{self.dataset}-{self.objective}-{time.strftime('%Y%m%d-%H%M%S')}")
 
+    @property
+    def checkpoint_interval(self):
+        """Between checkpoints: `(steps, seconds)`, one of them 0."""
+        is_time = self.checkpoint_every.endswith("m")
+        return (0, 60 * int(self.checkpoint_every[:-1])) if is_time else (int(self.checkpoint_every), 0)
+
     def save(self, workdir):
-        """Writes the configuration into a workdir, or checks that the one it holds is the same.
+        """Writes the configuration into a workdir, over one that is there; raises `OSError` where it cannot."""
+        path = pathlib.Path(workdir) / FILE
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        partial.replace(path)
+
+    def changes(self, workdir, are_allowed=False):
+        """What differs from the configuration that a workdir holds: {setting: (there, here)}; empty where it has none.
 
         Raises:
-            UserError: the workdir holds another configuration; the differences are named.
+            UserError: something differs that may not, or is not allowed to; everything that differs is named.
         """
-        workdir = pathlib.Path(workdir)
-        if (workdir / FILE).exists():
-            self.check_same(workdir)
-        try:
-            workdir.mkdir(parents=True, exist_ok=True)
-            (workdir / FILE).write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
-        except OSError as error:
-            raise UserError(f"--workdir={workdir} cannot be written: {error.strerror}") from error
-
-    def check_same(self, workdir):
-        """Raises `UserError`, which names the differences, unless a workdir holds this very configuration."""
+        if not (pathlib.Path(workdir) / FILE).exists():
+            return {}
         stored = Config.load(workdir)
-        pairs = [(f.name, getattr(stored, f.name), getattr(self, f.name)) for f in dataclasses.fields(self)]
-        changed = [f"{name} {old} there, {new} here" for name, old, new in pairs if old != new]
-        if changed:
-            raise UserError(f"{workdir} holds a run of another configuration: {'; '.join(changed)}")
+        pairs = {f.name: (getattr(stored, f.name), getattr(self, f.name)) for f in dataclasses.fields(self)}
+        changed = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+        listed = "; ".join(f"{name} {old} there, {new} here" for name, (old, new) in changed.items())
+        if changed and not are_allowed:
+            raise UserError(
+                f"{workdir} holds a run of another configuration: {listed}. Choose another --workdir, or go on "
+                "differently with --allow_changes"
+            )
+        if lasting := [name for name in changed if name in LASTING]:
+            raise UserError(f"--{lasting[0]} cannot change within a run; choose another --workdir ({listed})")
+        return changed
 
     @staticmethod
     def load(workdir):
@@ -256,10 +292,14 @@ def define_flags():
             kinds[field.type](field.name, field.default, field.metadata["help"])
 
 
-def from_flags():
-    """The `Config` that the parsed flags make."""
+def from_flags(workdir=None):
+    """The `Config` that the parsed flags make; flags that were not given are as in a workdir that holds a run."""
     values = {}
+    if workdir and (pathlib.Path(workdir) / FILE).exists():
+        values = vars(Config.load(workdir)).copy()
     for field in dataclasses.fields(Config):
+        if field.name in values and not flags.FLAGS[field.name].present:
+            continue
         value, kind = flags.FLAGS[field.name].value, field.metadata["items"]
         try:
             values[field.name] = tuple(map(kind, value)) if kind else value

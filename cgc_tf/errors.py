@@ -9,8 +9,15 @@ class UserError(ValueError):
     """Something the user can mend; the message names the input and the mend."""
 
 
+class Stopped(Exception):
+    """Work was stopped by a signal, and is saved; started again, it goes on from there."""
+
+
+STOPPED = 75  # the exit status then, sysexits.h's EX_TEMPFAIL: try again later
+
+
 def run(main):
-    """Runs `main(argv)` under absl; a `UserError` becomes one line on stderr and exit status 2."""
+    """Runs `main(argv)` under absl; a `UserError` becomes one line on stderr and exit status 2, `Stopped` 75."""
 
     def guarded(argv):
         if not flags.FLAGS["verbosity"].present:
@@ -23,6 +30,9 @@ def run(main):
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
+        except Stopped as stopped:
+            print(f"{stopped}; start again to go on", file=sys.stderr)
+            return STOPPED
         except KeyboardInterrupt:
             print("\ninterrupted", file=sys.stderr)
             return 130

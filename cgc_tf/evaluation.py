@@ -4,8 +4,8 @@ import dataclasses
 import json
 import pathlib
 
+from cgc_tf import checkpoints, figures, gallery, html_report, report, runs, sources, subjects, tables
 from cgc_tf import config as settings
-from cgc_tf import figures, gallery, html_report, report, runs, sources, subjects, tables
 from cgc_tf.errors import UserError
 from cgc_tf.measuring import measure
 from cgc_tf.protocol import Protocol
@@ -52,7 +52,7 @@ def evaluate_runs(workdirs, protocol=PROTOCOL, batch_size=32, explainers=("",), 
     for workdir, config in zip(workdirs, configs, strict=True):
         if (config.dataset, config.data_dir) != (first.dataset, first.data_dir):
             raise UserError(f"{workdir} was trained on other data than {workdirs[0]}; compare runs on one dataset")
-        runs.trained_checkpoint(workdir)
+        checkpoints.find(workdir)
     source = sources.load(first.dataset, first.data_dir or None, first.on_bad_image)
     for workdir in workdirs:
         if runs.class_names(workdir) != source.class_names:

@@ -5,7 +5,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from cgc_tf import gradcam, losses, metrics
+from cgc_tf import gradcam, guard, losses, metrics
 from cgc_tf.objective import Objective
 from cgc_tf.split import split
 
@@ -33,6 +33,7 @@ class CGCModel(keras.Model):
         self.consistency = keras.metrics.Mean(name="consistency")
         self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
         self.content_heatmap = keras.metrics.Mean(name="content_heatmap")
+        self.faults = guard.Faults()
 
     @classmethod
     def from_classifier(cls, classifier, explain_layer=None, objective=None, **kwargs):
@@ -79,7 +80,11 @@ class CGCModel(keras.Model):
         return {"probabilities": tf.nn.softmax(logits), "class_id": class_ids, "heatmap": heatmaps}
 
     def train_step(self, batch):
-        """One step: the sum of the views' cross-entropies plus lambda times the consistency term."""
+        """One step: the sum of the views' cross-entropies plus lambda times the consistency term.
+
+        Where a term or the gradient is not finite, the step changes nothing and is counted in `faults`.
+        """
+        statistics = [(variable, tf.identity(variable)) for variable in self.non_trainable_weights]
         with tf.GradientTape() as tape:
             cross_entropy, consistency, logits = self._terms(batch)
             loss = _share_of_mean(cross_entropy)
@@ -87,10 +92,15 @@ class CGCModel(keras.Model):
                 loss += self.objective.lambda_cgc * _share_of_mean(consistency)
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, self.trainable_variables)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-        self.cross_entropy.update_state(cross_entropy)
-        self.consistency.update_state(consistency)
-        self.accuracy.update_state(batch["label"], logits)
+        looks_itself = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)  # and lowers its scale
+        is_finite = guard.all_finite(cross_entropy, consistency, [] if looks_itself else gradients)
+        counts = tf.reduce_all(is_finite)
+        guard.apply_or_undo(counts, self._apply, gradients, statistics)
+        self.faults.update_state(is_finite)
+        weight = lambda values: tf.fill(tf.shape(values)[:1], tf.cast(counts, tf.float32))
+        self.cross_entropy.update_state(tf.where(counts, cross_entropy, 0.0), weight(cross_entropy))
+        self.consistency.update_state(tf.where(counts, consistency, 0.0), weight(consistency))
+        self.accuracy.update_state(batch["label"], logits, weight(logits))
         return self._results(self.cross_entropy, self.consistency, self.accuracy)
 
     def test_step(self, batch):
@@ -106,9 +116,12 @@ class CGCModel(keras.Model):
             measured.append(self.content_heatmap)
         return self._results(*measured)
 
+    def _apply(self, gradients):
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+
     def get_metrics_result(self):
         """Whatever was measured since the last reset, over all replicas; a step's own logs are one replica's."""
-        return self._results(*(metric for metric in self.metrics if metric.count > 0))
+        return self._results(*(metric for metric in self.metrics if metric is not self.faults and metric.count > 0))
 
     def _results(self, *measured):
         loss = self.cross_entropy.result() + self.objective.lambda_cgc * self.consistency.result()

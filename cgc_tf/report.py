@@ -2,19 +2,15 @@
 
 import csv
 import dataclasses
-import importlib.metadata
 import json
 import pathlib
-import platform
 
 import numpy as np
-import tensorflow as tf
 
-from cgc_tf import statistics
+from cgc_tf import environment, statistics
 from cgc_tf.errors import UserError
 
 REPORT, PER_IMAGE, CURVES = "evaluation.json", "per_image.csv", "curves.csv"
-PACKAGES = ("tensorflow", "keras", "keras-hub", "tf-explain", "tensorflow-datasets", "numpy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,12 +77,8 @@ def make(measurement, subject, protocol, explainer="", batch_size=32):
         "protocol": dataclasses.asdict(protocol),
         "batch_size": batch_size,
         "config": dataclasses.asdict(subject.config),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
-        "hardware": {
-            "machine": platform.machine(),
-            "processor": _processor(),
-            "devices": [device.device_type for device in tf.config.list_physical_devices()],
-        },
+        "versions": environment.versions(),
+        "hardware": environment.hardware(),
     }
     return json.loads(json.dumps(made))  # so that it equals what a reader of the file gets
 
@@ -102,21 +94,6 @@ def _per_class(columns, names):
             means[name] = float(np.mean(values)) if len(values) else None
         per_class[names[label]] = {"examples": int(chosen.sum()), **means}
     return per_class
-
-
-def _version(package):
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _processor():
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
 
 
 def file(folder, name, explainer=""):

@@ -6,11 +6,10 @@ import pathlib
 
 import keras
 
-from cgc_tf import backbones, optimizers, torch_files, torch_weights, weights
+from cgc_tf import backbones, checkpoints, optimizers, torch_files, torch_weights
 from cgc_tf.errors import UserError
 from cgc_tf.model import CGCModel
 
-CHECKPOINT = "checkpoints/last.weights.h5"
 CLASSES = "classes.txt"
 ARCHITECTURE = "model.json"
 
@@ -20,21 +19,19 @@ def class_names(workdir):
     return tuple((pathlib.Path(workdir) / CLASSES).read_text().splitlines())
 
 
-def trained_checkpoint(workdir):
-    """The path of a workdir's last checkpoint; raises `UserError` where there is none."""
-    path = pathlib.Path(workdir) / CHECKPOINT
-    if not path.exists():
-        raise UserError(f"{workdir} has no checkpoint ({CHECKPOINT}): its training did not finish an epoch")
-    return path
-
-
 def trained_model(config, workdir):
-    """The model of a trained workdir, in float32, as its last checkpoint left it; averaged, if its weights were."""
-    checkpoint = trained_checkpoint(workdir)
+    """The model of a trained workdir, in float32, as its last whole checkpoint left it; averaged, if its weights were.
+
+    Raises:
+        UserError: there is no whole checkpoint, or it is of another model.
+    """
+    last = checkpoints.find(workdir)
     model = read_model(config, workdir, precision="float32")
+    groups = ("model",)
     if config.ema_momentum:
         compile_model(model, config, steps_per_epoch=1)
-    weights.load_checkpoint(checkpoint, model)
+        groups = ("model", "optimizer")
+    checkpoints.restore(last.state, model, groups, workdir)
     if config.ema_momentum:
         optimizers.average_weights(model)
     return model
@@ -50,15 +47,15 @@ def make_model(config, backbone, classes):
     classifier = backbones.add_classifier(backbone, classes, config.pooling, config.hidden_units)
     if config.sync_batch_norm:
         backbones.synchronize_batch_norm(classifier)
-    if torch_files.is_torch_file(config.weights):
+    if backbones.weight_kind(config.weights) == "torch":
         layers = {layer.name: layer for layer in backbone.layers}
         last = None if config.hidden_units else classifier.get_layer("classifier")
         tensors = torch_files.read_tensors(config.weights)
         report = torch_weights.load_resnet(tensors, layers, last, config.reset_classifier, config.weights)
         print("\n".join(report))
     model = CGCModel.from_classifier(classifier, config.explain_layer, config.make_objective())
-    if weights.is_checkpoint(config.weights):
-        weights.load_checkpoint(config.weights, model)
+    if checkpoints.is_checkpoint(config.weights):
+        checkpoints.restore(checkpoints.find(config.weights).state, model, ("model",), config.weights)
     return model
 
 
@@ -72,9 +69,11 @@ def read_model(config, workdir, precision):
     backbones.import_library(config.backbone)
     try:
         text = (pathlib.Path(workdir) / ARCHITECTURE).read_text()
-        return CGCModel.from_config(json.loads(text.replace(f'"{config.precision}"', f'"{precision}"')))
+        model = CGCModel.from_config(json.loads(text.replace(f'"{config.precision}"', f'"{precision}"')))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{workdir}/{ARCHITECTURE} cannot be read: {str(error).splitlines()[0]}") from error
+    model.objective = config.make_objective()  # which may have been changed on the way
+    return model
 
 
 def compile_model(model, config, steps_per_epoch, replicas=1):

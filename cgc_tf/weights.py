@@ -16,39 +16,8 @@ def check(path):
         raise UserError(f"{path} is damaged, or not a file of weights: use a .h5, .weights.h5 or .keras file")
 
 
-def is_checkpoint(path):
-    """Whether `path` names a checkpoint of this project rather than a Keras model file."""
-    return str(path).endswith(".weights.h5")
-
-
-def save_checkpoint(path, model, epochs):
-    """Writes a whole `CGCModel` with its optimizer, as the state after so many epochs."""
-    model.save_weights(path)
-    with h5py.File(path, "a") as file:
-        file.attrs["epochs"] = epochs
-
-
-def load_checkpoint(path, model):
-    """Reads a checkpoint of this project into a whole `CGCModel`; the optimizer's state too, where it has one.
-
-    Returns:
-        The number of epochs after which it was written.
-
-    Raises:
-        UserError: the file is missing, damaged, or of another model.
-    """
-    check(path)
-    try:
-        model.load_weights(path)
-        with h5py.File(path) as file:
-            return int(file.attrs["epochs"])
-    except (ValueError, KeyError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{path} does not fit this model (same backbone, same classes?): {reason}") from error
-
-
 def load_by_name(path, network):
-    """Reads a whole-model `.h5` of Keras 2 or 3, or a `.keras` file, into a backbone, layer by layer, by name.
+    """Reads a whole-model `.h5` of Keras 2 or 3, a `.weights.h5` or a `.keras` file into a backbone, by layers' names.
 
     Says on stdout how many layers were matched. The head is not read: its classes are another dataset's.
 
@@ -79,7 +48,7 @@ def load_by_name(path, network):
 
 
 def _arrays_of_hdf5(path):
-    """The arrays of a whole-model or weights-only HDF5 file, as {layer name: [arrays in order]}."""
+    """The arrays of an HDF5 file as {layer name: [arrays in order]}."""
     stored = {}
     with h5py.File(path) as file:
         for group in file.get("model_weights", file).values():
@@ -87,17 +56,22 @@ def _arrays_of_hdf5(path):
                 name = name.decode() if isinstance(name, bytes) else name
                 layer = name.split("/")[-2] if "/" in name else group.name.split("/")[-1]
                 stored.setdefault(layer, []).append(group[name][()])
-    return stored
+        return stored or _arrays_by_layer(file)
 
 
 def _arrays_of_archive(path):
     """The same of a `.keras` archive; only its arrays are read, nothing of the model it describes is made."""
+    with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as member, h5py.File(member) as file:
+        return _arrays_by_layer(file)
+
+
+def _arrays_by_layer(file):
+    """The same of an open file in the form of Keras 3."""
     stored = {}
 
     def keep(_, group):
         if isinstance(group, h5py.Group) and "name" in group.attrs and len(group):
             stored[group.attrs["name"]] = [group[key][()] for key in sorted(group, key=int)]
 
-    with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as member, h5py.File(member) as file:
-        file.visititems(keep)
+    file.visititems(keep)
     return stored

@@ -12,7 +12,6 @@ import json
 import os
 import pathlib
 import shutil
-import subprocess
 import tempfile
 
 import cgc_tf.quiet  # noqa: F401  # isort: skip
@@ -22,7 +21,7 @@ import tensorflow as tf
 from absl import flags
 
 from cgc_tf import config as settings
-from cgc_tf import data, errors, folder, runs
+from cgc_tf import data, environment, errors, folder, runs
 from cgc_tf.evaluation import REPORT
 from export import artifact, pictures
 from export.signatures import ON_BAD_IMAGE, Signatures
@@ -89,7 +88,7 @@ def describe(config, workdir, class_names, precision, on_bad_image):
         "name": f"{config.backbone} trained with {config.objective} on {config.dataset}",
         "method": "Contrastive Grad-CAM Consistency, CVPR 2022, arXiv 2110.00527",
         "exported": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
+        "commit": environment.commit(),
         "data": {"dataset": config.dataset, "classes": len(class_names)},
         "metrics": {name: value for name, value in metrics.items() if name not in _NOT_METRICS},
         "precision": precision,
@@ -163,16 +162,6 @@ def _publish(partial, output):
         except OSError:
             if not version.exists():
                 raise
-
-
-def _commit():
-    """The project's commit, with a + where files differ from it; None without git."""
-    here = pathlib.Path(__file__).parent
-    command = ["git", "-C", here, "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def main(_):

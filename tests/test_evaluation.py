@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from cgc_tf import evaluation, figures, held_out, runs, sources, subjects
+from cgc_tf import checkpoints, evaluation, figures, held_out, runs, sources, subjects
 from cgc_tf.errors import UserError
 from cgc_tf.evaluation import Drawing
 from cgc_tf.protocol import Protocol
@@ -205,10 +205,13 @@ def test_what_cannot_be_evaluated(workdir, tmp_path):
     with pytest.raises(UserError, match="is no workdir"):
         evaluation.evaluate_runs([tmp_path])
     broken = shutil.copytree(workdir, tmp_path / "broken")
-    (broken / runs.CHECKPOINT).write_bytes((broken / runs.CHECKPOINT).read_bytes()[:1000])
-    with pytest.raises(UserError, match=r"last.weights.h5 (is not an HDF5 file|does not fit)"):
+    files = checkpoints.files(broken / "checkpoints")
+    for path in files:
+        path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match="none of the 2 checkpoints"):
         evaluation.evaluate_runs([broken])
-    (broken / runs.CHECKPOINT).unlink()
+    for path in files:
+        path.unlink()
     with pytest.raises(UserError, match="has no checkpoint"):
         evaluation.evaluate_runs([broken])
     with pytest.raises(UserError, match="--split=dev: folder has test, train"):

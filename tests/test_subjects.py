@@ -30,7 +30,7 @@ def columns(subject, source, **choices):
 
 
 def test_checkpoint_scores_as_its_run(workdir, small_config, source, tmp_path):
-    config = dataclasses.replace(small_config, weights=str(workdir / "checkpoints/last.weights.h5"))
+    config = dataclasses.replace(small_config, weights=str(workdir))
     checkpoint = subjects.from_checkpoint(config, source.class_names, tmp_path)
     expected, found = (columns(s, source, limit=6) for s in (subjects.from_workdir(workdir), checkpoint))
     for key in ("top1", "content_heatmap", "insertion_auc", "consistency"):

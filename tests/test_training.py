@@ -7,22 +7,18 @@ import random
 import subprocess
 import sys
 
-import h5py
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import callbacks, config, data, runs, sources, training
+from cgc_tf import callbacks, checkpoints, config, data, runs, sources, training
 from cgc_tf.errors import UserError
 
 
 def stored(workdir):
-    """Every array of a workdir's checkpoint, weights and optimizer, by name."""
-    arrays = {}
-    with h5py.File(workdir / runs.CHECKPOINT) as file:
-        file.visititems(lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
-    return arrays
+    """Every array of a workdir's last checkpoint, weights and optimizer, by name."""
+    return {name: x for name, x in checkpoints.find(workdir).state.items() if not name.startswith("metrics/")}
 
 
 def test_workdir_holds_what_it_should(workdir, small_config):
@@ -95,6 +91,8 @@ def test_other_configuration_is_refused_by_name(workdir, small_config):
     other = dataclasses.replace(small_config, lambda_cgc=1.0, seed=3)
     with pytest.raises(UserError, match=r"lambda_cgc 0\.5 there, 1\.0 here; seed 0 there, 3 here"):
         training.train(other, workdir)
+    with pytest.raises(UserError, match="--seed cannot change within a run"):
+        training.train(other, workdir, allow_changes=True)
 
 
 def test_batch_larger_than_the_data(small_config, tmp_path):
@@ -121,8 +119,10 @@ def test_resume_restores_averages_and_the_heads_own_rate(small_config, tmp_path)
     assert 0 < np.abs(kernels[0] - kernels[1]).max() < 0.1
 
 
-def test_starts_from_another_runs_checkpoint(workdir, small_config):
-    settings = dataclasses.replace(small_config, weights=str(workdir / runs.CHECKPOINT))
+@pytest.mark.parametrize("name", ["", "file"])
+def test_starts_from_another_run(name, workdir, small_config):
+    path = checkpoints.files(workdir / "checkpoints")[-1] if name else workdir
+    settings = dataclasses.replace(small_config, weights=str(path))
     backbone = runs.make_backbone(settings, settings.weights)
     trained = runs.trained_model(small_config, workdir)
     for ours, theirs in zip(runs.make_model(settings, backbone, 3).weights, trained.weights, strict=True):

@@ -1,0 +1,49 @@
+"""Where something was computed: versions, commit and hardware, for whoever reads its figures later."""
+
+import importlib.metadata
+import pathlib
+import platform
+import subprocess
+
+import tensorflow as tf
+
+PACKAGES = ("tensorflow", "keras", "keras-hub", "tf-explain", "tensorflow-datasets", "numpy")
+
+
+def versions():
+    """{name: version} of Python and of the packages that numbers depend on; None for one that is not installed."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+
+
+def hardware():
+    """The machine, its processor, and TensorFlow's devices, a dict."""
+    return {
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "devices": [device.device_type for device in tf.config.list_physical_devices()],
+    }
+
+
+def commit():
+    """The project's commit, with a + where files differ from it; None without git."""
+    command = ["git", "-C", pathlib.Path(__file__).parent, "describe", "--always", "--abbrev=40", "--dirty=+"]
+    try:
+        done = subprocess.run([*command, "--exclude=*"], capture_output=True, text=True, check=True, timeout=10)
+        return done.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor():
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()

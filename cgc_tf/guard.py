@@ -1,0 +1,69 @@
+"""A training step whose loss or gradient is not finite changes nothing."""
+
+import keras
+import tensorflow as tf
+
+TERMS = ("cross_entropy", "consistency", "gradient")
+
+
+class Faults(keras.metrics.Metric):
+    """Counts, over an epoch, the steps in which each of `TERMS` was not finite, and those that were left out for it."""
+
+    def __init__(self, name="faults"):
+        super().__init__(name=name)
+        self.counts = self.add_weight(shape=(len(TERMS) + 1,), initializer="zeros", name="counts")
+
+    def update_state(self, is_finite):
+        """Takes a step's bool `[3]`, equal on every replica; it is counted once."""
+        faults = tf.concat([~is_finite, [~tf.reduce_all(is_finite)]], 0)
+        context = tf.distribute.get_replica_context()
+        is_first = context.replica_id_in_sync_group == 0
+        self.counts.assign_add(tf.cast(faults & is_first, tf.float32))
+
+    def result(self):
+        """How many steps were left out."""
+        return self.counts[-1]
+
+
+def all_finite(cross_entropy, consistency, gradients):
+    """Bool `[3]`, for each of `TERMS` whether it is finite on every replica.
+
+    Args:
+        cross_entropy, consistency: this replica's values, of any shape.
+        gradients: a list of tensors; empty where the optimizer looks at them itself.
+    """
+    finite = [tf.reduce_all(tf.math.is_finite(x)) for x in (cross_entropy, consistency)]
+    finite.append(tf.math.is_finite(tf.linalg.global_norm(gradients)) if gradients else tf.constant(True))
+    finite = tf.stack(finite)
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return finite
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(~finite, tf.int32)) == 0
+
+
+def apply_or_undo(condition, apply, gradients, changed):
+    """Applies gradients where the condition holds; else gives variables back the values they had before the step.
+
+    Args:
+        condition: bool scalar, equal on every replica.
+        apply: a function of the gradients, which updates variables.
+        gradients: a list of tensors.
+        changed: a list of `(variable, value before)` of what the step itself has changed.
+    """
+
+    def undo(values):
+        for (variable, _), value in zip(changed, values, strict=True):
+            variable.assign(value)
+
+    def choose(strategy, condition, gradients, values):
+        # A conditional update of mirrored variables has to be decided on outside the replicas.
+        condition = strategy.experimental_local_results(condition)[0]
+        each = strategy.extended.call_for_each_replica
+        tf.cond(condition, lambda: _none(each(apply, (gradients,))), lambda: _none(each(undo, (values,))))
+
+    before = [value for _, value in changed]
+    tf.distribute.get_replica_context().merge_call(choose, (condition, gradients, before))
+
+
+def _none(_):
+    """What both branches of a `tf.cond` give back."""

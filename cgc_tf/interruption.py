@@ -1,0 +1,27 @@
+"""SIGTERM and Ctrl-C while training: finish the step, save, leave. The second one leaves at once."""
+
+import signal
+import sys
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interruption:
+    """Within it, a signal is only noted, in `signal`, its name; a second one ends the process as it always did."""
+
+    def __init__(self):
+        self.signal = None
+
+    def __enter__(self):
+        self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number, _):
+        self.signal = signal.Signals(number).name
+        print(f"\n{self.signal}: saving after this step; once more to leave at once", file=sys.stderr, flush=True)
+        for each in SIGNALS:  # the kernel's own way, since Python's waits for the step to end
+            signal.signal(each, signal.SIG_DFL)

@@ -1,0 +1,170 @@
+"""Everything that a run needs before its first step: device, data, model, and where it goes on from."""
+
+import contextlib
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from cgc_tf import backbones, cache, checkpoints, data, runs, sources
+from cgc_tf.checkpoints import Checkpoint, Position
+from cgc_tf.errors import UserError
+from cgc_tf.model import CGCModel
+from cgc_tf.objective import VIEWS
+
+
+@dataclasses.dataclass
+class Prepared:
+    """A run that is ready to train.
+
+    Attributes:
+        model: a compiled `CGCModel`, its state that of `start`.
+        source, unlabeled: the `Source`s of labelled and of unlabelled examples, the latter perhaps None.
+        steps: steps in an epoch.
+        start: the `Checkpoint` that the run begins with.
+    """
+
+    model: CGCModel
+    source: sources.Source
+    unlabeled: sources.Source | None
+    steps: int
+    start: Checkpoint
+
+
+def prepare(config, workdir, strategy):
+    """Opens the data and makes the model of a run, as it is to be trained from here: a `Prepared`; writes the workdir.
+
+    Args:
+        config: a `Config`.
+        workdir: a `pathlib.Path`, which may hold checkpoints.
+        strategy: what `make_strategy` gives.
+
+    Raises:
+        UserError: for whatever the user can mend.
+    """
+    is_resumed = bool(checkpoints.files(workdir / checkpoints.FOLDER))
+    if not is_resumed:
+        with strategy.scope(), runs.precision(config.precision):
+            backbone = runs.make_backbone(config, "none")  # finds every mistake of names before data is prepared
+            backbones.weight_kind(config.weights)
+    source, unlabeled = open_sources(config)
+    if is_resumed and source.class_names != runs.class_names(workdir):
+        raise UserError(f"{workdir} was trained on other classes than --dataset={config.dataset} has now")
+    # Preparing a dataset draws from Python's generator, so that a first run would get another head than a second.
+    keras.utils.set_random_seed(config.seed)
+    steps = (unlabeled or source).sizes["train"] // config.batch_size
+    with strategy.scope(), runs.precision(config.precision):
+        if is_resumed:
+            model = runs.read_model(config, workdir, config.precision)
+        else:
+            if config.weights != "none":
+                backbone = runs.make_backbone(config, config.weights)
+            model = runs.make_model(config, backbone, len(source.class_names))
+        runs.compile_model(model, config, steps, strategy.num_replicas_in_sync)
+    start = Checkpoint({}, Position(0, 0, steps))
+    if is_resumed:
+        start = _at_steps(checkpoints.find(workdir), steps)
+        checkpoints.restore(start.state, model, source=workdir)
+        sums = {name: array for name, array in start.state.items() if name.startswith("metrics/")}
+        start = dataclasses.replace(start, state=sums)  # which belong to the epoch that it stands in
+    with writing(workdir):
+        config.save(workdir)
+        (workdir / runs.CLASSES).write_text("\n".join(source.class_names) + "\n")
+        sources.write_skipped(workdir, source, unlabeled)
+        runs.save_architecture(model, workdir)
+    return Prepared(model, source, unlabeled, steps, start)
+
+
+def _at_steps(checkpoint, steps):
+    """A checkpoint in terms of epochs of so many steps: in the middle of one of another length, that begins anew."""
+    position = checkpoint.position
+    if position.step and position.steps_per_epoch != steps:
+        print(f"note: an epoch now has {steps} steps instead of {position.steps_per_epoch}: this one begins anew")
+        position = dataclasses.replace(position, step=0)
+    return dataclasses.replace(checkpoint, position=dataclasses.replace(position, steps_per_epoch=steps))
+
+
+def make_deterministic(seed, xla=False):
+    """Seeds everything random, and makes a step on one device give the same bits every time."""
+    keras.utils.set_random_seed(seed)
+    if not xla:  # which Keras does not use where operations are asked to be deterministic
+        tf.config.experimental.enable_op_determinism()
+    # AddN adds its inputs in whatever order their buffers fall free, which with several threads is a matter of chance.
+    # Several GPUs want those threads; there the same seed agrees to rounding.
+    if len(tf.config.list_physical_devices("GPU")) <= 1 and tf.config.threading.get_inter_op_parallelism_threads() != 1:
+        try:
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        except RuntimeError:
+            print("note: TensorFlow was in use before; the same seed will agree to rounding only")
+
+
+def make_strategy(config):
+    """The `tf.distribute.Strategy` of a configuration; raises `UserError` where its replicas cannot share a batch."""
+    if config.strategy == "single":
+        return tf.distribute.get_strategy()
+    strategy = tf.distribute.MirroredStrategy()
+    replicas = strategy.num_replicas_in_sync
+    if config.batch_size % replicas:
+        raise UserError(f"--batch_size={config.batch_size} should divide by {replicas} replicas")
+    if config.accumulate_steps > 1:  # Keras updates within a `cond`, where a mirrored variable cannot be updated
+        if replicas > 1:
+            raise UserError(f"--accumulate_steps works on one device, not on {replicas}: add --strategy=single")
+        return tf.distribute.get_strategy()
+    return strategy
+
+
+def open_sources(config):
+    """The source of labelled examples, and that of unlabelled ones or None; each is large enough for a batch."""
+    source, unlabeled = sources.load(config.dataset, config.data_dir or None, config.on_bad_image), None
+    if config.early_stopping and "validation" not in source.sizes:
+        raise UserError(f"--early_stopping needs a split named validation, which {source.name} does not have")
+    source = cache.cached(source, config.cache)
+    if config.labeled_fraction < 1:
+        source, unlabeled = sources.labeled_part(source, config.labeled_fraction, config.seed)
+    if not config.takes_rest:
+        unlabeled = None
+    if config.unlabeled_dataset and not config.takes_rest:
+        unlabeled = sources.load(config.unlabeled_dataset, config.unlabeled_data_dir or None, config.on_bad_image)
+        unlabeled = cache.cached(unlabeled, config.cache)
+    for kind, opened in (("training", source), ("unlabeled", unlabeled)):
+        if opened and opened.sizes["train"] < config.batch_size:
+            raise UserError(
+                f"--batch_size={config.batch_size} is more than the {opened.sizes['train']} {kind} examples"
+            )
+    return source, unlabeled
+
+
+def training_stream(config, prepared):
+    """A run's `data.training_batches` from where it starts, with the unlabelled ones where there are some."""
+    source, unlabeled, position = prepared.source, prepared.unlabeled, prepared.start.position
+    steps, first_step = config.epochs * prepared.steps, position.epoch * prepared.steps + position.step
+    arguments = config.image_size, config.batch_size, config.seed, steps, first_step
+
+    def batches(opened, wanted):
+        return data.training_batches(opened, *arguments, wanted, config.color_jitter)
+
+    if not unlabeled:
+        return batches(source, VIEWS)
+    return data.with_unlabeled(batches(source, config.ce_views), batches(unlabeled, ("original", "augmented")))
+
+
+@contextlib.contextmanager
+def writing(workdir):
+    """Says in a line that a workdir cannot be written (any more), or that memory does not suffice."""
+    try:
+        yield
+    except OSError as error:
+        raise _cannot_write(workdir, error.strerror or str(error)) from error
+    except tf.errors.OpError as error:
+        reason = error.message.splitlines()[0]
+        if isinstance(error, tf.errors.ResourceExhaustedError) and "OOM" in error.message:
+            raise UserError(f"out of memory: lower --batch_size, or --image_size ({reason})") from error
+        if str(workdir) in error.message:
+            raise _cannot_write(workdir, reason) from error
+        raise
+
+
+def _cannot_write(workdir, reason):
+    left = [path.name for path in checkpoints.files(workdir / checkpoints.FOLDER)]
+    kept = f"the last checkpoint, {left[-1]}, is untouched" if left else "there is no checkpoint yet"
+    return UserError(f"--workdir={workdir} cannot be written: {reason}; {kept}. Mend that and start again")

@@ -1,0 +1,132 @@
+"""Checkpoint files: whole or named as damaged, whatever befalls them."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from cgc_tf import checkpoints, runs
+from cgc_tf.checkpoints import Checkpoint, Position
+from cgc_tf.errors import UserError
+from cgc_tf.model import CGCModel
+
+
+@pytest.fixture
+def state():
+    rng = np.random.default_rng(0)
+    return {
+        "model/0000/kernel": rng.normal(size=(3, 3, 8, 16)).astype(np.float32),
+        "model/0001/seed_generator_state": np.array([7, 2**31], np.uint32),
+        "optimizer/0000/iterations": np.array(12, np.int64),
+        "metrics/0000/total": np.array(0.1, np.float32),
+    }
+
+
+def write(folder, state, epoch, score=None):
+    return checkpoints.write(folder, Checkpoint(state, Position(epoch, 0, 5), score))
+
+
+def test_what_is_read_is_what_was_written(state, tmp_path):
+    path = checkpoints.write(tmp_path, Checkpoint(state, Position(3, 2, 5), 0.25))
+    assert path.name.startswith("epoch0003-step000002-") and list(tmp_path.iterdir()) == [path]
+    found = checkpoints.read(path)
+    assert (found.position, found.score) == (Position(3, 2, 5), 0.25)
+    assert found.state.keys() == state.keys()
+    for name, array in state.items():
+        np.testing.assert_array_equal(found.state[name], array)
+        assert found.state[name].dtype == array.dtype
+
+
+def test_the_same_state_has_the_same_name(state, tmp_path):
+    assert write(tmp_path, state, 1) == write(tmp_path, dict(state), 1)
+    assert write(tmp_path, {**state, "metrics/0000/total": np.array(0.2, np.float32)}, 1) != write(tmp_path, state, 1)
+
+
+@pytest.mark.parametrize("fault", ["bytes", "lengths", "longer", "empty", "renamed"])
+def test_damage_is_named_and_the_one_before_is_used(fault, state, tmp_path, capsys):
+    write(tmp_path, state, 1)
+    path = write(tmp_path, state, 2)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(1)
+    if fault == "bytes":  # one bit of each
+        damaged = []
+        for place in rng.choice(len(whole), 50, replace=False):
+            changed = bytearray(whole)
+            changed[place] ^= 1 << rng.integers(8)
+            damaged.append(bytes(changed))
+    elif fault == "lengths":
+        damaged = [whole[:length] for length in (1, *rng.choice(len(whole), 18, replace=False), len(whole) - 1)]
+    else:
+        damaged = {"longer": [whole + b"\0"], "empty": [b""], "renamed": [whole]}[fault]
+    if fault == "renamed":
+        path = path.rename(
+            path.with_name(path.name.replace("epoch0002-step000000-", "epoch0002-step000000-0")[:-13] + ".safetensors")
+        )
+    for contents in damaged:
+        path.write_bytes(contents)
+        with pytest.raises(UserError, match=f"{path.name} is damaged"):
+            checkpoints.read(path)
+        assert checkpoints.last(tmp_path).position.epoch == 1
+        assert f"{path.name} is damaged" in capsys.readouterr().out
+    path.write_bytes(whole)
+
+
+def test_none_is_whole(state, tmp_path):
+    with pytest.raises(UserError, match="has no checkpoint"):
+        checkpoints.last(tmp_path)
+    write(tmp_path, state, 1).write_bytes(b"")
+    with pytest.raises(UserError, match=r"none of the 1 checkpoints in .* is whole"):
+        checkpoints.last(tmp_path)
+
+
+def test_the_last_and_the_best_are_kept(state, tmp_path):
+    (tmp_path / "epoch0009-step000000-0.safetensors.partial").touch()
+    writer = checkpoints.Writer(tmp_path, keep=2)
+    for epoch, score in enumerate((0.5, 0.75, 0.75, None, 0.25, 0.5), 1):
+        writer.write(Checkpoint(state, Position(epoch, 0, 5), score))
+    writer.wait()
+    assert [checkpoints.read(path).position.epoch for path in sorted(tmp_path.iterdir())] == [2, 5, 6]
+    assert checkpoints.read(checkpoints.best(tmp_path)).position.epoch == 2
+
+
+def test_a_failed_write_is_told_at_the_next_turn(state, tmp_path):
+    writer = checkpoints.Writer(tmp_path / "folder", keep=2)
+    writer.folder.rmdir()
+    writer.write(Checkpoint(state, Position(1, 0, 5)))
+    with pytest.raises(FileNotFoundError):
+        writer.write(Checkpoint(state, Position(2, 0, 5)))
+
+
+def test_another_models_state_is_refused_before_anything_is_put_in(workdir, small_config):
+    found = checkpoints.find(workdir)
+    model = runs.make_model(small_config, runs.make_backbone(small_config, "none"), 4)
+    before = [np.array(weight) for weight in model.weights]
+    with pytest.raises(UserError, match=r"does not fit this model .*: 2 of its variables differ, first model/"):
+        checkpoints.restore(found.state, model, ("model",))
+    for weight, array in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, array)
+
+
+def test_state_holds_all_that_training_changes(small_config):
+    """The seeds of random layers too, which `save_weights` leaves out; by names that do not depend on the process."""
+
+    settings = dataclasses.replace(small_config, ema_momentum=0.9, head_learning_rate=0.1)
+
+    def make():
+        with runs.precision("mixed_float16"):
+            backbone = runs.make_backbone(settings, "none")
+            hidden = keras.layers.Dropout(0.5)(keras.layers.GlobalAveragePooling2D()(backbone.output))
+            logits = keras.layers.Dense(3, name="classifier")(hidden)
+            model = CGCModel.from_classifier(keras.Model(backbone.input, logits))
+            runs.compile_model(model, settings, 5)
+        return model
+
+    first, second = make(), make()
+    state = checkpoints.state_of(first)
+    names = {name.split("/")[-1] for name in state}
+    assert {"kernel", "moving_mean", "seed_generator_state", "iteration", "dynamic_scale", "total"} <= names
+    assert state.keys() == checkpoints.state_of(second).keys()
+    checkpoints.restore(state, second, ("model", "optimizer", "metrics"))
+    for name, array in checkpoints.state_of(second).items():
+        np.testing.assert_array_equal(array, state[name])

@@ -1,0 +1,127 @@
+"""Every flag of the programs, given whatever one may give it: a line and a status, never a stack trace."""
+
+import dataclasses
+import functools
+import json
+import pathlib
+import string
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cgc_tf.config import Config
+from cgc_tf.errors import UserError
+
+ROOT = pathlib.Path(__file__).parent.parent
+PROGRAMS = ("train.py", "evaluate.py", "export.saved_model", "export.client", "export.verify", "export.server")
+FEW = settings(max_examples=6, deadline=None, database=None)
+TEXTS = st.text(string.printable.replace("\n", ""), max_size=12) | st.text(st.characters(codec="utf-8"), max_size=6)
+
+
+@functools.cache
+def worker(program):
+    command = [sys.executable, ROOT / "tests" / "flag_worker.py", program]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(ROOT)}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _workers():
+    yield
+    for program in PROGRAMS:
+        worker(program).stdin.close()
+        worker(program).wait(60)
+    worker.cache_clear()
+
+
+def start(program, *arguments):
+    process = worker(program)
+    print(json.dumps(arguments), file=process.stdin, flush=True)
+    return json.loads(process.stdout.readline())
+
+
+def is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+WRONG = {
+    "int": TEXTS.filter(lambda text: not is_number(text)) | st.floats(0.1, 0.9).map(str) | st.just("1e3"),
+    "float": TEXTS.filter(lambda text: not is_number(text)),
+    "bool": st.sampled_from(["maybe", "2", "-1", "None", "tru", " ", "ja"]),
+    "enum": TEXTS,
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_value_of_another_kind(program):
+    """The flags are asked of the program itself, so a new one is tried without a word here."""
+    tried = 0
+    for name, flag in start(program, "--no_such_flag")["flags"].items():
+        kind = "enum" if "enum" in flag["kind"] else flag["kind"].split()[-1]
+        if kind in WRONG:
+            try_wrong_values(program, name, WRONG[kind], flag["choices"] or ())
+            tried += 1
+    assert tried >= 1
+
+
+def try_wrong_values(program, name, values, choices):
+    @FEW
+    @given(values.filter(lambda text: text not in choices))
+    def refused(value):
+        ended = start(program, f"--{name}={value}")
+        assert ended["status"] in (1, 2), ended["text"]
+        assert "Traceback" not in ended["text"] and name in ended["text"]
+
+    refused()
+
+
+BOUNDED = [
+    (field.name, key, field.metadata[key])
+    for field in dataclasses.fields(Config)
+    for key in ("above", "least", "below", "most")
+    if field.metadata[key] is not None
+]
+
+
+@pytest.mark.parametrize(("name", "key", "bound"), BOUNDED)
+@FEW
+@given(distance=st.integers(0, 10**6) | st.sampled_from([float("inf"), float("nan")]))
+def test_a_value_beyond_its_bound(name, key, bound, distance):
+    distance = distance or (key in ("least", "most"))  # which are themselves allowed
+    value = bound - distance if key in ("above", "least") else bound + distance
+    with pytest.raises(UserError, match=rf"^--{name} should be .* Received: "):
+        Config(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "name", ["dataset", "backbone", "weights", "explain_layer", "data_dir", "unlabeled_dataset", "checkpoint_every"]
+)
+def test_a_name_of_nothing(name, small_config):
+    given_flags = small_config.to_flags()
+
+    @FEW
+    @given(TEXTS)
+    def refused(value):
+        ended = start("train.py", *given_flags, f"--{name}={value}!", "--workdir=absent", "--dry_run")
+        assert ended["status"] in (1, 2), ended["text"]
+        assert "Traceback" not in ended["text"]
+
+    refused()
+    assert not (ROOT / "absent").exists()
+
+
+@pytest.mark.parametrize("name", ["ce_views", "hidden_units", "step_epochs"])
+@FEW
+@given(value=TEXTS.filter(lambda text: text and not all(map(is_number, text.split(",")))))
+def test_a_list_of_something_else(name, value):
+    ended = start("train.py", f"--{name}={value}", "--dataset=folder", "--data_dir=absent")
+    assert ended["status"] in (1, 2), ended["text"]
+    assert "Traceback" not in ended["text"]
