@@ -5,6 +5,7 @@ import io
 import pathlib
 import resource
 import shutil
+import sys
 import tempfile
 import time
 
@@ -111,7 +112,7 @@ def _validate(config, prepared):
 
 
 def _memory():
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     gpus = tf.config.list_logical_devices("GPU")
     own = [tf.config.experimental.get_memory_info(gpu.name.removeprefix("/device:"))["peak"] for gpu in gpus]
     return f"{_size(peak)} at its peak" + "".join(f", {_size(each)} on a GPU" for each in own)

@@ -39,6 +39,8 @@ def train(config, workdir=None, allow_changes=False):
             print(f"{workdir} is already trained")
             return workdir
         print(_summary(config, prepared, workdir))
+        if changes:
+            print("changed:", ", ".join(f"{name} from {old} to {new}" for name, (old, new) in changes.items()))
         with writing(workdir), _recorded(config, workdir, prepared, changes):
             _fit(config, workdir, prepared)
     return workdir

@@ -1,0 +1,59 @@
+"""What checkpoints cost a run.
+
+  python -m benchmarks.checkpoints --output=checkpoints.json        # about half a minute on two cores
+
+Of a network with random weights and SGD's momenta. Keys of the JSON, shares of a run that saves every five minutes:
+`stopped_share`, the time for which training stands still while the state is copied; `busy_share`, that and the hashing,
+writing and syncing, as if none of it ran beside a step. `restore_over_write`: reading, checking and putting it back,
+over writing it. Each from medians of interleaved rounds in one process.
+"""
+
+import pathlib
+import tempfile
+
+import cgc_tf.quiet  # noqa: F401  # isort: skip
+from absl import flags
+
+from benchmarks import timing
+from cgc_tf import checkpoints, config, errors, memory, runs
+from cgc_tf.checkpoints import Checkpoint, Position
+
+EVERY = 300  # seconds
+
+
+def main(_):
+    memory.keep_freed_memory()
+    args = flags.FLAGS
+    settings = config.Config(backbone=args.backbone)
+    model = runs.make_model(settings, runs.make_backbone(settings, "none"), 1000)
+    runs.compile_model(model, settings, 100)
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        checkpoint = Checkpoint(checkpoints.state_of(model), Position(1, 2, 100))
+        path = checkpoints.write(folder, checkpoint)
+        size = path.stat().st_size
+        seconds = timing.interleaved(
+            {
+                "copy": lambda: checkpoints.state_of(model),
+                "write": lambda: checkpoints.write(folder, checkpoint),
+                "restore": lambda: checkpoints.restore(checkpoints.read(path).state, model),
+            },
+            args.rounds,
+        )
+    print(f"{args.backbone}, a checkpoint of {size / 1e6:.0f} MB in {pathlib.Path(folder).parent}")
+    for name, each in seconds.items():
+        print(f"  {name:8} {each:.3f} s")
+    ratios = {
+        "stopped_share": seconds["copy"] / EVERY,
+        "busy_share": (seconds["copy"] + seconds["write"]) / EVERY,
+        "restore_over_write": seconds["restore"] / seconds["write"],
+    }
+    print(f"every {EVERY} s: stopped {ratios['stopped_share']:.2%}, busy {ratios['busy_share']:.2%} of a run")
+    timing.write(args.output, ratios)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("backbone", "resnet50", "library:name of the network.")
+    flags.DEFINE_integer("rounds", 7, "How often each is timed.", lower_bound=1)
+    flags.DEFINE_string("folder", None, "Where to write (default: the folder for temporary files).")
+    flags.DEFINE_string("output", None, "Where to write the ratios, as flat JSON.")
+    errors.run(main)
