@@ -41,31 +41,30 @@ def train(config, workdir=None, allow_changes=False):
         print(_summary(config, prepared, workdir))
         if changes:
             print("changed:", ", ".join(f"{name} from {old} to {new}" for name, (old, new) in changes.items()))
-        with writing(workdir), _recorded(config, workdir, prepared, changes):
-            _fit(config, workdir, prepared)
+        with Interruption() as interruption, writing(workdir), _recorded(config, workdir, prepared, changes):
+            _fit(config, workdir, prepared, interruption)
     return workdir
 
 
-def _fit(config, workdir, prepared):
+def _fit(config, workdir, prepared, interruption):
     source, start = prepared.source, prepared.start
     forget_rows_after(workdir, start.position.epoch)
     validation = data.validation_batches(
         source, source.validation, config.image_size, config.batch_size, config.validation_examples
     )
     writer = checkpoints.Writer(workdir / checkpoints.FOLDER, config.keep_checkpoints)
-    with Interruption() as interruption:
-        checkpointing = Checkpointing(config, writer, start, source.validation == "validation", interruption)
-        prepared.model.fit(
-            training_stream(config, prepared),
-            epochs=config.epochs,
-            initial_epoch=start.position.epoch,
-            steps_per_epoch=prepared.steps,
-            shuffle=False,
-            validation_data=validation,
-            callbacks=callbacks(config, workdir, validation, start, checkpointing),
-            verbose=1 if sys.stdout.isatty() else 2,
-        )
-        writer.wait()
+    checkpointing = Checkpointing(config, writer, start, source.validation == "validation", interruption)
+    prepared.model.fit(
+        training_stream(config, prepared),
+        epochs=config.epochs,
+        initial_epoch=start.position.epoch,
+        steps_per_epoch=prepared.steps,
+        shuffle=False,
+        validation_data=validation,
+        callbacks=callbacks(config, workdir, validation, start, checkpointing),
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+    writer.wait()
 
 
 @contextlib.contextmanager
