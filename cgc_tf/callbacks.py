@@ -140,7 +140,7 @@ class NonFinite(keras.callbacks.Callback):
         self._checkpointing = checkpointing
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._epoch, self._before = epoch, self._counts()
+        self._before = self._counts()
 
     def on_train_batch_end(self, batch, logs=None):
         if self._every and (batch + 1) % self._every == 0:
@@ -150,8 +150,11 @@ class NonFinite(keras.callbacks.Callback):
                 self._checkpointing.save()
                 raise UserError(self._complaint(faults))
 
+    def on_test_begin(self, logs=None):
+        self._in_epoch = self._counts()  # before validation resets every metric
+
     def on_epoch_end(self, epoch, logs=None):
-        counts = dict(zip((*guard.TERMS, "steps"), self._counts().astype(int), strict=True))
+        counts = dict(zip((*guard.TERMS, "steps"), self._in_epoch.astype(int), strict=True))
         if steps := counts.pop("steps"):
             terms = ", ".join(f"{name.replace('_', '-')} in {count}" for name, count in counts.items() if count)
             print(f"note: epoch {epoch + 1}: {steps} steps were left out, since they were not finite: {terms}")

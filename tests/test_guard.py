@@ -29,7 +29,7 @@ def fit(model, broken="", value=np.nan):
         views[broken][1, 2, 3] = value
     transform = np.stack([geometry.draw_transform([2, index], SIZE) for index in range(4)])
     batch = {**views, "transform": transform, "label": np.array([0, 1, 2, 0], np.int32)}
-    history = model.fit(tf.data.Dataset.from_tensors(batch), verbose=0).history
+    history = model.fit(tf.data.Dataset.from_tensors(batch), shuffle=False, verbose=0).history
     assert all(np.isfinite(values).all() for values in history.values())
     return model.faults.counts.numpy().tolist()
 
