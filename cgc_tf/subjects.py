@@ -83,8 +83,8 @@ def from_checkpoint(config, class_names, folder):
     kinds = ("checkpoint",) if config.hidden_units else ("checkpoint", "torch")
     if backbones.weight_kind(config.weights) not in kinds:
         raise UserError(
-            f"--checkpoint --weights={config.weights}: a trained classifier is read from a .weights.h5 of this project "
-            "or from a ResNet's file of PyTorch"
+            f"--checkpoint --weights={config.weights}: a trained classifier is read from a run of this project (its "
+            "folder) or from a ResNet's file of PyTorch"
         )
     config = dataclasses.replace(config, reset_classifier=False)
     model = runs.make_model(config, runs.make_backbone(config, config.weights), len(class_names))
