@@ -102,30 +102,30 @@ def resize_and_cut(image, shape, start, kept, flip=None):
         uint8 `[*kept, 3]`.
     """
     # What this part does not depend on is cut off first.
-    columns = tf.shape(image)[1]
-    step = tf.cast(columns, tf.float32) / tf.cast(shape[1], tf.float32)
-    reach = tf.cast(tf.math.ceil(tf.maximum(step, 1.0)), tf.int32) + 1
-    edges = tf.cast(tf.stack([start[1], start[1] + kept[1]]), tf.float32) * step
-    low = tf.maximum(tf.cast(edges[0], tf.int32) - reach, 0)
-    high = tf.minimum(tf.cast(edges[1], tf.int32) + reach, columns)
+    whole, start = tf.shape(image)[:2], tf.cast(start, tf.float32)
+    scale = tf.cast(shape, tf.float32) / tf.cast(whole, tf.float32)
+    reach = tf.math.ceil(tf.maximum(1 / scale, 1.0)) + 1
+    low = tf.cast(tf.maximum(start / scale - reach, 0), tf.int32)
+    high = tf.minimum(tf.cast((start + tf.cast(kept, tf.float32)) / scale + reach, tf.int32), whole)
+    part = tf.slice(image, tf.pad(low, [[0, 1]]), tf.concat([high - low, [3]], 0))
+    start -= tf.cast(low, tf.float32) * scale
     # TensorFlow's antialiasing works through a row of any length at once, but through a column tap by tap. So both
     # passes are over rows: three times as fast as `tf.image.resize(..., antialias=True)`.
-    halfway = _resize_rows(image[:, low:high], tf.shape(image)[0], shape[0], 0, start[0], kept[0])
-    turned = _resize_rows(tf.transpose(halfway, [1, 0, 2]), columns, shape[1], low, start[1], kept[1])
+    halfway = _resize_rows(part, scale[0], start[0], kept[0])
+    turned = _resize_rows(tf.transpose(halfway, [1, 0, 2]), scale[1], start[1], kept[1])
     if flip is not None:
         turned = tf.raw_ops.Reverse(tensor=turned, dims=[flip > 0, False, False])
     return _to_uint8(tf.transpose(turned, [1, 0, 2]), image.dtype)
 
 
-def _resize_rows(image, old, new, low, start, kept):
-    """Antialiased float32 rows `start` to `start + kept` of `new`, from the rows of `old` that begin with `low`."""
+def _resize_rows(image, scale, start, kept):
+    """Antialiased float32 rows `start` to `start + kept` of an image that becomes `scale` times as high."""
     height, width = tf.unstack(tf.shape(image)[:2])
-    scale = tf.cast(new, tf.float32) / tf.cast(old, tf.float32)
     resized = tf.raw_ops.ScaleAndTranslate(
         images=tf.reshape(image, [1, height, 1, 3 * width]),
         size=[kept, 1],
         scale=[scale, 1.0],
-        translation=[tf.cast(low, tf.float32) * scale - tf.cast(start, tf.float32), 0.0],
+        translation=[-start, 0.0],
         kernel_type="triangle",
         antialias=True,
     )
