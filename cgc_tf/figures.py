@@ -76,7 +76,8 @@ def curves(path, reports):
         reports: {name: a report's `curves`}, of the same kinds, one or more.
     """
     kinds = list(next(iter(reports.values())))
-    figure, axes = plt.subplots(1, len(kinds), squeeze=False, figsize=(0.6 + 3.3 * len(kinds), 3.0), sharey=True)
+    size = 0.6 + 3.3 * len(kinds), 3.2 + 0.17 * len(reports)  # the legends are below
+    figure, axes = plt.subplots(1, len(kinds), squeeze=False, figsize=size, sharey=True)
     for axis, kind in zip(axes[0], kinds, strict=True):
         for colour, (name, found) in zip(_colours(reports), reports.items(), strict=True):
             mean, error = (np.array(found[kind][key]) for key in ("mean", "standard_error"))
@@ -85,7 +86,8 @@ def curves(path, reports):
             axis.fill_between(share, mean - 2 * error, mean + 2 * error, alpha=0.2, linewidth=0, color=colour)
         axis.set_title(kind, fontsize=9)
         axis.set_xlabel(f"pixels {'inserted' if kind == 'insertion' else 'deleted'}, %", fontsize=8)
-        axis.legend(fontsize=7, title="area, %", title_fontsize=7)
+        legend = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "frameon": False}
+        axis.legend(fontsize=7, title="area, %", title_fontsize=7, **legend)
         axis.tick_params(labelsize=7)
         axis.set_ylim(0, 1)
     axes[0, 0].set_ylabel("probability of the class", fontsize=8)

@@ -77,7 +77,7 @@ def compare(names, all_columns, resamples=statistics.RESAMPLES, seed=0):
 def label(report):
     """What tables call a report's subject: its objective, name and, where it is another, explainer."""
     objective, name = report["config"]["objective"], report["name"]
-    return name if name == objective else f"{objective} ({name})"
+    return name if name.startswith(objective) else f"{objective} ({name})"
 
 
 def text(head, rows):
