@@ -33,7 +33,7 @@ def write(path, reports, comparisons, pictures, shown, answers):
         "dataset": first["config"]["dataset"],
         "zero heatmaps, left out of CH": ", ".join(f"{r['name']}: {r['zero_heatmaps']}" for r in reports),
         "images without boxes": first["without_boxes"],
-        "CH measured on": first["content_heatmap_on"],
+        "CH measured on": f"{first['content_heatmap_on']}, {first['protocol']['ch_region']} of the object",
     }
     if first["content_heatmap_of_uniform"] is not None:
         facts["CH of a uniform heatmap"] = f"{100 * first['content_heatmap_of_uniform']:.2f}"
