@@ -1,6 +1,7 @@
 """Where something was computed: versions, commit and hardware, for whoever reads its figures later."""
 
 import importlib.metadata
+import os
 import pathlib
 import platform
 import subprocess
@@ -16,11 +17,12 @@ def versions():
 
 
 def hardware():
-    """The machine, its processor, and TensorFlow's devices, a dict."""
+    """The machine, its processor and cores, and TensorFlow's devices, a dict."""
     return {
         "machine": platform.machine(),
         "processor": _processor(),
-        "devices": [device.device_type for device in tf.config.list_physical_devices()],
+        "cores": os.cpu_count(),
+        "devices": [_device(device) for device in tf.config.list_physical_devices()],
     }
 
 
@@ -39,6 +41,10 @@ def _version(package):
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def _device(device):
+    return tf.config.experimental.get_device_details(device).get("device_name", device.device_type)
 
 
 def _processor():

@@ -48,7 +48,7 @@ def make(measurement, subject, protocol, explainer="", batch_size=32):
     """A report: a dict for JSON. Metrics are at its top as means, with their uncertainty under `statistics`.
 
     Besides: `content_heatmap_of_uniform`, what a uniform map would score; counts `examples`, `zero_heatmaps` (left
-    out of CH) and `without_boxes`; `per_class`; `curves`; `protocol`, `config`, `versions`, `hardware`.
+    out of CH) and `without_boxes`; `per_class`; `curves`; `protocol`, `config`, `commit`, `versions`, `hardware`.
     """
     columns, seed = measurement.columns, protocol.evaluation_seed
     found = {
@@ -77,6 +77,7 @@ def make(measurement, subject, protocol, explainer="", batch_size=32):
         "protocol": dataclasses.asdict(protocol),
         "batch_size": batch_size,
         "config": dataclasses.asdict(subject.config),
+        "commit": environment.commit(),
         "versions": environment.versions(),
         "hardware": environment.hardware(),
     }
