@@ -8,7 +8,7 @@ import pathlib
 
 import keras
 
-from cgc_tf import architectures, checkpoints, split, torch_files
+from cgc_tf import architectures, batch_norm, checkpoints, split, torch_files
 from cgc_tf import weights as weight_files
 from cgc_tf.errors import UserError
 
@@ -51,7 +51,9 @@ def build_backbone(backbone, weights, image_size, explain_layer=None):
         explained = split.find(images, features, explain_layer)
     except ValueError as error:
         raise UserError(f"--{error} (backbone {backbone})") from error
-    _check_image_size(keras.Model(images, explained), backbone, image_size)
+    trunk = keras.Model(images, explained)
+    _check_image_size(trunk, backbone, image_size)
+    batch_norm.fuse(trunk)  # and no more: a heatmap is made of the head's gradient, which must have one too
     return keras.Model(images, features, name=network.name)
 
 
