@@ -107,9 +107,7 @@ class Config:
         (), "Epochs after which the step schedule steps (default: 1/3 and 2/3 of the run).", items=float
     )
     step_factor: float = _setting(0.1, "What the step schedule multiplies by.", above=0, below=1)
-    warmup_epochs: float = _setting(
-        0.0, "Epochs over which the learning rate of the cosine schedule first rises from zero.", least=0
-    )
+    warmup_epochs: float = _setting(0.0, "Epochs over which the learning rate first rises from zero.", least=0)
     momentum: float = _setting(0.9, "Momentum of sgd.", least=0, below=1)
     nesterov: bool = _setting(False, "Whether the momentum of sgd is Nesterov's.")
     weight_decay: float = _setting(
@@ -161,8 +159,6 @@ class Config:
             _check_bounds(field.name, getattr(self, field.name), field.metadata)
         if self.warmup_epochs >= self.epochs:
             raise UserError(f"--warmup_epochs should be below --epochs={self.epochs}. Received: {self.warmup_epochs}")
-        if self.warmup_epochs and self.schedule != "cosine":
-            raise UserError(f"--warmup_epochs goes with --schedule=cosine. Received: --schedule={self.schedule}")
         if self.step_epochs and self.schedule != "step":
             raise UserError(f"--step_epochs goes with --schedule=step. Received: --schedule={self.schedule}")
         if list(self.step_epochs) != sorted(set(self.step_epochs)) or not all(

@@ -8,23 +8,42 @@ NORM_AND_BIAS = ["gamma", "beta", "bias"]
 
 
 def learning_rate(config, steps_per_epoch, peak):
-    """A Keras schedule over steps, or the constant rate, as a float.
+    """The Keras schedule over steps of a configuration.
 
-    cosine: from the peak, after a linear warm-up from zero, down to zero at the last step. step: times `step_factor` at
-    each of `step_epochs`; without any at a third and at two thirds of the run, the reference's 30 and 60 of 90 epochs.
+    cosine: from the peak down to zero at the last step. constant: the peak. step: the peak times `step_factor` at each
+    of `step_epochs`; without any at a third and at two thirds of the run, the reference's 30 and 60 of 90 epochs. Each
+    may begin with a linear warm-up from zero, which the epochs of `step_epochs` include.
     """
     schedules = keras.optimizers.schedules
     total = config.epochs * steps_per_epoch
-    if config.schedule == "cosine":
-        warmup = round(config.warmup_epochs * steps_per_epoch)
-        if not warmup:
-            return schedules.CosineDecay(peak, total)
-        return schedules.CosineDecay(0.0, total - warmup, warmup_target=peak, warmup_steps=warmup)
+    warmup = min(round(config.warmup_epochs * steps_per_epoch), total - 1)
     if config.schedule == "step":
         epochs = config.step_epochs or (config.epochs / 3, 2 * config.epochs / 3)
         rates = [peak * config.step_factor**index for index in range(len(epochs) + 1)]
-        return schedules.PiecewiseConstantDecay([int(epoch * steps_per_epoch) for epoch in epochs], rates)
-    return peak
+        steps = schedules.PiecewiseConstantDecay([int(epoch * steps_per_epoch) for epoch in epochs], rates)
+        return WarmUp(steps, warmup) if warmup else steps
+    end = {"cosine": 0.0, "constant": 1.0}[config.schedule]  # as a share of the peak
+    if not warmup:
+        return schedules.CosineDecay(peak, total, end)
+    return schedules.CosineDecay(0.0, total - warmup, end, warmup_target=peak, warmup_steps=warmup)
+
+
+@keras.saving.register_keras_serializable("cgc_tf")
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """Another schedule, times a factor that rises linearly from 0 to 1 over so many steps (Goyal et al. 2017, 2.2)."""
+
+    def __init__(self, schedule, steps):
+        self.schedule, self.steps = schedule, steps
+
+    def __call__(self, step):
+        return self.schedule(step) * keras.ops.minimum(keras.ops.cast(step, "float32") / self.steps, 1.0)
+
+    def get_config(self):
+        return {"schedule": keras.saving.serialize_keras_object(self.schedule), "steps": self.steps}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["steps"])
 
 
 def make_optimizer(config, steps_per_epoch, head=(), replicas=1):
@@ -40,10 +59,10 @@ def make_optimizer(config, steps_per_epoch, head=(), replicas=1):
         replicas: Keras clips on each replica before it adds up; a part of the limit for each keeps the sum within it.
     """
 
-    def make(peak):
+    def make(peak, clip_norm=None):
         settings = {
             "learning_rate": learning_rate(config, steps_per_epoch, peak),
-            "global_clipnorm": config.clip_norm / replicas or None,
+            "global_clipnorm": clip_norm,
             "use_ema": config.ema_momentum > 0,
             "ema_momentum": config.ema_momentum or 0.99,
             "gradient_accumulation_steps": config.accumulate_steps if config.accumulate_steps > 1 else None,
@@ -59,20 +78,31 @@ def make_optimizer(config, steps_per_epoch, head=(), replicas=1):
             optimizer.exclude_from_weight_decay(var_names=NORM_AND_BIAS)
         return optimizer
 
-    trunk = make(config.learning_rate)
+    clip_norm = config.clip_norm / replicas or None
     if not config.head_learning_rate:
-        return trunk
+        return make(config.learning_rate, clip_norm)
     paths = "|".join(re.escape(variable.path) for variable in head)
-    return TwoRates(keras.optimizers.OptimizerMap(trunk, {paths: make(config.head_learning_rate)}))
+    rates = {paths: make(config.head_learning_rate)}
+    return TwoRates(keras.optimizers.OptimizerMap(make(config.learning_rate), rates), clip_norm)
 
 
 @keras.saving.register_keras_serializable("cgc_tf")
 class TwoRates(keras.optimizers.MultiOptimizer):
-    """Keras' optimizer of several, with the trunk's learning rate to show in logs."""
+    """Keras' optimizer of several, which clips all gradients together and has the trunk's learning rate to show."""
+
+    def __init__(self, optimizer_map, global_clipnorm=None, **kwargs):
+        super().__init__(optimizer_map, **kwargs)
+        self.global_clipnorm = global_clipnorm
+
+    def apply(self, grads, trainable_variables=None):
+        super().apply(self._clip_gradients(list(grads)), trainable_variables)
 
     @property
     def learning_rate(self):
         return self.optimizers[-1].learning_rate
+
+    def get_config(self):
+        return {**super().get_config(), "global_clipnorm": self.global_clipnorm}
 
 
 def average_weights(model):

@@ -15,6 +15,8 @@ from cgc_tf.errors import UserError
         ({"schedule": "constant"}, {0: 0.1, 99: 0.1}),
         ({"schedule": "step"}, {0: 0.1, 33: 0.1, 34: 0.01, 67: 0.001, 99: 0.001}),
         ({"schedule": "step", "step_epochs": (2.0, 5.0), "step_factor": 0.2}, {0: 0.1, 20: 0.1, 21: 0.02, 51: 0.004}),
+        ({"schedule": "constant", "warmup_epochs": 2.0}, {0: 0.0, 10: 0.05, 20: 0.1, 99: 0.1}),
+        ({"schedule": "step", "warmup_epochs": 2.0}, {0: 0.0, 10: 0.05, 20: 0.1, 33: 0.1, 34: 0.01, 99: 0.001}),
         ({"schedule": "cosine"}, {0: 0.1, 50: 0.05, 100: 0.0}),
         ({"schedule": "cosine", "warmup_epochs": 2.0}, {0: 0.0, 10: 0.05, 20: 0.1, 60: 0.05, 100: 0.0}),
     ],
@@ -22,7 +24,24 @@ from cgc_tf.errors import UserError
 def test_schedules(settings, expected):
     rate = optimizers.learning_rate(config.Config(epochs=10, **settings), 10, peak=0.1)
     for step, value in expected.items():
-        np.testing.assert_allclose(rate(step) if callable(rate) else rate, value, atol=1e-6, err_msg=f"step {step}")
+        np.testing.assert_allclose(rate(step), value, atol=1e-6, err_msg=f"step {step}")
+
+
+def test_a_run_that_is_all_warm_up_has_a_schedule():
+    rate = optimizers.learning_rate(config.Config(epochs=1, warmup_epochs=0.9), 2, peak=0.1)
+    np.testing.assert_allclose([rate(0), rate(1)], [0, 0.1], atol=1e-6)
+
+
+def test_optimizers_are_saved_whole():
+    """Schedule, clipping and both rates, for `model.save`."""
+    settings = config.Config(epochs=9, schedule="step", warmup_epochs=1, clip_norm=2.0, head_learning_rate=0.5)
+    made = optimizers.make_optimizer(settings, 10, head=[layers()["bias"]])
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(made))
+    assert again.global_clipnorm == 2.0 and [x.global_clipnorm for x in again.optimizers] == [None, None]
+    for ours, theirs in zip(again.optimizers, made.optimizers, strict=True):
+        np.testing.assert_allclose(
+            [ours._learning_rate(s) for s in (5, 50)], [theirs._learning_rate(s) for s in (5, 50)]
+        )
 
 
 def test_weight_decay_is_pytorchs():
@@ -69,9 +88,10 @@ def test_head_has_its_own_learning_rate():
     np.testing.assert_allclose(list(moved.values()), 0.1, rtol=1e-6)
 
 
-def test_clipping_is_of_all_gradients_together():
-    """Ten ones have the norm sqrt(10)."""
-    moved = one_update(layers(), 1.0, clip_norm=0.5)
+@pytest.mark.parametrize("head_learning_rate", [0.0, 0.1])
+def test_clipping_is_of_all_gradients_together(head_learning_rate):
+    """Ten ones have the norm sqrt(10), whether or not two optimizers share them."""
+    moved = one_update(layers(), 1.0, clip_norm=0.5, head_learning_rate=head_learning_rate)
     np.testing.assert_allclose(list(moved.values()), 0.1 * 0.5 / np.sqrt(10), rtol=1e-5)
 
 
@@ -91,7 +111,7 @@ def test_nesterov_looks_ahead():
     [
         ({"step_epochs": (5.0, 2.0), "schedule": "step"}, "--step_epochs should rise"),
         ({"step_epochs": (2.0,)}, "--step_epochs goes with --schedule=step"),
-        ({"warmup_epochs": 1.0, "schedule": "step"}, "--warmup_epochs goes with --schedule=cosine"),
+        ({"warmup_epochs": 10.0}, "--warmup_epochs should be below --epochs=10"),
         ({"momentum": 1.0}, "--momentum should be below 1"),
         ({"labeled_fraction": 0.0}, "--labeled_fraction should be above 0"),
         ({"labeled_fraction": 1.5}, "--labeled_fraction should be at most 1"),
