@@ -105,9 +105,10 @@ class CGCModel(keras.Model):
 
     def test_step(self, batch):
         """Cross-entropy, accuracy and Content Heatmap of the labelled class on a batch of centre crops."""
+        batch, counts = _filled(batch)
         logits, heatmaps, _ = self._explained(batch["image"], batch["label"], training=False)
-        self.cross_entropy.update_state(_cross_entropy(batch["label"], logits))
-        self.accuracy.update_state(batch["label"], logits)
+        self.cross_entropy.update_state(_cross_entropy(batch["label"], logits), counts)
+        self.accuracy.update_state(batch["label"], logits, counts)
         measured = [self.cross_entropy, self.accuracy]
         if "region" in batch:
             share, valid = metrics.content_heatmap(heatmaps, batch["region"])
@@ -192,6 +193,14 @@ def _cross_entropy(label, logits, smoothing=0.0):
     """The cross-entropy of each example, float32 `[B]`."""
     one_hot = tf.one_hot(label, logits.shape[-1])
     return keras.losses.categorical_crossentropy(one_hot, logits, from_logits=True, label_smoothing=smoothing)
+
+
+def _filled(batch):
+    """The batch, or one example of zeros where a small last one leaves this replica none; and the weights, `[B]`."""
+    is_empty = tf.shape(batch["image"])[0] == 0
+    more = tf.cast(is_empty, tf.int32)
+    filled = {key: tf.pad(x, [[0, more], *([[0, 0]] * (len(x.shape) - 1))]) for key, x in batch.items()}
+    return filled, tf.fill(tf.shape(filled["label"]), tf.cast(~is_empty, tf.float32))
 
 
 def _share_of_mean(values):
