@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.literal import literal
-from cgc_tf import backbones, geometry, gradcam
+from cgc_tf import backbones, geometry, gradcam, runs
 from cgc_tf.model import CGCModel
 from cgc_tf.objective import Objective
 
@@ -100,14 +100,44 @@ def test_second_order_is_not_zero_with_a_hidden_layer():
     assert np.linalg.norm(ours - other) > 0.1 * np.linalg.norm(ours)
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("head", HEADS)
-def test_small_batches_cold_temperature_and_zero_heatmaps_stay_finite(head, count):
-    model = build(head)
+def test_small_batches_cold_temperature_and_zero_heatmaps_stay_finite(head, policy):
+    with runs.precision(policy):
+        model = build(head)
     model.objective = Objective("cgc", 1.0, 0.01)
-    data = {key: value[:count] for key, value in batch().items()}
     for silent in (False, True):
         if silent:  # no feature speaks for any class: every heatmap is all zero
             model.trunk.get_layer("last").set_weights([np.zeros((3, 3, 6, 8)), np.full(8, -1e3)])
-        loss, gradient = gradients(model, lambda: tf.reduce_mean(sum(model._terms(data)[:2])))
-        assert np.isfinite(loss) and np.isfinite(gradient).all()
+        for count in (1, 2):
+            data = {key: value[:count] for key, value in batch().items()}
+            loss, gradient = gradients(model, lambda data=data: tf.reduce_mean(sum(model._terms(data)[:2])))
+            assert np.isfinite(loss) and np.isfinite(gradient).all()
+            assert not silent or np.max(model._explained(data["original"], None, training=True)[1]) == 0
+
+
+@pytest.mark.parametrize(("policy", "tolerance"), [("mixed_bfloat16", 0.25), ("mixed_float16", 0.03)])
+def test_mixed_precision_rounds_features_and_nothing_else(policy, tolerance):
+    with runs.precision(policy):
+        model = build("hidden")
+    assert model.trunk(batch()["original"]).dtype != tf.float32
+    logits, heatmaps, _ = model._explained(batch()["original"], None, training=True)
+    assert logits.dtype == heatmaps.dtype == model._terms(batch())[1].dtype == tf.float32
+    whole = build("hidden")
+    ours, theirs = (gradients(m, lambda m=m: tf.reduce_mean(m._terms(batch())[1])) for m in (model, whole))
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=tolerance / 10)
+    assert np.linalg.norm(ours[1] - theirs[1]) < tolerance * np.linalg.norm(theirs[1])
+
+
+@pytest.mark.parametrize(("head", "cam"), zip(["max", "average", "hidden", "hidden"], gradcam.CAMS, strict=True))
+def test_whole_step_compiles_with_xla_to_the_same_weights(head, cam):
+    weights = []
+    for compiled in (False, True):
+        model, data = build(head, cam), {key: tf.constant(value) for key, value in batch().items()}
+        model.compile(keras.optimizers.SGD(0.1))
+        model.optimizer.build(model.trainable_variables)
+        step = tf.function(model.train_step, jit_compile=compiled)
+        assert np.isfinite(step(data)["loss"])
+        weights.append(np.concatenate([np.ravel(weight) for weight in model.trainable_variables]))
+    before = np.concatenate([np.ravel(weight) for weight in build(head, cam).trainable_variables])
+    assert np.linalg.norm(weights[1] - weights[0]) < 1e-3 * np.linalg.norm(weights[0] - before)

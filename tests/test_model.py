@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import geometry, losses
+from cgc_tf import geometry, losses, runs
 from cgc_tf.model import CGCModel
 from cgc_tf.objective import Objective
 
@@ -58,6 +58,57 @@ def test_terms(kind):
     positive, pairs = losses.similarities(original, augmented, data["transform"], (SIZE, SIZE))
     per_example = losses.contrastive(positive, pairs, 0.3) if kind == "cgc" else 1 - positive
     np.testing.assert_allclose(consistency, per_example, rtol=1e-4)
+
+
+@pytest.mark.parametrize("views", [("ce",), ("augmented", "original")])
+def test_chosen_views_carry_cross_entropy_of_smoothed_labels(views):
+    built, data = model("cgc", ce_views=views, label_smoothing=0.2), batch()
+    loss, one_hot = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.2), np.eye(CLASSES)
+    expected = sum(float(loss(one_hot[data["label"]], built(data[view], training=True))) for view in views)
+    np.testing.assert_allclose(np.mean(built._terms(data)[0]), expected, rtol=1e-5)
+
+
+def test_the_labels_class_is_explained_where_that_is_asked_for():
+    built, data = model(explain_class="label"), batch()
+    maps = [built._explained(data[view], data["label"], training=True)[1] for view in ("original", "augmented")]
+    expected = losses.contrastive(*losses.similarities(*maps, data["transform"], (SIZE, SIZE)), 0.5)
+    np.testing.assert_allclose(built._terms(data)[1], expected, rtol=1e-4)
+    assert np.abs(model()._terms(data)[1] - expected).max() > 1e-3
+
+
+def test_unlabelled_pictures_give_the_consistency_term():
+    labeled, unlabeled = batch(6), batch(4)
+    built = model(ce_views=("ce",))
+    data = {"ce": labeled["ce"], "label": labeled["label"], "unlabeled": unlabeled}
+    cross_entropy, consistency, _ = built._terms(data)
+    np.testing.assert_allclose(np.mean(cross_entropy), cross_entropies(model(), labeled)[0], rtol=1e-5)
+    np.testing.assert_allclose(consistency, model()._terms(unlabeled)[1], rtol=1e-5)
+    logs = built.train_step(data)
+    np.testing.assert_allclose(logs["loss"], logs["cross_entropy"] + 0.5 * logs["consistency"], rtol=1e-6)
+
+
+def test_loss_is_scaled_in_float16():
+    """A scale that overflows changes no weight and is halved; any other one makes the step of float32."""
+    with runs.precision("mixed_float16"):
+        half = model()
+    whole, data = model(), batch()
+    for built in (half, whole):
+        built.optimizer.build(built.trainable_variables)
+    assert isinstance(half.optimizer, keras.optimizers.LossScaleOptimizer)
+    before = [np.array(weight) for weight in half.trainable_variables]
+    half.optimizer.dynamic_scale.assign(1e30)
+    half.train_step(data)
+    np.testing.assert_allclose(half.optimizer.dynamic_scale, 0.5e30, rtol=1e-6)
+    for weight, old in zip(half.trainable_variables, before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+    half.optimizer.dynamic_scale.assign(256.0)
+    for built in (half, whole):
+        built.train_step(data)
+    steps = [
+        np.concatenate([np.ravel(w - old) for w, old in zip(built.trainable_variables, before, strict=True)])
+        for built in (half, whole)
+    ]
+    assert np.linalg.norm(steps[0] - steps[1]) < 0.05 * np.linalg.norm(steps[1])
 
 
 def test_no_label_is_used_by_the_consistency_term():
