@@ -4,6 +4,8 @@ import argparse
 import os
 import pathlib
 import re
+import warnings
+import zipfile
 from collections.abc import Mapping
 
 import numpy as np
@@ -36,7 +38,7 @@ def read_tensors(path):
             else that dict holds (epoch, optimizer) is passed over.
 
     Returns:
-        {name: array}, in the file's order; floating-point arrays as float32, others as they are.
+        {name: array}; floating-point arrays as float32, others as they are.
 
     Raises:
         UserError: the file is missing, damaged or cut short, holds anything but tensors, would run code when
@@ -89,15 +91,17 @@ def _read_safetensors(path):
 
     try:
         return safetensors.numpy.load_file(path)
-    except (safetensors.SafetensorError, TypeError) as error:
+    except (safetensors.SafetensorError, TypeError, AttributeError) as error:  # the last: a type that NumPy lacks
         raise _damaged(path, error) from error
 
 
 def _read_pickle(path, file):
     torch = _import_torch(path)
     try:
-        with _metadata_allowed(torch):
+        _check_unpacked_size(file)
+        with warnings.catch_warnings(action="ignore"), _metadata_allowed(torch):
             contents = torch.load(file, map_location="cpu", weights_only=True)
+        return {name: _to_numpy(torch, name, tensor) for name, tensor in _state_dict(torch, contents).items()}
     except Exception as error:  # damaged bytes are read as instructions, and fail in any way that these can
         refused = re.search(r"GLOBAL ([\w.]+)", str(error))
         if refused:
@@ -106,16 +110,29 @@ def _read_pickle(path, file):
                 "or as .safetensors"
             ) from error
         raise _damaged(path, error) from error
+
+
+def _check_unpacked_size(file):
+    """PyTorch compresses nothing, so an archive that unpacks to more than the file itself is none of its own."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > os.fstat(file.fileno()).st_size:
+            raise ValueError(f"it unpacks to {unpacked} bytes")
+    file.seek(0)
+
+
+def _state_dict(torch, contents):
     for key in WRAPPERS:
         if isinstance(contents, Mapping) and isinstance(contents.get(key), Mapping):
             contents = contents[key]
             break
     if not isinstance(contents, Mapping):
-        raise UserError(f"{path} holds no state_dict but a {type(contents).__name__}")
-    others = [str(name) for name, value in contents.items() if not isinstance(value, torch.Tensor)]
+        raise ValueError(f"it holds no state_dict but a {type(contents).__name__}")
+    others = [k for k, value in contents.items() if not (isinstance(k, str) and isinstance(value, torch.Tensor))]
     if others:
-        raise UserError(f"{path} holds no state_dict: {len(others)} of its entries are not tensors, first {others[0]}")
-    return {name: _to_numpy(torch, tensor) for name, tensor in contents.items()}
+        raise ValueError(f"it holds no state_dict: {len(others)} of its entries are no tensors, first {others[0]}")
+    return contents
 
 
 def _metadata_allowed(torch):
@@ -126,7 +143,9 @@ def _metadata_allowed(torch):
     return torch.serialization.safe_globals(allowed)
 
 
-def _to_numpy(torch, tensor):
+def _to_numpy(torch, name, tensor):
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise ValueError(f"{name} {list(tensor.shape)} is larger than what is stored of it")
     return tensor.detach().to(torch.float32 if tensor.is_floating_point() else tensor.dtype).numpy()
 
 

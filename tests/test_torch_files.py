@@ -1,7 +1,10 @@
 """Files of PyTorch tensors: formats, damage, and pickles that would run code."""
 
+import json
 import os
+import struct
 import sys
+import zipfile
 
 import ml_dtypes
 import numpy as np
@@ -56,14 +59,47 @@ def test_refuses_damaged_files(tmp_path, suffix):
     refuses(path, "no such file of weights")
 
 
-def test_refuses_pickles_without_a_state_dict(tmp_path):
+def test_refuses_pickles_without_plain_tensors(tmp_path):
     torch = pytest.importorskip("torch")
     for contents, message in [
-        (torch.ones(3), "holds no state_dict but a Tensor"),
-        ({"epoch": 3, "weights": {"a": torch.ones(2)}}, "2 of its entries are not tensors, first epoch"),
+        (torch.ones(3), "it holds no state_dict but a Tensor"),
+        ({"epoch": 3, "weights": {"a": torch.ones(2)}}, "2 of its entries are no tensors, first epoch"),
+        ({1: torch.ones(2)}, "1 of its entries are no tensors, first 1"),
+        ({"a": torch.eye(2).to_sparse()}, "is damaged, cut short, or another kind of file: Cannot access storage"),
+        ({"a": torch.empty(2, device="meta")}, "can't convert meta device type tensor"),
+        ({"a": torch.ones(1).half().expand(10**6, 10**6)}, r"a \[1000000, 1000000\] is larger than what is stored"),
     ]:
         torch.save(contents, tmp_path / "x.pth")
         refuses(tmp_path / "x.pth", message)
+
+
+def test_refuses_archives_that_swell(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"a": torch.ones(10**6)}, tmp_path / "plain.pth")
+    plain, packed = (
+        zipfile.ZipFile(tmp_path / "plain.pth"),
+        zipfile.ZipFile(tmp_path / "x.pth", "w", zipfile.ZIP_DEFLATED),
+    )
+    with plain, packed:
+        for entry in plain.infolist():
+            packed.writestr(entry.filename, plain.read(entry))
+    refuses(tmp_path / "x.pth", "it unpacks to 400")
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}, "incomplete metadata"),
+        ({"dtype": "F32", "shape": [3], "data_offsets": [0, 4]}, "is damaged"),
+        ({"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}, "float8_e4m3fn"),
+    ],
+)
+def test_refuses_odd_headers(tmp_path, header, message):
+    text = json.dumps({"a": header}).encode()
+    (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(4))
+    refuses(tmp_path / "x.safetensors", message)
+    (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", 2**63) + text)
+    refuses(tmp_path / "x.safetensors", "header too large")
 
 
 def test_says_what_to_install(tmp_path, monkeypatch):
