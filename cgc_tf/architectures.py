@@ -5,6 +5,7 @@ import sys
 
 import keras
 
+from cgc_tf import presets
 from cgc_tf.errors import UserError
 from cgc_tf.preprocessing import imagenet_normalisation
 
@@ -19,8 +20,6 @@ RESNETS = {
     "resnet101": ("bottleneck_block", (64, 128, 256, 512), (3, 4, 23, 3), (1, 2, 2, 2)),
     "resnet152": ("bottleneck_block", (64, 128, 256, 512), (3, 8, 36, 3), (1, 2, 2, 2)),
 }
-# The torchvision weights that the paper starts from, as timm publishes them.
-TORCHVISION_PRESETS = {f"resnet{depth}": f"hf://timm/resnet{depth}.tv_in1k" for depth in (18, 34, 50, 101, 152)}
 # KerasHub's EfficientNets, as (width, depth); it knows their other arguments by presets alone, which are downloads.
 EFFICIENTNETS = {
     f"efficientnet_b{index}": scale
@@ -80,18 +79,20 @@ def build(backbone, weights):
 
     Args:
         backbone: "library:name" of `keras_hub`, `applications` or `keras_cv`; a bare name is KerasHub's.
-        weights: "none", or "imagenet" for the library's own, which is a download.
+        weights: "none"; "imagenet" for the library's own, which is a download; of KerasHub's networks also a preset.
 
     Returns:
         `(network, preprocess)`: a functional model, and what makes its inputs of symbolic RGB images in 0..255.
 
     Raises:
-        UserError: the library or the name is unknown, or the weights cannot be had.
+        UserError: the library or the name is unknown, or the weights cannot be had or are another network's.
     """
     library, name = library_of(backbone)
     if library not in LIBRARIES:
         known = ", ".join(LIBRARIES)
         raise UserError(f"unknown library in --backbone={backbone}; known: {known}, as in applications:MobileNetV2")
+    if library != "keras_hub" and weights not in ("none", "imagenet"):
+        raise UserError(f"--weights={weights} is a preset of KerasHub, and --backbone={backbone} no network of its")
     return LIBRARIES[library](name, weights)
 
 
@@ -99,15 +100,6 @@ def library_of(backbone):
     """The library and the name in "library:name"."""
     library, _, name = backbone.rpartition(":")
     return library or "keras_hub", name
-
-
-def download(name, make):
-    """What `make()` builds, which may need a download; a `UserError` where that fails."""
-    try:
-        return make()
-    except Exception as error:  # each library, and each library's downloader, fails in its own way
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"could not build {name}: {reason} (a download may have failed; try --weights=none)") from error
 
 
 def known_backbones():
@@ -120,12 +112,7 @@ def _keras_hub(name, weights):
         raise UserError(f"unknown --backbone={name}; known: {', '.join(known_backbones())}")
     import keras_hub
 
-    if weights == "imagenet" and name not in TORCHVISION_PRESETS:
-        raise UserError(f"--backbone={name} has no ImageNet weights here; choose --weights=none, or another backbone")
-    if weights == "imagenet":
-        preset = TORCHVISION_PRESETS[name]
-        network = download(name, lambda: keras_hub.models.ResNetBackbone.from_preset(preset))
-    elif name in EFFICIENTNETS:
+    if name in EFFICIENTNETS:
         width, depth = EFFICIENTNETS[name]
         network = keras_hub.models.EfficientNetBackbone(
             stackwise_width_coefficients=[width] * 7,
@@ -145,7 +132,11 @@ def _keras_hub(name, weights):
             use_pre_activation=False,
             name=name,
         )
-    return network, imagenet_normalisation()
+    if weights == "none":
+        return network, imagenet_normalisation()
+    if weights == "imagenet" and name not in presets.IMAGENET:
+        raise UserError(f"--backbone={name} has no ImageNet weights here; choose --weights=none, or another backbone")
+    return network, presets.load(presets.IMAGENET[name] if weights == "imagenet" else weights, network)
 
 
 def _applications(name, weights):
@@ -159,7 +150,7 @@ def _applications(name, weights):
     def make():
         return constructor(include_top=False, weights=source, input_shape=(None, None, 3))
 
-    return download(name, make), preprocess
+    return presets.download(name, make), preprocess
 
 
 def _keras_cv(name, weights):
@@ -170,21 +161,16 @@ def _keras_cv(name, weights):
         known = [n for n in dir(keras_cv.models) if n.endswith("Backbone") and n != "Backbone"]
         raise UserError(f"unknown --backbone=keras_cv:{name}; known: {', '.join(known)}")
     if weights == "imagenet":
-        preset = f"{_snake_case(name.removesuffix('Backbone'))}_imagenet"
-        if preset not in constructor.presets_with_weights:
-            known = ", ".join(sorted(constructor.presets_with_weights)) or "none"
-            raise UserError(f"keras_cv:{name} has no preset {preset} with weights; its presets: {known}")
-        make = functools.partial(constructor.from_preset, preset)
+        own = [preset for preset in constructor.presets_with_weights if preset.endswith("_imagenet")]
+        if len(own) != 1:
+            raise UserError(f"keras_cv:{name} has {len(own) or 'no'} presets of ImageNet; try --weights=none")
+        make = functools.partial(constructor.from_preset, own[0], include_rescaling=True)
     elif name in KERAS_CV:
         base, arguments = KERAS_CV[name]
         make = functools.partial(getattr(keras_cv.models, base), **arguments, include_rescaling=True)
     else:
         make = functools.partial(constructor, include_rescaling=True)
-    return download(name, make), lambda images: images
+    return presets.download(name, make), lambda images: images
 
 
 LIBRARIES = {"keras_hub": _keras_hub, "applications": _applications, "keras_cv": _keras_cv}
-
-
-def _snake_case(name):
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")

@@ -8,14 +8,15 @@ import pathlib
 
 import keras
 
-from cgc_tf import architectures, batch_norm, checkpoints, split, torch_files
+from cgc_tf import architectures, batch_norm, checkpoints, presets, split, torch_files
 from cgc_tf import weights as weight_files
 from cgc_tf.errors import UserError
 
 POOLINGS = {"average": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 HOW = (
-    "none, imagenet, a KerasHub preset (a handle such as hf://timm/resnet50.a1_in1k, or a folder), a run of this "
-    "project (its folder, or one of its checkpoints), or a local .h5, .keras, .weights.h5, .safetensors or .pth file"
+    "none, imagenet, a KerasHub preset (a name, a handle such as hf://timm/resnet50.a1_in1k, or a folder), a run of "
+    "this project (its folder, or one of its checkpoints), or a local .h5, .keras, .weights.h5, .safetensors, .pth, "
+    ".pth.tar or .pt file"
 )
 
 
@@ -37,13 +38,13 @@ def build_backbone(backbone, weights, image_size, explain_layer=None):
             size that is too small.
     """
     kind = weight_kind(weights)
-    network, preprocess = architectures.build(backbone, weights if kind == "imagenet" else "none")
+    if kind == "torch" and architectures.library_of(backbone)[1] not in architectures.RESNETS:
+        raise UserError(f"--weights={weights} is for KerasHub's ResNets alone. Received: --backbone={backbone}")
+    network, preprocess = architectures.build(backbone, weights if kind in ("imagenet", "preset") else "none")
     for layer in network._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = architectures.BATCH_NORM_MOMENTUM
-    if kind == "preset":
-        _load_preset(weights, network, backbone)
-    elif kind == "keras":
+    if kind == "keras":
         weight_files.load_by_name(weights, network)
     images = keras.Input((None, None, 3), dtype="float32", name="images")
     features = split.inline(network, preprocess(images))
@@ -73,8 +74,12 @@ def weight_kind(weights):
     if torch_files.is_torch_file(weights):
         torch_files.check(weights)
         return "torch"
-    weight_files.check(weights)
-    return "keras"
+    if weights.endswith((".h5", ".keras")):
+        weight_files.check(weights)
+        return "keras"
+    if presets.is_name(weights):
+        return "preset"
+    raise UserError(f"--weights={weights} is none of: {HOW}")
 
 
 def import_library(backbone):
@@ -108,15 +113,6 @@ def synchronize_batch_norm(model):
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True
-
-
-def _load_preset(preset, network, backbone):
-    import keras_hub
-
-    found = architectures.download(preset, lambda: keras_hub.models.Backbone.from_preset(preset))
-    if [weight.shape for weight in found.weights] != [weight.shape for weight in network.weights]:
-        raise UserError(f"--weights={preset} is a {found.name} of other shapes than --backbone={backbone}")
-    network.set_weights(found.get_weights())
 
 
 def _check_image_size(explained, backbone, image_size):

@@ -59,7 +59,7 @@ class Config:
     )
     weights: str = _setting("none", f"What the network starts from: {backbones.HOW}.")
     reset_classifier: bool = _setting(
-        False, "Start with a new classifier where --weights is a PyTorch file that holds one of another size."
+        False, "Start with a new classifier where --weights is a PyTorch file that holds one of another size, or none."
     )
     pooling: str = _setting("average", "How the head pools over positions.", tuple(backbones.POOLINGS))
     hidden_units: tuple = _setting(

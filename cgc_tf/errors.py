@@ -16,6 +16,17 @@ class Stopped(Exception):
 STOPPED = 75  # the exit status then, sysexits.h's EX_TEMPFAIL: try again later
 
 
+def first_line(error):
+    """What an exception says, in one line; its type, where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def first_few(names, count=3):
+    """Of many names the first, and how many more there are: what one line has room for."""
+    more = len(names) - count
+    return ", ".join(names[:count]) + (f" and {more} more" if more > 0 else "")
+
+
 def run(main):
     """Runs `main(argv)` under absl; a `UserError` becomes one line on stderr and exit status 2, `Stopped` 75."""
 

@@ -6,7 +6,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from cgc_tf import backbones, cache, checkpoints, data, runs, sources
+from cgc_tf import cache, checkpoints, data, runs, sources
 from cgc_tf.checkpoints import Checkpoint, Position
 from cgc_tf.errors import UserError
 from cgc_tf.model import CGCModel
@@ -45,8 +45,8 @@ def prepare(config, workdir, strategy):
     is_resumed = bool(checkpoints.files(workdir / checkpoints.FOLDER))
     if not is_resumed:
         with strategy.scope(), runs.precision(config.precision):
-            backbone = runs.make_backbone(config, "none")  # finds every mistake of names before data is prepared
-            backbones.weight_kind(config.weights)
+            # Finds every mistake of names and files before data is prepared.
+            backbone = runs.make_backbone(config, config.weights)
     source, unlabeled = open_sources(config)
     if is_resumed and source.class_names != runs.class_names(workdir):
         raise UserError(f"{workdir} was trained on other classes than --dataset={config.dataset} has now")
@@ -57,8 +57,6 @@ def prepare(config, workdir, strategy):
         if is_resumed:
             model = runs.read_model(config, workdir, config.precision)
         else:
-            if config.weights != "none":
-                backbone = runs.make_backbone(config, config.weights)
             model = runs.make_model(config, backbone, len(source.class_names))
         runs.compile_model(model, config, steps, strategy.num_replicas_in_sync)
     start = Checkpoint({}, Position(0, 0, steps))

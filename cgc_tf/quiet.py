@@ -8,6 +8,7 @@ import logging
 import os
 import warnings
 
+os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # where a download fails, the program says so itself
 if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "0":
     import tensorflow
 else:

@@ -39,7 +39,10 @@ def trained_model(config, workdir):
 
 def make_backbone(config, source):
     """The network of a configuration, without its head; its weights come from `source`, as `--weights` says it."""
-    return backbones.build_backbone(config.backbone, source, config.image_size, config.explain_layer)
+    backbone = backbones.build_backbone(config.backbone, source, config.image_size, config.explain_layer)
+    if backbones.weight_kind(source) == "torch":
+        _load_torch(source, backbone)  # so that a file that does not fit is known before there are classes
+    return backbone
 
 
 def make_model(config, backbone, classes):
@@ -48,15 +51,19 @@ def make_model(config, backbone, classes):
     if config.sync_batch_norm:
         backbones.synchronize_batch_norm(classifier)
     if backbones.weight_kind(config.weights) == "torch":
-        layers = {layer.name: layer for layer in backbone.layers}
-        last = None if config.hidden_units else classifier.get_layer("classifier")
-        tensors = torch_files.read_tensors(config.weights)
-        report = torch_weights.load_resnet(tensors, layers, last, config.reset_classifier, config.weights)
-        print("\n".join(report))
+        if config.hidden_units and not config.reset_classifier:
+            raise UserError("--hidden_units makes a head that no PyTorch file holds; add --reset_classifier")
+        last = None if config.reset_classifier else classifier.get_layer("classifier")
+        print("\n".join(_load_torch(config.weights, backbone, last)))
     model = CGCModel.from_classifier(classifier, config.explain_layer, config.make_objective())
     if checkpoints.is_checkpoint(config.weights):
         checkpoints.restore(checkpoints.find(config.weights).state, model, ("model",), config.weights)
     return model
+
+
+def _load_torch(path, backbone, classifier=None):
+    layers = {layer.name: layer for layer in backbone.layers}
+    return torch_weights.load_resnet(torch_files.read_tensors(path), layers, classifier, path)
 
 
 def save_architecture(model, workdir):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cgc_tf.errors import UserError
+from cgc_tf.errors import UserError, first_line
 
 SUFFIXES = (".safetensors", ".pth", ".pth.tar", ".pt")
 # Where training programs put the tensors of a checkpoint, beside its epoch and its optimizer.
@@ -150,8 +150,7 @@ def _to_numpy(torch, name, tensor):
 
 
 def _damaged(path, error):
-    lines = str(error).strip().splitlines()
-    reason = lines[0].split(". ")[0] if lines else type(error).__name__
+    reason = first_line(error).split(". ")[0]
     return UserError(f"{path} is damaged, cut short, or another kind of file: {reason}")
 
 

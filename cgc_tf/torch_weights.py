@@ -9,7 +9,7 @@ import re
 import keras
 import numpy as np
 
-from cgc_tf.errors import UserError
+from cgc_tf.errors import UserError, first_few
 
 # Of each kind of layer: {torch's tensor: (Keras' variable, the variable's axes in torch's order)}.
 CONVOLUTION = {"weight": ("kernel", (3, 2, 0, 1))}  # HWIO -> OIHW
@@ -23,25 +23,23 @@ CLASSIFIER = {"weight": ("kernel", (1, 0)), "bias": ("bias", (0,))}
 
 COUNTER = "num_batches_tracked"
 SWAV_HEADS = ("projection_head.", "prototypes.")
-SHOWN = 3  # tensors that an error names of each kind; more would not be one line
 
 _LAYER = re.compile(r"(?:conv1|stack(\d+)_block(\d+)_([0-3]))_(conv|bn)")
 
 
-def load_resnet(tensors, layers, classifier=None, reset_classifier=False, source="the file"):
+def load_resnet(tensors, layers, classifier=None, source="the file"):
     """Puts a PyTorch ResNet's tensors into a Keras ResNet; all of them fit, or none is put in.
 
     Args:
         tensors: {torchvision's name: array}, as `torch_files.read_tensors` gives them; a `module.` that every name
             begins with is passed over.
         layers: {name: layer}, at least the layers of KerasHub's ResNet; those without variables are passed over.
-        classifier: the `Dense` layer, features `[B, C]` -> logits, that takes `fc`; None leaves `fc` out.
-        reset_classifier: leaves `fc` out, of whatever size, and the classifier as it is.
+        classifier: the `Dense` layer, features `[B, C]` -> logits, that takes `fc`; None leaves `fc` out, of whatever
+            size, or absent as from SwAV's files.
         source: what errors and the report call the tensors.
 
     Returns:
-        The report, a list of lines: how many tensors were put in, and which were left out by which rule. A file of
-        SwAV, which has heads of its own in place of `fc`, leaves the classifier as it is.
+        The report, a list of lines: how many tensors were put in, and which were left out by which rule.
 
     Raises:
         UserError: tensors are missing, left over, of another shape, or not finite numbers; the first few are named.
@@ -49,24 +47,21 @@ def load_resnet(tensors, layers, classifier=None, reset_classifier=False, source
     if tensors and all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): array for name, array in tensors.items()}
     heads = [name for name in tensors if name.startswith(SWAV_HEADS)]
-    keeps_classifier = reset_classifier or bool(heads and "fc.weight" not in tensors)
-    table = _table(layers, classifier, with_fc=not keeps_classifier)
     counters = [name for name in tensors if name.endswith(f".{COUNTER}") and name not in heads]
     left_out = {
         f"{COUNTER}, which Keras does not count": counters,
         "SwAV's heads": heads,
-        "fc, the old classifier": [
-            n for n in tensors if n.startswith("fc.") and (keeps_classifier or classifier is None)
-        ],
+        "fc, the old classifier": [name for name in tensors if name.startswith("fc.") and classifier is None],
     }
     passed_over = {name for names in left_out.values() for name in names}
     offered = {name: array for name, array in tensors.items() if name not in passed_over}
+    table = _table(layers, classifier)
     _check(offered, table, source)
     for name, (variable, axes) in table.items():
         variable.assign(np.transpose(offered[name], np.argsort(axes)))
     report = [f"weights: {len(table)} tensors of {source} loaded"]
     report += [f"weights: left out: {len(names)} of {rule}" for rule, names in left_out.items() if names]
-    if classifier is not None and keeps_classifier:
+    if classifier is None:
         report.append("weights: the classifier starts afresh")
     return report
 
@@ -96,7 +91,7 @@ def to_torch(layers, classifier):
     return tensors
 
 
-def _table(layers, classifier, with_fc=True):
+def _table(layers, classifier):
     """{torchvision's name of a tensor: (variable, axes)}, in torchvision's order."""
     modules = []
     for name, layer in layers.items():
@@ -108,7 +103,7 @@ def _table(layers, classifier, with_fc=True):
         kinds = CONVOLUTION if match[4] == "conv" else BATCH_NORM
         modules.append((*_place(*match.groups()), layer, kinds))
     modules.sort(key=lambda module: module[0])
-    if classifier is not None and with_fc:
+    if classifier is not None:
         modules.append((None, "fc", classifier, CLASSIFIER))
     table = {}
     for _, module, layer, kinds in modules:
@@ -134,7 +129,7 @@ def _check(offered, table, source):
     if not common:
         raise UserError(
             f"{source} is not a ResNet in torchvision's naming: of {next(iter(shapes))} and its other "
-            f"{len(shapes) - 1} tensors it has none; it has {_some([_described(n, a) for n, a in offered.items()])}"
+            f"{len(shapes) - 1} tensors it has none; it has {first_few([_described(n, a) for n, a in offered.items()])}"
         )
     problems = {
         "missing": [f"{name} {list(shape)}" for name, shape in shapes.items() if name not in offered],
@@ -150,17 +145,12 @@ def _check(offered, table, source):
         ],
         "unknown": [_described(name, array) for name, array in offered.items() if name not in shapes],
     }
-    found = [f"{len(names)} {kind} ({_some(names)})" for kind, names in problems.items() if names]
+    found = [f"{len(names)} {kind} ({first_few(names)})" for kind, names in problems.items() if names]
     if found:
         is_classifier = all(name.startswith("fc.") for names in problems.values() for name in names)
-        mend = "; reset_classifier keeps the rest of the file" if is_classifier else ""
+        mend = "; --reset_classifier keeps the rest of the file" if is_classifier else ""
         raise UserError(f"{source} does not fit the network: {', '.join(found)}{mend}")
 
 
 def _described(name, array):
     return f"{name} {'' if array.dtype.kind == 'f' else array.dtype}{list(array.shape)}"
-
-
-def _some(names):
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,11 +1,12 @@
 """Local files of weights, read into a network before training."""
 
+import contextlib
 import pathlib
 import zipfile
 
 import h5py
 
-from cgc_tf.errors import UserError
+from cgc_tf.errors import UserError, first_few, first_line
 
 
 def check(path):
@@ -17,61 +18,72 @@ def check(path):
 
 
 def load_by_name(path, network):
-    """Reads a whole-model `.h5` of Keras 2 or 3, a `.weights.h5` or a `.keras` file into a backbone, by layers' names.
+    """Reads a file of Keras 2 or 3, `.h5`, `.weights.h5` or `.keras`, into a backbone, layer by layer, by name.
 
-    Says on stdout how many layers were matched. The head is not read: its classes are another dataset's.
+    Says on stdout how many layers were matched, and which were not. The head is not read: its classes are another
+    dataset's. Nothing of the model that a file describes is made, and only arrays of the right shape are read.
 
     Raises:
         UserError: the file is missing or damaged, a layer has another shape, or no name matches.
     """
     check(path)
+    layers = {layer.name: layer for layer in network._flatten_layers(include_self=False) if _is_leaf(layer)}
     try:
-        stored = _arrays_of_archive(path) if str(path).endswith(".keras") else _arrays_of_hdf5(path)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    wanted = [layer for layer in network._flatten_layers(include_self=False) if layer.weights]
-    matched, misshapen = 0, []
-    for layer in wanted:
-        arrays = stored.get(layer.name)
-        if arrays is None:
-            continue
-        if [a.shape for a in arrays] == [tuple(w.shape) for w in layer.weights]:
-            layer.set_weights(arrays)
-            matched += 1
-        else:
-            misshapen.append(layer.name)
+        with _opened(path) as file:
+            stored = _stored(file)
+            matched = [name for name in layers if name in stored]
+            _check_shapes(stored, {name: layers[name] for name in matched}, network.name)
+            for name in matched:
+                layers[name].set_weights([array[()] for array in stored[name]])
+    except Exception as error:  # damaged bytes make HDF5 and zip fail in many ways
+        raise UserError(f"{path} cannot be read into {network.name}: {first_line(error)}") from error
+    print(f"weights: {len(matched)} of {len(layers)} layers of {network.name} loaded by name from {path}")
+    if absent := [name for name in layers if name not in stored]:
+        print(f"weights: not in the file: {first_few(absent)}")
+    if others := [name for name in stored if name not in layers]:
+        print(f"weights: left out of the file: {first_few(others)}")
+
+
+def _is_leaf(layer):
+    return bool(layer.weights) and not any(part.weights for part in layer._flatten_layers(include_self=False))
+
+
+def _check_shapes(stored, layers, network):
+    if not layers:
+        raise ValueError(f"none of its {len(stored)} layers has a name of {network}'s")
+    misshapen = [
+        f"{name} {[list(array.shape) for array in stored[name]]} instead of {[list(w.shape) for w in layer.weights]}"
+        for name, layer in layers.items()
+        if [array.shape for array in stored[name]] != [tuple(w.shape) for w in layer.weights]
+    ]
     if misshapen:
-        raise UserError(f"{path}: other shapes in {len(misshapen)} layers, first {misshapen[0]}")
-    if not matched:
-        raise UserError(f"{path}: none of its {len(stored)} layers has a name of {network.name}'s")
-    print(f"weights: {matched} of {len(wanted)} layers of {network.name} loaded by name from {path}")
+        raise ValueError(f"{len(misshapen)} layers of other shapes, first {misshapen[0]}")
 
 
-def _arrays_of_hdf5(path):
-    """The arrays of an HDF5 file as {layer name: [arrays in order]}."""
-    stored = {}
-    with h5py.File(path) as file:
-        for group in file.get("model_weights", file).values():
-            for name in group.attrs.get("weight_names", []):
-                name = name.decode() if isinstance(name, bytes) else name
-                layer = name.split("/")[-2] if "/" in name else group.name.split("/")[-1]
-                stored.setdefault(layer, []).append(group[name][()])
-        return stored or _arrays_by_layer(file)
+@contextlib.contextmanager
+def _opened(path):
+    """The HDF5 file of weights that `path` is, or that it holds as a `.keras` archive."""
+    with contextlib.ExitStack() as stack:
+        if str(path).endswith(".keras"):
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            path = stack.enter_context(archive.open("model.weights.h5"))
+        yield stack.enter_context(h5py.File(path))
 
 
-def _arrays_of_archive(path):
-    """The same of a `.keras` archive; only its arrays are read, nothing of the model it describes is made."""
-    with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as member, h5py.File(member) as file:
-        return _arrays_by_layer(file)
-
-
-def _arrays_by_layer(file):
-    """The same of an open file in the form of Keras 3."""
+def _stored(file):
+    """The arrays of each layer, not read yet: {layer's name: [HDF5 datasets in the order of the layer's weights]}."""
     stored = {}
 
-    def keep(_, group):
+    def keep(_, group):  # as Keras 3 writes .keras and .weights.h5
         if isinstance(group, h5py.Group) and "name" in group.attrs and len(group):
-            stored[group.attrs["name"]] = [group[key][()] for key in sorted(group, key=int)]
+            stored[group.attrs["name"]] = [group[key] for key in sorted(group, key=int)]
 
-    file.visititems(keep)
+    if "layers" in file:
+        file.visititems(keep)
+        return stored
+    for group in file.get("model_weights", file).values():  # as Keras 2 and 3 write .h5
+        for name in group.attrs.get("weight_names", []):
+            name = name.decode() if isinstance(name, bytes) else name
+            layer = name.split("/")[-2] if "/" in name else group.name.split("/")[-1]
+            stored.setdefault(layer, []).append(group[name])
     return stored

@@ -9,10 +9,12 @@ torchvision's own weights want: RGB in 0..1, less ImageNet's mean, over its stan
 
 import cgc_tf.quiet  # noqa: F401  # isort: skip
 import keras
+import numpy as np
 from absl import flags
 
 from cgc_tf import config as settings
 from cgc_tf import errors, runs, torch_files, torch_weights
+from cgc_tf.preprocessing import imagenet_normalisation
 
 
 def export(workdir, output):
@@ -34,13 +36,20 @@ def export(workdir, output):
 
 
 def state_dict(model):
-    """The tensors of a model, trunk and head, under torchvision's names; see `torch_weights.to_torch`."""
+    """The tensors of a model, trunk and head, under torchvision's names; see `torch_weights.to_torch`.
+
+    Raises:
+        UserError: the model computes something else than torchvision's ResNet on images normalised as its own are.
+    """
     layers = {layer.name: layer for layer in model._flatten_layers(include_self=False)}
     dense = [layer for layer in layers.values() if isinstance(layer, keras.layers.Dense)]
     pooled = [layer for layer in layers.values() if isinstance(layer, keras.layers.GlobalAveragePooling2D)]
     tensors = torch_weights.to_torch({name: x for name, x in layers.items() if x not in dense}, dense[0])
     if len(dense) != 1 or len(pooled) != 1:
         raise errors.UserError("its head is not average pooling and one linear layer")
+    theirs, rescalings = imagenet_normalisation(), [x for x in layers.values() if isinstance(x, keras.layers.Rescaling)]
+    if not all(np.allclose(x.scale, theirs.scale) and np.allclose(x.offset, theirs.offset) for x in rescalings):
+        raise errors.UserError("it normalises images by another mean and deviation than ImageNet's")
     return tensors
 
 

@@ -83,9 +83,9 @@ def resnet18():
     return keras_resnet("resnet18")
 
 
-def load(tensors, resnet, **options):
+def load(tensors, resnet):
     _, head, layers = resnet
-    return torch_weights.load_resnet(tensors, layers, head.layers[-1], source="x.pth", **options)
+    return torch_weights.load_resnet(tensors, layers, head.layers[-1], source="x.pth")
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
@@ -211,8 +211,8 @@ def test_wrapped_checkpoint_of_the_cgc_release(resnet18, tmp_path):
         np.testing.assert_array_equal(array, tensors[key])
 
 
-def test_swav_leaves_the_classifier_alone(resnet18):
-    """SwAV's file has heads of its own, and no fc."""
+def test_swav_has_no_classifier(resnet18):
+    """SwAV's file has heads of its own, and no fc: read into the network alone."""
     tensors = {f"module.{k}": v for k, v in random_tensors("resnet18").items() if not k.startswith("fc.")}
     tensors |= {
         "module.projection_head.0.weight": np.ones((2048, 512), np.float32),
@@ -220,24 +220,21 @@ def test_swav_leaves_the_classifier_alone(resnet18):
         "module.projection_head.3.bias": np.ones(128, np.float32),
         "module.prototypes.weight": np.ones((3000, 128), np.float32),
     }
-    classifier = resnet18[1].layers[-1]
-    classifier.kernel.assign(tf.ones_like(classifier.kernel))
-    report = load(tensors, resnet18)
-    assert report == [
+    assert torch_weights.load_resnet(tensors, resnet18[2], source="x.pth") == [
         "weights: 100 tensors of x.pth loaded",
         "weights: left out: 20 of num_batches_tracked, which Keras does not count",
         "weights: left out: 4 of SwAV's heads",
         "weights: the classifier starts afresh",
     ]
-    assert np.all(classifier.kernel == 1)
+    with pytest.raises(UserError, match=r"2 missing \(fc.weight \[5, 512\], fc.bias \[5\]\); --reset_classifier keeps"):
+        load(tensors, resnet18)
 
 
 def test_another_classifier(resnet18):
-    """Refused, unless the classifier is to be reset or the backbone is read alone."""
+    """Refused, unless the network is read alone."""
     tensors = random_tensors("resnet18", classes=1000)
-    with pytest.raises(UserError, match=r"fc.weight \[1000, 512\] instead of \[5, 512\].*reset_classifier keeps"):
+    with pytest.raises(UserError, match=r"fc.weight \[1000, 512\] instead of \[5, 512\].*--reset_classifier keeps"):
         load(tensors, resnet18)
-    assert "weights: left out: 2 of fc, the old classifier" in load(tensors, resnet18, reset_classifier=True)
     assert "weights: left out: 2 of fc, the old classifier" in torch_weights.load_resnet(tensors, resnet18[2])
 
 
@@ -316,6 +313,13 @@ def test_a_run_starts_from_a_pytorch_file(small_config, tmp_path, capsys):
     fresh = dataclasses.replace(config, reset_classifier=True)
     model = runs.make_model(fresh, runs.make_backbone(fresh, fresh.weights), 3)
     assert model.head.output_shape == (None, 3)
+    with pytest.raises(UserError, match="--hidden_units makes a head that no PyTorch file holds"):
+        runs.make_model(
+            dataclasses.replace(config, hidden_units=(8,)), runs.make_backbone(config, config.weights), CLASSES
+        )
+    torch_files.write_tensors(path, without(tensors, "layer2.0.bn1.bias"))
+    with pytest.raises(UserError, match=r"1 missing \(layer2.0.bn1.bias \[128\]\)"):
+        runs.make_backbone(config, config.weights)
 
 
 POOL, LINEAR = keras.layers.GlobalAveragePooling2D, keras.layers.Dense
@@ -327,6 +331,7 @@ POOL, LINEAR = keras.layers.GlobalAveragePooling2D, keras.layers.Dense
         ("resnet18", [keras.layers.GlobalMaxPooling2D(), LINEAR(3)], "its head is not average pooling and one linear"),
         ("resnet18", [POOL(), LINEAR(8, "relu"), LINEAR(3)], "its head is not average pooling and one linear layer"),
         (None, [keras.layers.Conv2D(4, 3), POOL(), LINEAR(3)], "not KerasHub's form .* a layer conv"),
+        ("resnet18", [keras.layers.Rescaling(2.0), POOL(), LINEAR(3)], "normalises images by another mean"),
     ],
 )
 def test_export_refuses_other_heads_and_networks(network, head, message):

@@ -1,0 +1,72 @@
+"""KerasHub's presets: weights for its networks, and the normalisation that these want of their images."""
+
+import warnings
+
+import keras
+
+from cgc_tf.errors import UserError, first_line
+from cgc_tf.preprocessing import imagenet_normalisation
+
+# What "imagenet" means: of the ResNets torchvision's own weights, from which the paper starts, as timm publishes them
+# (tv_in1k is torchvision's IMAGENET1K_V1).
+IMAGENET = {
+    **{f"resnet{depth}": f"hf://timm/resnet{depth}.tv_in1k" for depth in (18, 34, 50, 101, 152)},
+    **{
+        f"efficientnet_b{index}": f"hf://timm/efficientnet_b{index}.{tag}"
+        for index, tag in enumerate(("ra_in1k", "ft_in1k", "ra_in1k", "ra2_in1k", "ra2_in1k", "sw_in12k_ft_in1k"))
+    },
+}
+
+
+def is_name(preset):
+    """Whether KerasHub itself has a preset of this name, such as resnet_50_imagenet."""
+    import keras_hub
+
+    return preset in keras_hub.models.Backbone.presets
+
+
+def load(preset, network):
+    """Gives a network a preset's weights.
+
+    Args:
+        preset: a name, a handle or a folder, as KerasHub's `from_preset` takes it.
+        network: a backbone of KerasHub's.
+
+    Returns:
+        A layer that normalises RGB in 0..255 as the preset says; with ImageNet's mean and deviation if it does not.
+
+    Raises:
+        UserError: the preset cannot be had, or is of another network.
+    """
+    import keras_hub
+
+    found = download(preset, lambda: keras_hub.models.Backbone.from_preset(preset))
+    if type(found) is not type(network) or [w.shape for w in found.weights] != [w.shape for w in network.weights]:
+        raise UserError(f"--weights={preset} is a {found.name} of other shapes than --backbone={network.name}")
+    network.set_weights(found.get_weights())
+    converter = download(preset, lambda: _image_converter(preset))
+    if converter is None:
+        print(f"weights: {preset} does not say how images are normalised; ImageNet's mean and deviation are taken")
+        return imagenet_normalisation()
+    scale = 1.0 if converter.scale is None else converter.scale
+    return keras.layers.Rescaling(scale, converter.offset or 0.0, dtype="float32", name="normalisation")
+
+
+def download(name, make):
+    """What `make()` builds, which may need a download; a `UserError` where that fails."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return make()
+    except Exception as error:  # each library, and each library's downloader, fails in its own way
+        raise UserError(
+            f"could not build {name}: {first_line(error)} (a download may have failed; try --weights=none)"
+        ) from error
+
+
+def _image_converter(preset):
+    import keras_hub
+
+    try:
+        return keras_hub.layers.ImageConverter.from_preset(preset)
+    except FileNotFoundError:  # a backbone alone
+        return None
