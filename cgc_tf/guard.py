@@ -30,15 +30,26 @@ def all_finite(cross_entropy, consistency, gradients):
 
     Args:
         cross_entropy, consistency: this replica's values, of any shape.
-        gradients: a list of tensors; empty where the optimizer looks at them itself.
+        gradients: a list of tensors.
     """
     finite = [tf.reduce_all(tf.math.is_finite(x)) for x in (cross_entropy, consistency)]
-    finite.append(tf.math.is_finite(tf.linalg.global_norm(gradients)) if gradients else tf.constant(True))
-    finite = tf.stack(finite)
+    finite = tf.stack([*finite, tf.math.is_finite(tf.linalg.global_norm(gradients))])
     context = tf.distribute.get_replica_context()
     if context.num_replicas_in_sync == 1:
         return finite
     return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(~finite, tf.int32)) == 0
+
+
+def left_to_loss_scaling(gradients, is_finite):
+    """Leaves gradients to Keras' loss scaling, which passes over those that are not finite and lowers its scale.
+
+    It asks the first replica alone, so that gradients must be NaN on every replica where they are not finite on one.
+
+    Returns:
+        `(gradients, is_finite)`, the latter true of the gradient.
+    """
+    share = tf.where(is_finite[-1], 0.0, float("nan"))
+    return [gradient + share for gradient in gradients], tf.concat([is_finite[:-1], [True]], 0)
 
 
 def apply_or_undo(condition, apply, gradients, changed):

@@ -92,8 +92,9 @@ class CGCModel(keras.Model):
                 loss += self.objective.lambda_cgc * _share_of_mean(consistency)
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, self.trainable_variables)
-        looks_itself = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)  # and lowers its scale
-        is_finite = guard.all_finite(cross_entropy, consistency, [] if looks_itself else gradients)
+        is_finite = guard.all_finite(cross_entropy, consistency, gradients)
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            gradients, is_finite = guard.left_to_loss_scaling(gradients, is_finite)
         counts = tf.reduce_all(is_finite)
         guard.apply_or_undo(counts, self._apply, gradients, statistics)
         self.faults.update_state(is_finite)
