@@ -78,6 +78,8 @@ class Checkpointing(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.position = dataclasses.replace(self.position, step=self.position.step + 1)
         self._since += 1
+        if self.position.step == self.position.steps_per_epoch:
+            return  # the end of the epoch, which is about to be validated, is a better place
         is_due = self._since == self._steps or (self._seconds and time.monotonic() - self._written >= self._seconds)
         if is_due or self._interruption.signal:
             self._begin_to_save()

@@ -153,7 +153,7 @@ def test_early_stopping_keeps_the_best_epoch(small_config, draw_folder, tmp_path
     "settings",
     [
         {"precision": "mixed_bfloat16"},
-        {"precision": "mixed_float16"},
+        pytest.param({"precision": "mixed_float16"}, marks=pytest.mark.slow),
         {"accumulate_steps": 2, "optimizer": "adamw", "learning_rate": 1e-3},
         {"cam": "gradcam++", "pooling": "max", "hidden_units": (16,), "explain_layer": "stack1_block0_out"},
         {"negatives": "global", "explain_class": "label", "ce_views": ("ce",), "label_smoothing": 0.1},
