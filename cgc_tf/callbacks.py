@@ -50,7 +50,7 @@ def forget_rows_after(workdir, epochs):
     partial = workdir / f"{METRICS}.partial"
     with partial.open("w", newline="") as file:
         if kept:
-            writer = csv.DictWriter(file, kept[0].keys())
+            writer = csv.DictWriter(file, kept[0].keys(), lineterminator="\n")
             writer.writeheader()
             writer.writerows(kept)
     os.replace(partial, workdir / METRICS)

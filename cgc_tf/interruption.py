@@ -2,18 +2,23 @@
 
 import signal
 import sys
+import threading
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interruption:
-    """Within it, a signal is only noted, in `signal`, its name; a second one ends the process as it always did."""
+    """Within it, a signal is only noted, in `signal`, its name; a second one ends the process as it always did.
+
+    Outside the main thread, which alone is told of signals, it does nothing.
+    """
 
     def __init__(self):
         self.signal = None
 
     def __enter__(self):
-        self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        numbers = SIGNALS if threading.current_thread() is threading.main_thread() else ()
+        self._before = {number: signal.signal(number, self._note) for number in numbers}
         return self
 
     def __exit__(self, *_):

@@ -52,8 +52,11 @@ def locked(workdir):
 def append(workdir, event, **facts):
     """Adds an event to a workdir's record: `start`, `stop`, or whatever else a reader would want to know."""
     line = {"event": event, "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), **facts}
-    with (pathlib.Path(workdir) / FILE).open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    with (pathlib.Path(workdir) / FILE).open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+        is_cut = file.read(1) not in (b"", b"\n")  # by a kill; what follows is a line of its own all the same
+        file.write(b"\n" * is_cut + json.dumps(line).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 

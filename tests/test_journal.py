@@ -1,0 +1,36 @@
+"""The record of a run, and the lock on its folder."""
+
+import pytest
+
+from cgc_tf import journal
+from cgc_tf.errors import UserError
+
+
+def test_events_are_kept_in_their_order_and_a_cut_line_costs_itself_alone(tmp_path):
+    assert journal.read(tmp_path) == []
+    journal.append(tmp_path, "start", position=1)
+    path = tmp_path / journal.FILE
+    path.write_text(path.read_text() + '{"event": "st')
+    journal.append(tmp_path, "start", position=2)
+    journal.append(tmp_path, "stop", reason="finished")
+    events = journal.read(tmp_path)
+    assert [event["event"] for event in events] == ["start", "start", "stop"]
+    assert [event.get("position") for event in events] == [1, 2, None]
+    assert all("time" in event for event in events)
+
+
+def test_a_folder_belongs_to_one(tmp_path):
+    workdir = tmp_path / "runs" / "a"
+    with journal.locked(workdir):
+        with pytest.raises(UserError, match=r"runs/a is being trained by process \d+ on "), journal.locked(workdir):
+            pass
+        (workdir / "config.json").touch()
+    with journal.locked(workdir):
+        pass
+    assert (workdir / "config.json").exists()
+
+
+def test_nothing_is_left_of_a_run_that_never_began(tmp_path):
+    with pytest.raises(UserError, match="no"), journal.locked(tmp_path / "runs" / "a"):
+        raise UserError("no")
+    assert list(tmp_path.iterdir()) == []
