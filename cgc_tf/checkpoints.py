@@ -24,6 +24,7 @@ FOLDER = "checkpoints"
 DIGITS = 16  # of the hexadecimal SHA-256
 NAME = re.compile(rf"epoch\d{{4,}}-step\d{{6,}}-([0-9a-f]{{{DIGITS}}})\.safetensors")
 PARTIAL = ".partial"
+UNNAMED = re.compile(r"variable_\d+")
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -79,9 +80,9 @@ def _variables(model):
     groups = {"model": model.variables, "metrics": model.metrics_variables}
     if getattr(model, "optimizer", None):
         groups["optimizer"] = model.optimizer.variables
-    # Not by path: it counts how many optimizers and random layers the process has made before.
+    # Paths, and names that no one has given, count what the process has made before.
     return {
-        f"{group}/{index:04d}/{variable.name}": variable
+        f"{group}/{index:04d}/{UNNAMED.sub('variable', variable.name)}": variable
         for group, variables in groups.items()
         for index, variable in enumerate(variables)
     }

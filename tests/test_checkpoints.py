@@ -12,6 +12,16 @@ from cgc_tf.errors import UserError
 from cgc_tf.model import CGCModel
 
 
+class Scale(keras.layers.Layer):
+    """A layer with a variable that has no name, as ConvNeXt's have."""
+
+    def build(self, _):
+        self.scale = self.add_weight()
+
+    def call(self, inputs):
+        return inputs * self.scale
+
+
 @pytest.fixture
 def state():
     rng = np.random.default_rng(0)
@@ -117,7 +127,7 @@ def test_state_holds_all_that_training_changes(small_config):
         with runs.precision("mixed_float16"):
             backbone = runs.make_backbone(settings, "none")
             hidden = keras.layers.Dropout(0.5)(keras.layers.GlobalAveragePooling2D()(backbone.output))
-            logits = keras.layers.Dense(3, name="classifier")(hidden)
+            logits = keras.layers.Dense(3, name="classifier")(Scale(name="scale")(hidden))
             model = CGCModel.from_classifier(keras.Model(backbone.input, logits))
             runs.compile_model(model, settings, 5)
         return model
