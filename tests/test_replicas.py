@@ -30,7 +30,9 @@ def _fit(*arguments):
     [
         pytest.param(24, {"negatives": "global"}, marks=pytest.mark.slow),
         (27, {"negatives": "global"}),  # the last batch holds three: two on one replica, one on the other
-        (24, {"negatives": "global", "ema_momentum": 0.5, "head_learning_rate": 5e-3}),
+        pytest.param(
+            24, {"negatives": "global", "ema_momentum": 0.5, "head_learning_rate": 5e-3}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_two_replicas_train_as_one(examples, settings):
