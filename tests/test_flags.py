@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import os
 import pathlib
 import string
 import subprocess
@@ -25,7 +26,7 @@ TEXTS = st.text(string.printable.replace("\n", ""), max_size=12) | st.text(st.ch
 def worker(program):
     command = [sys.executable, ROOT / "tests" / "flag_worker.py", program]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
 
 
