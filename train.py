@@ -33,17 +33,12 @@ def main(_):
     settings = config.from_flags(WORKDIR.value)
     if DRY_RUN.value:
         from cgc_tf import rehearsal
+        from export import saved_model
 
-        print(rehearsal.rehearse(settings, WORKDIR.value, _export))
+        print(rehearsal.rehearse(settings, WORKDIR.value, saved_model.export))
         return
     workdir = training.train(settings, WORKDIR.value, ALLOW_CHANGES.value)
     print(f"trained: {workdir}\nnext: python evaluate.py --workdir={workdir}")
-
-
-def _export(workdir, output):
-    from export import saved_model
-
-    saved_model.export(workdir, output)
 
 
 if __name__ == "__main__":

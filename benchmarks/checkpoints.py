@@ -17,6 +17,7 @@ from absl import flags
 from benchmarks import timing
 from cgc_tf import checkpoints, config, errors, memory, runs
 from cgc_tf.checkpoints import Checkpoint, Position
+from cgc_tf.state import restore, state_of
 
 EVERY = 300  # seconds
 
@@ -28,14 +29,14 @@ def main(_):
     model = runs.make_model(settings, runs.make_backbone(settings, "none"), 1000)
     runs.compile_model(model, settings, 100)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        checkpoint = Checkpoint(checkpoints.state_of(model), Position(1, 2, 100))
+        checkpoint = Checkpoint(state_of(model), Position(1, 2, 100))
         path = checkpoints.write(folder, checkpoint)
         size = path.stat().st_size
         seconds = timing.interleaved(
             {
-                "copy": lambda: checkpoints.state_of(model),
+                "copy": lambda: state_of(model),
                 "write": lambda: checkpoints.write(folder, checkpoint),
-                "restore": lambda: checkpoints.restore(checkpoints.read(path).state, model),
+                "restore": lambda: restore(checkpoints.read(path).state, model),
             },
             args.rounds,
         )

@@ -67,7 +67,6 @@ def weight_kind(weights):
     if weights in ("none", "imagenet"):
         return weights
     if checkpoints.is_checkpoint(weights):
-        checkpoints.find(weights)
         return "checkpoint"
     if "://" in weights or (pathlib.Path(weights) / "config.json").exists():
         return "preset"

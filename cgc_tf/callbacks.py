@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from cgc_tf import checkpoints, figures, guard
 from cgc_tf.errors import Stopped, UserError
+from cgc_tf.state import restore, state_of
 
 METRICS = "metrics.csv"
 OVERLAYS = 6
@@ -26,7 +27,7 @@ def callbacks(config, workdir, validation, start, checkpointing):
     """The Keras callbacks of a run that begins with the `Checkpoint` `start`, in the order in which they must act."""
     logs = str(workdir / "tensorboard")
     chosen = [
-        BegunEpoch(start, checkpointing),
+        BegunEpoch(start),
         keras.callbacks.CSVLogger(str(workdir / METRICS), append=True),
         keras.callbacks.TensorBoard(logs, write_graph=False),
         Overlays(next(iter(validation.unbatch().batch(OVERLAYS)))["image"], logs),
@@ -79,7 +80,10 @@ class Checkpointing(keras.callbacks.Callback):
         self.position = dataclasses.replace(self.position, step=self.position.step + 1)
         self._since += 1
         if self.position.step == self.position.steps_per_epoch:
-            return  # the end of the epoch, which is about to be validated, is a better place
+            # Every epoch of Keras has the same number of steps. So the end of one that was begun before is told as the
+            # end of training, which `BegunEpoch` takes back. It is a better place to save, too.
+            self.model.stop_training = True
+            return
         is_due = self._since == self._steps or (self._seconds and time.monotonic() - self._written >= self._seconds)
         if is_due or self._interruption.signal:
             self._begin_to_save()
@@ -89,7 +93,8 @@ class Checkpointing(keras.callbacks.Callback):
         score = float(logs[SCORE]) if self._is_scored else None
         if self.model.stop_training:  # early stopping, which keeps its best epoch
             self._writer.wait()
-            checkpoints.restore(checkpoints.read(checkpoints.best(self._writer.folder)).state, self.model)
+            best = checkpoints.first_whole(checkpoints.by_score(checkpoints.files(self._writer.folder)))
+            restore(best.state, self.model)
             epoch, score = self._epochs - 1, None
         self.position = dataclasses.replace(self.position, epoch=epoch + 1, step=0)
         self._begin_to_save(score)
@@ -102,7 +107,7 @@ class Checkpointing(keras.callbacks.Callback):
         self._writer.wait()
 
     def _begin_to_save(self, score=None):
-        self._writer.write(checkpoints.Checkpoint(checkpoints.state_of(self.model), self.position, score))
+        self._writer.write(checkpoints.Checkpoint(state_of(self.model), self.position, score))
         self._since, self._written = 0, time.monotonic()
 
     def _leave_if_asked(self):
@@ -112,22 +117,16 @@ class Checkpointing(keras.callbacks.Callback):
 
 
 class BegunEpoch(keras.callbacks.Callback):
-    """Takes up an epoch in its middle: the metrics that it had come to, and no more steps than were left of it."""
+    """Takes up an epoch in its middle, with the metrics that it had come to; goes on when it has ended."""
 
-    def __init__(self, start, checkpointing):
+    def __init__(self, start):
         super().__init__()
-        self._start, self._checkpointing = start, checkpointing
+        self._start = start
 
     def on_epoch_begin(self, epoch, logs=None):
         if self._start and self._start.position.step:
-            checkpoints.restore(self._start.state, self.model, ("metrics",))
+            restore(self._start.state, self.model, ("metrics",))
         self._start = None
-
-    def on_train_batch_end(self, batch, logs=None):
-        # Every epoch of Keras has the same number of steps. So the end of each is told as the end of training, which
-        # is then taken back.
-        position = self._checkpointing.position
-        self.model.stop_training = position.step + 1 == position.steps_per_epoch
 
     def on_epoch_end(self, epoch, logs=None):
         self.model.stop_training = False

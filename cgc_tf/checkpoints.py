@@ -1,4 +1,4 @@
-"""Checkpoints: all that training changes, in one file that proves itself whole.
+"""Checkpoints: a run's state and where it stands, in one file that proves itself whole.
 
 A file's name ends with the beginning of its own SHA-256, as PyTorch Hub's files do, so whatever happened to it shows.
 It holds tensors and a line of JSON (safetensors): reading one runs no code. It appears under its name only when every
@@ -13,8 +13,6 @@ import os
 import pathlib
 import re
 
-import keras
-import numpy as np
 import safetensors
 import safetensors.numpy
 
@@ -24,10 +22,9 @@ FOLDER = "checkpoints"
 DIGITS = 16  # of the hexadecimal SHA-256
 NAME = re.compile(rf"epoch\d{{4,}}-step\d{{6,}}-([0-9a-f]{{{DIGITS}}})\.safetensors")
 PARTIAL = ".partial"
-UNNAMED = re.compile(r"variable_\d+")
 
 
-@dataclasses.dataclass(frozen=True, order=True)
+@dataclasses.dataclass(frozen=True)
 class Position:
     """Where a run stands: whole epochs that are done, and steps of the next one, which has `steps_per_epoch`."""
 
@@ -41,51 +38,11 @@ class Position:
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds: the state, as `state_of` gives it; the position; the validation accuracy there, or None."""
+    """What a file holds: a state, as `state_of` gives it; the position; the validation accuracy there, or None."""
 
     state: dict
     position: Position
     score: float | None = None
-
-
-def state_of(model):
-    """Copies of all that training changes in a compiled model: {"group/index/name": array}.
-
-    Groups are `model` (weights, statistics, the seeds of random layers), `optimizer` (iterations, momenta, moving
-    averages, loss scale) and `metrics` (sums over the epoch so far).
-    """
-    return {name: np.array(keras.ops.convert_to_numpy(variable)) for name, variable in _variables(model).items()}
-
-
-def restore(state, model, groups=("model", "optimizer"), source="the checkpoint"):
-    """Puts groups of a state into a model of the same architecture, compiled alike if `optimizer` is among them.
-
-    Raises:
-        UserError: the state is of another model; nothing has been put in then.
-    """
-    offered = {name: array for name, array in state.items() if name.split("/")[0] in groups}
-    wanted = {name: variable for name, variable in _variables(model).items() if name.split("/")[0] in groups}
-    other = [name for name in {**wanted, **offered} if name not in wanted or name not in offered]
-    other += [name for name in wanted if name in offered and tuple(wanted[name].shape) != offered[name].shape]
-    if other:
-        raise UserError(
-            f"{source} does not fit this model (another backbone, head, number of classes or optimizer?): "
-            f"{len(other)} of its variables differ, first {other[0]}"
-        )
-    for name, variable in wanted.items():
-        variable.assign(offered[name])
-
-
-def _variables(model):
-    groups = {"model": model.variables, "metrics": model.metrics_variables}
-    if getattr(model, "optimizer", None):
-        groups["optimizer"] = model.optimizer.variables
-    # Paths, and names that no one has given, count what the process has made before.
-    return {
-        f"{group}/{index:04d}/{UNNAMED.sub('variable', variable.name)}": variable
-        for group, variables in groups.items()
-        for index, variable in enumerate(variables)
-    }
 
 
 def write(folder, checkpoint):
@@ -150,20 +107,25 @@ def find(path):
 
 
 def last(folder):
-    """The last whole checkpoint of a folder; damaged ones after it are named on stdout and passed over.
+    """The last whole checkpoint of a folder.
 
     Raises:
         UserError: the folder has no checkpoint, or none that is whole.
     """
     found = files(folder)
-    for path in reversed(found):
+    if not found:
+        raise UserError(f"{folder} has no checkpoint: its training was stopped before the first one")
+    return first_whole(found[::-1])
+
+
+def first_whole(paths):
+    """The first of some checkpoints that is whole; damaged ones before it are named. Raises `UserError` if none is."""
+    for path in paths:
         try:
             return read(path)
         except UserError as error:
-            print(f"note: {error}; the one before it is used")
-    if found:
-        raise UserError(f"none of the {len(found)} checkpoints in {folder} is whole; remove them to train afresh")
-    raise UserError(f"{folder} has no checkpoint: its training was stopped before the first one")
+            print(f"note: {error}; another one is used")
+    raise UserError(f"none of the {len(paths)} checkpoints in {paths[0].parent} is whole; remove them to train afresh")
 
 
 def files(folder):
@@ -172,7 +134,7 @@ def files(folder):
 
 
 class Writer:
-    """Writes checkpoints in the background, one at a time, and keeps the last few and the best.
+    """Writes checkpoints in the background, one at a time, and keeps the last few and the best up to it.
 
     Args:
         folder: where they go; made where there is none, and cleared of what a killed run was writing.
@@ -204,20 +166,20 @@ class Writer:
     def _write(self, checkpoint):
         written = write(self.folder, checkpoint)
         found = files(self.folder)
-        kept = {written, best(self.folder), *found[-self._keep :]}
+        past = found[: found.index(written) + 1]  # what comes after it was damaged when the run went on
+        kept = {*past[-self._keep :], *by_score(past)[:1]}
         for path in found:
             if path not in kept:
                 path.unlink()
 
 
-def best(folder):
-    """The path of the checkpoint with the highest validation accuracy, the earlier of equals; or None."""
+def by_score(paths):
+    """Those of some checkpoints that have a validation accuracy, the best first, of equals the earlier."""
     scores = {}
-    for path in files(folder):
+    for path in paths:
         try:
             with safetensors.safe_open(path, "numpy") as file:
                 scores[path] = json.loads(file.metadata()["cgc_tf"])["score"]
         except (OSError, ValueError, TypeError, KeyError, safetensors.SafetensorError):
             continue  # damaged
-    scores = {path: score for path, score in scores.items() if score is not None}
-    return max(scores, key=scores.get) if scores else None
+    return sorted((path for path in scores if scores[path] is not None), key=lambda path: -scores[path])

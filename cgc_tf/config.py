@@ -6,157 +6,154 @@ import pathlib
 import re
 import time
 
-from absl import flags
-
-from cgc_tf import architectures, backbones, sources
+from cgc_tf import architectures, backbones, flag_fields, sources
 from cgc_tf.errors import UserError
+from cgc_tf.flag_fields import setting
 from cgc_tf.gradcam import CAMS
 from cgc_tf.objective import EXPLAIN_CLASS, NEGATIVES, OBJECTIVES, VIEWS, Objective
 
 FILE = "config.json"
 INTERVAL = re.compile(r"[1-9]\d*m?", re.ASCII)
-# A run's network is made once; its other settings may be changed on the way, where that is asked for.
-LASTING = (
-    *("dataset", "backbone", "weights", "reset_classifier", "pooling", "hidden_units", "explain_layer"),
-    *("sync_batch_norm", "labeled_fraction", "seed"),
-)
-
-
-def _setting(default, help_text, choices=None, above=None, least=None, below=None, most=None, items=None):
-    """A field with its flag's help, its bounds, and for a list the type of its items."""
-    bounds = {"choices": choices, "above": above, "least": least, "below": below, "most": most}
-    metadata = {"help": help_text, "items": items, **bounds}
-    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """The resolved settings of one training run."""
 
-    dataset: str = _setting("toy_aircraft", f"What to train on: {', '.join(sources.KNOWN)}.")
-    data_dir: str = _setting(
+    dataset: str = setting("toy_aircraft", f"What to train on: {', '.join(sources.KNOWN)}.", is_lasting=True)
+    data_dir: str = setting(
         "",
         "For --dataset=folder the folder itself: DIR/{train,test}/<class>/*.{jpg,jpeg,png} and perhaps "
         "DIR/boxes.csv. For the others, where TFDS keeps prepared data (default: ~/tensorflow_datasets).",
     )
-    on_bad_image: str = _setting("fail", "What to do about a picture that cannot be read.", ("fail", "skip"))
-    cache: str = _setting(
+    on_bad_image: str = setting("fail", "What to do about a picture that cannot be read.", ("fail", "skip"))
+    cache: str = setting(
         "none",
         "Where training pictures are kept once decoded: none, memory, or a folder, which later runs use again.",
     )
-    unlabeled_dataset: str = _setting(
+    unlabeled_dataset: str = setting(
         "",
         "Where the consistency term takes its pictures from, without their labels: a dataset's training split; "
         "--dataset's own name means its examples that --labeled_fraction leaves without a label.",
     )
-    unlabeled_data_dir: str = _setting("", "As --data_dir, for --unlabeled_dataset.")
-    labeled_fraction: float = _setting(
-        1.0, "Share of each class's training examples whose labels are used, chosen by --seed.", above=0, most=1
+    unlabeled_data_dir: str = setting("", "As --data_dir, for --unlabeled_dataset.")
+    labeled_fraction: float = setting(
+        1.0,
+        "Share of each class's training examples whose labels are used, chosen by --seed.",
+        above=0,
+        most=1,
+        is_lasting=True,
     )
-    backbone: str = _setting(
+    backbone: str = setting(
         "resnet50",
         f"library:name of the network, a bare name being KerasHub's: {', '.join(architectures.known_backbones())}.",
+        is_lasting=True,
     )
-    weights: str = _setting("none", f"What the network starts from: {backbones.HOW}.")
-    reset_classifier: bool = _setting(
-        False, "Start with a new classifier where --weights is a PyTorch file that holds one of another size, or none."
+    weights: str = setting("none", f"What the network starts from: {backbones.HOW}.", is_lasting=True)
+    reset_classifier: bool = setting(
+        False,
+        "Start with a new classifier where --weights is a PyTorch file that holds one of another size, or none.",
+        is_lasting=True,
     )
-    pooling: str = _setting("average", "How the head pools over positions.", tuple(backbones.POOLINGS))
-    hidden_units: tuple = _setting(
-        (), "Widths of the head's hidden layers, as in 4096,4096; none by default.", items=int
+    pooling: str = setting("average", "How the head pools over positions.", tuple(backbones.POOLINGS), is_lasting=True)
+    hidden_units: tuple = setting(
+        (), "Widths of the head's hidden layers, as in 4096,4096; none by default.", items=int, is_lasting=True
     )
-    explain_layer: str = _setting("", "Layer whose output is explained (default: the network's last feature map).")
-    objective: str = _setting(
+    explain_layer: str = setting(
+        "", "Layer whose output is explained (default: the network's last feature map).", is_lasting=True
+    )
+    objective: str = setting(
         "cgc",
         "cgc: cross-entropy of three views and contrastive Grad-CAM consistency. baseline: that cross-entropy "
         "alone. cgc_no_negatives: consistency without other images' heatmaps, 1 - cosine.",
         OBJECTIVES,
     )
-    lambda_cgc: float = _setting(0.5, "Weight of the consistency term.", least=0)
-    temperature: float = _setting(0.5, "Temperature tau of the contrastive loss.", above=0)
-    ce_views: tuple = _setting(VIEWS, f"Views that carry cross-entropy, of {', '.join(VIEWS)}.", items=str)
-    negatives: str = _setting(
+    lambda_cgc: float = setting(0.5, "Weight of the consistency term.", least=0)
+    temperature: float = setting(0.5, "Temperature tau of the contrastive loss.", above=0)
+    ce_views: tuple = setting(VIEWS, f"Views that carry cross-entropy, of {', '.join(VIEWS)}.", items=str)
+    negatives: str = setting(
         "replica", "Whose heatmaps to differ from: those of the same replica (GPU), or of all of them.", NEGATIVES
     )
-    explain_class: str = _setting(
+    explain_class: str = setting(
         "predicted",
         "Class whose heatmaps are to agree: the one predicted on the original view, or the label.",
         EXPLAIN_CLASS,
     )
-    cam: str = _setting(
+    cam: str = setting(
         "hirescam", "How features and gradients make a heatmap; hirescam is the reference's Grad-CAM.", tuple(CAMS)
     )
-    label_smoothing: float = _setting(0.0, "Share of each label spread over all classes.", least=0, below=1)
-    epochs: int = _setting(
+    label_smoothing: float = setting(0.0, "Share of each label spread over all classes.", least=0, below=1)
+    epochs: int = setting(
         10, "Passes over the training split, or the unlabeled pictures where there are some.", least=1
     )
-    batch_size: int = _setting(32, "Examples in a step, over all replicas.", least=1)
-    image_size: int = _setting(224, "Side of the training views in pixels.", least=16)
-    color_jitter: float = _setting(
+    batch_size: int = setting(32, "Examples in a step, over all replicas.", least=1)
+    image_size: int = setting(224, "Side of the training views in pixels.", least=16)
+    color_jitter: float = setting(
         0.0, "Strength of random changes of colour, in the views ce and augmented; 0 for none.", least=0, most=1
     )
-    optimizer: str = _setting("sgd", "sgd (with --momentum) or adamw.", ("sgd", "adamw"))
-    learning_rate: float = _setting(0.01, "Peak learning rate.", above=0)
-    head_learning_rate: float = _setting(0.0, "Peak learning rate of the classifier; 0 for the same.", least=0)
-    schedule: str = _setting(
+    optimizer: str = setting("sgd", "sgd (with --momentum) or adamw.", ("sgd", "adamw"))
+    learning_rate: float = setting(0.01, "Peak learning rate.", above=0)
+    head_learning_rate: float = setting(0.0, "Peak learning rate of the classifier; 0 for the same.", least=0)
+    schedule: str = setting(
         "cosine",
         "cosine falls to zero; step multiplies by --step_factor at each of --step_epochs.",
         ("cosine", "step", "constant"),
     )
-    step_epochs: tuple = _setting(
+    step_epochs: tuple = setting(
         (), "Epochs after which the step schedule steps (default: 1/3 and 2/3 of the run).", items=float
     )
-    step_factor: float = _setting(0.1, "What the step schedule multiplies by.", above=0, below=1)
-    warmup_epochs: float = _setting(0.0, "Epochs over which the learning rate first rises from zero.", least=0)
-    momentum: float = _setting(0.9, "Momentum of sgd.", least=0, below=1)
-    nesterov: bool = _setting(False, "Whether the momentum of sgd is Nesterov's.")
-    weight_decay: float = _setting(
+    step_factor: float = setting(0.1, "What the step schedule multiplies by.", above=0, below=1)
+    warmup_epochs: float = setting(0.0, "Epochs over which the learning rate first rises from zero.", least=0)
+    momentum: float = setting(0.9, "Momentum of sgd.", least=0, below=1)
+    nesterov: bool = setting(False, "Whether the momentum of sgd is Nesterov's.")
+    weight_decay: float = setting(
         1e-4, "L2 weight decay as PyTorch's SGD counts it; for adamw its own decoupled decay.", least=0
     )
-    decay_exempt: str = _setting(
+    decay_exempt: str = setting(
         "none", "Weights that do not decay: none, as in the reference, or norm_and_bias.", ("none", "norm_and_bias")
     )
-    clip_norm: float = _setting(0.0, "Largest norm of all gradients together; 0 for no limit.", least=0)
-    accumulate_steps: int = _setting(1, "Steps whose gradients are averaged into one update.", least=1)
-    ema_momentum: float = _setting(
+    clip_norm: float = setting(0.0, "Largest norm of all gradients together; 0 for no limit.", least=0)
+    accumulate_steps: int = setting(1, "Steps whose gradients are averaged into one update.", least=1)
+    ema_momentum: float = setting(
         0.0, "Momentum of a moving average of the weights, which is what is evaluated; 0 for none.", least=0, below=1
     )
-    early_stopping: int = _setting(
+    early_stopping: int = setting(
         0,
         "Stop after so many epochs without a better validation accuracy; 0 for never. Needs a validation split.",
         least=0,
     )
-    precision: str = _setting(
+    precision: str = setting(
         "float32",
         "Precision of the network; heatmaps, losses and weights are float32 always.",
         ("float32", "mixed_bfloat16", "mixed_float16"),
     )
-    xla: bool = _setting(False, "Compile the whole step with XLA: on a CPU slower, on a GPU worth a try.")
-    sync_batch_norm: bool = _setting(False, "Normalise by the statistics of all replicas' examples together.")
-    seed: int = _setting(0, "Seed of everything random; the same seed gives the same run.", least=0)
-    strategy: str = _setting(
+    xla: bool = setting(False, "Compile the whole step with XLA: on a CPU slower, on a GPU worth a try.")
+    sync_batch_norm: bool = setting(
+        False, "Normalise by the statistics of all replicas' examples together.", is_lasting=True
+    )
+    seed: int = setting(0, "Seed of everything random; the same seed gives the same run.", least=0, is_lasting=True)
+    strategy: str = setting(
         "mirrored",
         "mirrored: every GPU there is, or the CPU. single: the default device alone.",
         ("mirrored", "single"),
     )
-    validation_examples: int = _setting(256, "Examples to validate on after each epoch.", least=1)
-    checkpoint_every: str = _setting(
+    validation_examples: int = setting(256, "Examples to validate on after each epoch.", least=1)
+    checkpoint_every: str = setting(
         "10m", "Minutes (10m) or steps (500) between checkpoints; there is one after each epoch, too."
     )
-    keep_checkpoints: int = _setting(
+    keep_checkpoints: int = setting(
         2, "How many of the last checkpoints to keep, beside the best by a validation split.", least=1
     )
-    on_nan: str = _setting(
+    on_nan: str = setting(
         "stop",
         "A step whose loss or gradient is not finite changes nothing. stop: after --nan_steps of them the run stops. "
         "skip: it goes on.",
         ("stop", "skip"),
     )
-    nan_steps: int = _setting(10, "How many steps in a row may be not finite.", least=1)
+    nan_steps: int = setting(10, "How many steps in a row may be not finite.", least=1)
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            _check_bounds(field.name, getattr(self, field.name), field.metadata)
+        flag_fields.check_bounds(self)
         if self.warmup_epochs >= self.epochs:
             raise UserError(f"--warmup_epochs should be below --epochs={self.epochs}. Received: {self.warmup_epochs}")
         if self.step_epochs and self.schedule != "step":
@@ -251,7 +248,7 @@ class Config:
                 f"{workdir} holds a run of another configuration: {listed}. Choose another --workdir, or go on "
                 "differently with --allow_changes"
             )
-        if lasting := [name for name in changed if name in LASTING]:
+        if lasting := [f.name for f in dataclasses.fields(self) if f.name in changed and f.metadata["is_lasting"]]:
             raise UserError(f"--{lasting[0]} cannot change within a run; choose another --workdir ({listed})")
         return changed
 
@@ -278,44 +275,10 @@ def newest_workdir():
 
 def define_flags():
     """Defines one absl flag for each setting; only entry points call this."""
-    kinds = {str: flags.DEFINE_string, int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_bool}
-    for field in dataclasses.fields(Config):
-        if field.metadata["choices"]:
-            flags.DEFINE_enum(field.name, field.default, field.metadata["choices"], field.metadata["help"])
-        elif field.metadata["items"]:
-            flags.DEFINE_list(field.name, list(map(str, field.default)), field.metadata["help"])
-        else:
-            kinds[field.type](field.name, field.default, field.metadata["help"])
+    flag_fields.define_flags(Config)
 
 
 def from_flags(workdir=None):
     """The `Config` that the parsed flags make; flags that were not given are as in a workdir that holds a run."""
-    values = {}
-    if workdir and (pathlib.Path(workdir) / FILE).exists():
-        values = vars(Config.load(workdir)).copy()
-    for field in dataclasses.fields(Config):
-        if field.name in values and not flags.FLAGS[field.name].present:
-            continue
-        value, kind = flags.FLAGS[field.name].value, field.metadata["items"]
-        try:
-            values[field.name] = tuple(map(kind, value)) if kind else value
-        except ValueError:
-            kind_name = {int: "whole numbers", float: "numbers"}[kind]
-            raise UserError(f"--{field.name} should be {kind_name}. Received: {','.join(value)}") from None
-    return Config(**values)
-
-
-def _check_bounds(name, value, bounds):
-    limits = {
-        "above": ("above", lambda limit: value > limit),
-        "least": ("at least", lambda limit: value >= limit),
-        "below": ("below", lambda limit: value < limit),
-        "most": ("at most", lambda limit: value <= limit),
-    }
-    if bounds["choices"] and value not in bounds["choices"]:
-        raise UserError(f"--{name} should be one of {', '.join(bounds['choices'])}. Received: {value}")
-    for key, (words, holds) in limits.items():
-        if bounds[key] is not None and not holds(bounds[key]):
-            raise UserError(f"--{name} should be {words} {bounds[key]}. Received: {value}")
-    if isinstance(value, float) and value == float("inf"):
-        raise UserError(f"--{name} should be finite. Received: {value}")
+    has_record = workdir and (pathlib.Path(workdir) / FILE).exists()
+    return flag_fields.from_flags(Config, Config.load(workdir) if has_record else None)

@@ -11,6 +11,7 @@ from cgc_tf.checkpoints import Checkpoint, Position
 from cgc_tf.errors import UserError
 from cgc_tf.model import CGCModel
 from cgc_tf.objective import VIEWS
+from cgc_tf.state import restore
 
 
 @dataclasses.dataclass
@@ -62,7 +63,7 @@ def prepare(config, workdir, strategy):
     start = Checkpoint({}, Position(0, 0, steps))
     if is_resumed:
         start = _at_steps(checkpoints.find(workdir), steps)
-        checkpoints.restore(start.state, model, source=workdir)
+        restore(start.state, model, source=workdir)
         sums = {name: array for name, array in start.state.items() if name.startswith("metrics/")}
         start = dataclasses.replace(start, state=sums)  # which belong to the epoch that it stands in
     with writing(workdir):

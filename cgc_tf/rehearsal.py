@@ -17,6 +17,7 @@ from cgc_tf.checkpoints import Checkpoint, Position
 from cgc_tf.errors import UserError
 from cgc_tf.preparation import make_deterministic, make_strategy, prepare, training_stream, writing
 from cgc_tf.protocol import Protocol
+from cgc_tf.state import state_of
 
 STEPS = 4  # at most; the first one compiles
 SECONDS = 15  # of steps, after which no other is begun
@@ -49,7 +50,7 @@ def rehearse(config, workdir, export):
         step_seconds = _train(config, prepared)
         validation_seconds = _validate(config, prepared)
         began = time.monotonic()
-        state = checkpoints.state_of(prepared.model)
+        state = state_of(prepared.model)
         step = Checkpoint(state, Position(0, 1, prepared.steps))
         (scratch / checkpoints.FOLDER).mkdir()
         size = checkpoints.write(scratch / checkpoints.FOLDER, step).stat().st_size

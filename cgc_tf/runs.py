@@ -9,6 +9,7 @@ import keras
 from cgc_tf import backbones, checkpoints, optimizers, torch_files, torch_weights
 from cgc_tf.errors import UserError
 from cgc_tf.model import CGCModel
+from cgc_tf.state import restore
 
 CLASSES = "classes.txt"
 ARCHITECTURE = "model.json"
@@ -31,17 +32,25 @@ def trained_model(config, workdir):
     if config.ema_momentum:
         compile_model(model, config, steps_per_epoch=1)
         groups = ("model", "optimizer")
-    checkpoints.restore(last.state, model, groups, workdir)
+    restore(last.state, model, groups, workdir)
     if config.ema_momentum:
         optimizers.average_weights(model)
     return model
 
 
 def make_backbone(config, source):
-    """The network of a configuration, without its head; its weights come from `source`, as `--weights` says it."""
+    """The network of a configuration, without its head; its weights come from `source`, as `--weights` says it.
+
+    What a file holds besides, a classifier, is read by `make_model`; that the file is whole and fits is found out here.
+    """
     backbone = backbones.build_backbone(config.backbone, source, config.image_size, config.explain_layer)
-    if backbones.weight_kind(source) == "torch":
-        _load_torch(source, backbone)  # so that a file that does not fit is known before there are classes
+    kind = backbones.weight_kind(source)
+    if kind == "torch":
+        if config.hidden_units and not config.reset_classifier:
+            raise UserError("--hidden_units makes a head that no PyTorch file holds; add --reset_classifier")
+        _load_torch(source, backbone)
+    elif kind == "checkpoint":
+        checkpoints.find(source)
     return backbone
 
 
@@ -50,14 +59,13 @@ def make_model(config, backbone, classes):
     classifier = backbones.add_classifier(backbone, classes, config.pooling, config.hidden_units)
     if config.sync_batch_norm:
         backbones.synchronize_batch_norm(classifier)
-    if backbones.weight_kind(config.weights) == "torch":
-        if config.hidden_units and not config.reset_classifier:
-            raise UserError("--hidden_units makes a head that no PyTorch file holds; add --reset_classifier")
+    model = CGCModel.from_classifier(classifier, config.explain_layer, config.make_objective())
+    kind = backbones.weight_kind(config.weights)
+    if kind == "torch":
         last = None if config.reset_classifier else classifier.get_layer("classifier")
         print("\n".join(_load_torch(config.weights, backbone, last)))
-    model = CGCModel.from_classifier(classifier, config.explain_layer, config.make_objective())
-    if checkpoints.is_checkpoint(config.weights):
-        checkpoints.restore(checkpoints.find(config.weights).state, model, ("model",), config.weights)
+    elif kind == "checkpoint":
+        restore(checkpoints.find(config.weights).state, model, ("model",), config.weights)
     return model
 
 

@@ -16,7 +16,6 @@ from export import declared
 KINDS = "JPEG, PNG, GIF or BMP"
 MAX_PIXELS = 1 << 25  # 33 megapixels: 100 MB decoded
 _THREADS = 4  # that decode one batch
-_PIXEL = tf.io.encode_png(np.zeros([1, 1, 3], np.uint8)).numpy()
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
@@ -90,7 +89,8 @@ def _each(image_bytes, beside, function, blank, max_pixels, enlarged=0):
         image = headers.upright(folder.decode_image(contents), declared.orientation(contents))
         return index, *function(image, *arguments)
 
-    batch = (tf.range(count + 1), tf.concat([image_bytes, [_PIXEL]], 0), *beside)
+    pixel = tf.io.encode_png(np.zeros([1, 1, 3], np.uint8))
+    batch = (tf.range(count + 1), tf.concat([image_bytes, [pixel]], 0), *beside)
     results = tf.data.Dataset.from_tensor_slices(batch).filter(is_small).map(apply, _THREADS)
     results = results.ignore_errors().batch(count + 1).with_options(_plain())
     indices, *values = results.get_single_element()

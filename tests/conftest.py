@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from playwright import sync_api
 
 from cgc_tf import config, training
 from cgc_tf.datasets.toy_aircraft import drawing
+from export import saved_model
 
 DATA = pathlib.Path(__file__).parent / "data"
 CLASSES = (0, 3, 6)
@@ -86,10 +88,21 @@ def workdir(small_config, tmp_path_factory):
     return training.train(small_config, tmp_path_factory.mktemp("runs") / "small")
 
 
+@pytest.fixture(scope="session")
+def exported(workdir, tmp_path_factory):
+    """The first version of `workdir`'s run as a SavedModel, alone in its folder."""
+    return saved_model.export(workdir, tmp_path_factory.mktemp("exported"))
+
+
+@pytest.fixture(scope="session")
+def files(pictures):
+    """Three test pictures of three sizes, JPEG and PNG."""
+    return [pictures / f"test/red_wings/{name}" for name in ("000.jpg", "001.jpg", "003.png")]
+
+
 @pytest.fixture(scope="module")
 def browser():
     """A real headless browser, playwright's `Browser`; what needs one is skipped where there is none."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is in requirements-dev.txt")
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_api.sync_playwright() as playwright:
         try:

@@ -10,6 +10,7 @@ from cgc_tf import checkpoints, runs
 from cgc_tf.checkpoints import Checkpoint, Position
 from cgc_tf.errors import UserError
 from cgc_tf.model import CGCModel
+from cgc_tf.state import restore, state_of
 
 
 class Scale(keras.layers.Layer):
@@ -97,7 +98,28 @@ def test_the_last_and_the_best_are_kept(state, tmp_path):
         writer.write(Checkpoint(state, Position(epoch, 0, 5), score))
     writer.wait()
     assert [checkpoints.read(path).position.epoch for path in sorted(tmp_path.iterdir())] == [2, 5, 6]
-    assert checkpoints.read(checkpoints.best(tmp_path)).position.epoch == 2
+    assert checkpoints.read(checkpoints.by_score(checkpoints.files(tmp_path))[0]).position.epoch == 2
+
+
+def test_what_was_damaged_takes_no_place_of_what_is_whole(state, tmp_path):
+    """A run that went on from before a damaged checkpoint keeps as many whole ones as any, and that one no more."""
+    write(tmp_path, state, 1)
+    write(tmp_path, state, 3).write_bytes(b"damaged")
+    writer = checkpoints.Writer(tmp_path, keep=2)
+    writer.write(Checkpoint(state, Position(2, 0, 5)))
+    writer.wait()
+    assert [checkpoints.read(path).position.epoch for path in sorted(tmp_path.iterdir())] == [1, 2]
+
+
+def test_a_damaged_best_gives_way_to_the_next(state, tmp_path, capsys):
+    paths = [write(tmp_path, state, epoch, score) for epoch, score in ((1, 0.5), (2, 0.75), (3, 0.25))]
+    contents = bytearray(paths[1].read_bytes())
+    contents[-1] ^= 1
+    paths[1].write_bytes(contents)
+    ranked = checkpoints.by_score(checkpoints.files(tmp_path))
+    assert ranked == [paths[1], paths[0], paths[2]]
+    assert checkpoints.first_whole(ranked).position.epoch == 1
+    assert f"{paths[1]} is damaged" in capsys.readouterr().out
 
 
 def test_a_failed_write_is_told_at_the_next_turn(state, tmp_path):
@@ -113,7 +135,7 @@ def test_another_models_state_is_refused_before_anything_is_put_in(workdir, smal
     model = runs.make_model(small_config, runs.make_backbone(small_config, "none"), 4)
     before = [np.array(weight) for weight in model.weights]
     with pytest.raises(UserError, match=r"does not fit this model .*: 2 of its variables differ, first model/"):
-        checkpoints.restore(found.state, model, ("model",))
+        restore(found.state, model, ("model",))
     for weight, array in zip(model.weights, before, strict=True):
         np.testing.assert_array_equal(weight, array)
 
@@ -133,10 +155,10 @@ def test_state_holds_all_that_training_changes(small_config):
         return model
 
     first, second = make(), make()
-    state = checkpoints.state_of(first)
+    state = state_of(first)
     names = {name.split("/")[-1] for name in state}
     assert {"kernel", "moving_mean", "seed_generator_state", "iteration", "dynamic_scale", "total"} <= names
-    assert state.keys() == checkpoints.state_of(second).keys()
-    checkpoints.restore(state, second, ("model", "optimizer", "metrics"))
-    for name, array in checkpoints.state_of(second).items():
+    assert state.keys() == state_of(second).keys()
+    restore(state, second, ("model", "optimizer", "metrics"))
+    for name, array in state_of(second).items():
         np.testing.assert_array_equal(array, state[name])

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from cgc_tf import checkpoints, geometry, guard, runs, training
 from cgc_tf.errors import UserError
+from cgc_tf.state import state_of
 
 SIZE = 48
 
@@ -38,13 +39,13 @@ def fit(model, broken="", value=np.nan):
 def test_a_step_that_is_not_finite_changes_nothing(broken, model):
     """Neither weights nor statistics of batch normalisation, nor momenta, nor the number of iterations."""
     assert fit(model) == [0, 0, 0, 0]
-    before = checkpoints.state_of(model)
+    before = state_of(model)
     assert fit(model, broken)[2:] == [1, 1]  # a ReLU may hide NaN from the losses, never from the gradient
-    for name, array in checkpoints.state_of(model).items():
+    for name, array in state_of(model).items():
         if not name.startswith("metrics/"):
             np.testing.assert_array_equal(array, before[name], err_msg=name)
     assert fit(model) == [0, 0, 0, 0]
-    assert any(not np.array_equal(array, before[name]) for name, array in checkpoints.state_of(model).items())
+    assert any(not np.array_equal(array, before[name]) for name, array in state_of(model).items())
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -12,17 +12,12 @@ import tensorflow as tf
 from cgc_tf import evaluation, runs, sources, subjects, torch_files
 from cgc_tf.errors import UserError
 from cgc_tf.protocol import Protocol
-from export import saved_model, torch_checkpoint
+from export import torch_checkpoint
 
 
 @pytest.fixture(scope="module")
 def source(small_config):
     return sources.load("folder", small_config.data_dir)
-
-
-@pytest.fixture(scope="module")
-def exported(workdir, tmp_path_factory):
-    return saved_model.export(workdir, tmp_path_factory.mktemp("exported")).parent
 
 
 def columns(subject, source, **choices):
@@ -61,7 +56,7 @@ def test_weights_without_a_classifier(small_config, source, tmp_path, weights):
 
 def test_saved_model_scores_as_its_run(exported, workdir, small_config, source, tmp_path):
     """Through the signature over encoded pictures: the same predictions; curves but for rounding."""
-    subject = subjects.from_saved_model(exported, small_config, source.class_names, tmp_path)
+    subject = subjects.from_saved_model(exported.parent, small_config, source.class_names, tmp_path)
     expected, found = columns(subjects.from_workdir(workdir), source), columns(subject, source)
     np.testing.assert_array_equal(found["predicted"], expected["predicted"])
     np.testing.assert_allclose(found["probability_of_label"], expected["probability_of_label"], rtol=1e-4, atol=1e-6)
@@ -72,7 +67,7 @@ def test_saved_model_scores_as_its_run(exported, workdir, small_config, source, 
 def test_pictures_are_framed_exactly(exported, workdir, small_config, source, tmp_path):
     """The export's own resizing and cropping give back the very pixels: its heatmap is the run's."""
     images = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 3)).astype(np.uint8)
-    subject = subjects.from_saved_model(exported, small_config, source.class_names, tmp_path)
+    subject = subjects.from_saved_model(exported.parent, small_config, source.class_names, tmp_path)
     run = subjects.from_workdir(workdir)
     predicted = tf.argmax(run.probabilities(images), -1)
     expected, found = (s.explain(tf.constant(images), predicted).numpy() for s in (run, subject))
@@ -103,7 +98,7 @@ def test_signature_over_tensors_is_preferred(workdir, small_config, source, tmp_
 def test_what_is_no_saved_model(exported, small_config, source, tmp_path):
     with pytest.raises(UserError, match="cannot be loaded"):
         subjects.from_saved_model(tmp_path, small_config, source.class_names, tmp_path)
-    subject = subjects.from_saved_model(exported, small_config, source.class_names, tmp_path)
+    subject = subjects.from_saved_model(exported.parent, small_config, source.class_names, tmp_path)
     with pytest.raises(UserError, match="--explainer=occlusion needs the network itself"):
         subject.explained_by("occlusion")
 
@@ -111,7 +106,7 @@ def test_what_is_no_saved_model(exported, small_config, source, tmp_path):
 @pytest.mark.parametrize("choice", [{"ch_resize": 96}, {"randomization": 2}, {"explained_class": "label"}])
 def test_what_a_saved_model_cannot_answer(exported, small_config, source, tmp_path, choice):
     """One with a signature over encoded pictures alone, of the predicted class."""
-    subject = subjects.from_saved_model(exported, small_config, source.class_names, tmp_path)
+    subject = subjects.from_saved_model(exported.parent, small_config, source.class_names, tmp_path)
     subject = dataclasses.replace(subject, takes_any_size=False, takes_any_class=False)
     ((name, value),) = choice.items()
     with pytest.raises(UserError, match=f"--{name}={value}: {subject.name} has no signature for it"):

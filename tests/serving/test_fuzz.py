@@ -8,11 +8,9 @@ import json
 import os
 import time
 
-import pytest
+import hypothesis
 import requests
-
-hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is in requirements-dev.txt")
-from hypothesis import strategies as st  # noqa: E402
+from hypothesis import strategies as st
 
 SECONDS = float(os.environ.get("CGC_FUZZ_SECONDS", 0))
 PNG = base64.b64decode(

@@ -4,8 +4,7 @@ import io
 
 import pytest
 from PIL import Image
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is in requirements-dev.txt")
+from playwright import sync_api
 
 
 @pytest.fixture(scope="module")

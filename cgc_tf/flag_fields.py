@@ -1,0 +1,65 @@
+"""Settings as data: dataclasses each field of which is a flag, with its help and its bounds."""
+
+import dataclasses
+
+from absl import flags
+
+from cgc_tf.errors import UserError
+
+flags.disclaim_key_flags()  # flags belong to the module that defines them through this one
+
+_LIMITS = {
+    "above": ("above", lambda value, limit: value > limit),
+    "least": ("at least", lambda value, limit: value >= limit),
+    "below": ("below", lambda value, limit: value < limit),
+    "most": ("at most", lambda value, limit: value <= limit),
+}
+
+
+def setting(
+    default, help_text, choices=None, above=None, least=None, below=None, most=None, items=None, is_lasting=False
+):
+    """A field with its flag's help and bounds; for a list the type of its items; and whether it is a run's for good."""
+    bounds = {"choices": choices, "above": above, "least": least, "below": below, "most": most}
+    metadata = {"help": help_text, "items": items, "is_lasting": is_lasting, **bounds}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def check_bounds(settings):
+    """Raises `UserError` for the first field of an instance that is out of its bounds; None is out of none."""
+    for field in dataclasses.fields(settings):
+        name, value, bounds = field.name, getattr(settings, field.name), field.metadata
+        if bounds["choices"] and value not in bounds["choices"]:
+            raise UserError(f"--{name} should be one of {', '.join(bounds['choices'])}. Received: {value}")
+        for key, (words, holds) in _LIMITS.items():
+            if value is not None and bounds[key] is not None and not holds(value, bounds[key]):
+                raise UserError(f"--{name} should be {words} {bounds[key]}. Received: {value}")
+        if isinstance(value, float) and value == float("inf"):
+            raise UserError(f"--{name} should be finite. Received: {value}")
+
+
+def define_flags(cls):
+    """Defines one absl flag for each field of a class of settings; only entry points call this."""
+    kinds = {str: flags.DEFINE_string, int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_bool}
+    for field in dataclasses.fields(cls):
+        if field.metadata["choices"]:
+            flags.DEFINE_enum(field.name, field.default, field.metadata["choices"], field.metadata["help"])
+        elif field.metadata["items"]:
+            flags.DEFINE_list(field.name, list(map(str, field.default)), field.metadata["help"])
+        else:
+            kinds[field.type](field.name, field.default, field.metadata["help"])
+
+
+def from_flags(cls, recorded=None):
+    """An instance as the parsed flags have it; flags that were not given are as in `recorded`, another one."""
+    values = dict(vars(recorded)) if recorded else {}
+    for field in dataclasses.fields(cls):
+        if recorded and not flags.FLAGS[field.name].present:
+            continue
+        value, kind = flags.FLAGS[field.name].value, field.metadata["items"]
+        try:
+            values[field.name] = tuple(map(kind, value)) if kind else value
+        except ValueError:
+            kind_name = {int: "whole numbers", float: "numbers"}[kind]
+            raise UserError(f"--{field.name} should be {kind_name}. Received: {','.join(value)}") from None
+    return cls(**values)
