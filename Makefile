@@ -17,10 +17,10 @@ demo: .venv/installed  ## train, evaluate, draw, export and verify on the embedd
 		"$(BIN)/python -m export.client --image=FILE"
 
 test: .venv/installed-dev  ## the tests, but for the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: .venv/installed-dev  ## every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
