@@ -10,11 +10,12 @@ demo: .venv/installed  ## train, evaluate, draw, export and verify on the embedd
 	$(BIN)/python evaluate.py --workdir=$(DEMO) --curves=insertion
 	$(BIN)/python -m export.saved_model --workdir=$(DEMO) --output=$(DEMO)/exported
 	$(BIN)/python -m export.verify --model_dir=$(DEMO)/exported
-	@printf '\nfigure:     %s\nreport:     %s\nSavedModel: %s\n' \
+	@printf '\nfigure:     %s\nnumbers:    %s\nSavedModel: %s\n' \
 		$(DEMO)/explanations.png $(DEMO)/evaluation.json $(DEMO)/exported
 	@printf 'serve it:   %s\nask it:     %s\n' \
 		"$(BIN)/python -m export.server --model_dir=$(DEMO)/exported" \
 		"$(BIN)/python -m export.client --image=FILE"
+	@printf 'the page:   %s\n' $(DEMO)/report.html
 
 test: .venv/installed-dev  ## the tests, but for the slow ones
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
@@ -29,13 +30,15 @@ venv: .venv/installed
 
 .venv/installed: requirements.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit(f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}; try: make PYTHON=python3.11")'
-	$(PYTHON) -m venv .venv
+	test -e $@ || $(PYTHON) -m venv --clear .venv  # without the marker it is half-finished, or not there
+	rm -f $@
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	touch $@
 
 .venv/installed-dev: .venv/installed requirements-dev.txt
+	rm $<  # until this, too, is whole
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	touch $@
+	touch $< $@
 
 LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate --no-header --no-emit-index-url
 

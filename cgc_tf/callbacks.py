@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf import checkpoints, figures, guard
+from cgc_tf import checkpoints, data, figures, guard
 from cgc_tf.errors import Stopped, UserError
 from cgc_tf.state import restore, state_of
 
@@ -23,20 +23,40 @@ REMEDIES = {
 }
 
 
-def callbacks(config, workdir, validation, start, checkpointing):
+def callbacks(config, workdir, source, start, checkpointing):
     """The Keras callbacks of a run that begins with the `Checkpoint` `start`, in the order in which they must act."""
     logs = str(workdir / "tensorboard")
     chosen = [
         BegunEpoch(start),
-        keras.callbacks.CSVLogger(str(workdir / METRICS), append=True),
-        keras.callbacks.TensorBoard(logs, write_graph=False),
-        Overlays(next(iter(validation.unbatch().batch(OVERLAYS)))["image"], logs),
+        CsvLogger(str(workdir / METRICS), append=True),
+        TensorBoard(logs, write_graph=False),
+        Overlays(_examples_to_watch(source, config.image_size), logs),
     ]
     if config.ema_momentum:
         chosen.insert(0, keras.callbacks.SwapEMAWeights())
     if config.early_stopping:
         chosen.append(EarlyStopping(config.early_stopping, rows(workdir)))
     return [*chosen, checkpointing, NonFinite(config, checkpointing)]
+
+
+def _examples_to_watch(source, image_size):
+    """Centre views, uint8 `[OVERLAYS, S, S, 3]`, spread over the validation split, and so over its classes."""
+    batches = data.validation_batches(source, source.validation, image_size, OVERLAYS, limit=OVERLAYS)
+    return np.concatenate([batch["image"] for batch in batches.as_numpy_iterator()])
+
+
+class CsvLogger(keras.callbacks.CSVLogger):
+    """Keras' metrics.csv, its epochs counted from 1 as on the console."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch + 1, logs)
+
+
+class TensorBoard(keras.callbacks.TensorBoard):
+    """Keras' logs for TensorBoard, their steps being epochs counted from 1."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch + 1, logs)
 
 
 def rows(workdir):
@@ -47,7 +67,7 @@ def rows(workdir):
 
 def forget_rows_after(workdir, epochs):
     """Takes out of metrics.csv the epochs that are going to be trained again, because no checkpoint holds them."""
-    kept = [row for row in rows(workdir) if row["epoch"] and int(row["epoch"]) < epochs and None not in row.values()]
+    kept = [row for row in rows(workdir) if row["epoch"] and int(row["epoch"]) <= epochs and None not in row.values()]
     partial = workdir / f"{METRICS}.partial"
     with partial.open("w", newline="") as file:
         if kept:
@@ -183,11 +203,11 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
         for row in self._past:
-            self.on_epoch_end(int(row["epoch"]), {SCORE: float(row[SCORE])})
+            self.on_epoch_end(int(row["epoch"]) - 1, {SCORE: float(row[SCORE])})
 
 
 class Overlays(keras.callbacks.Callback):
-    """Draws the heatmaps of a few validation images into TensorBoard after each epoch."""
+    """Draws the heatmaps of a few validation images, uint8 `[n, S, S, 3]`, into TensorBoard after each epoch."""
 
     def __init__(self, images, logs):
         super().__init__()
@@ -195,7 +215,8 @@ class Overlays(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         heatmaps = self.model.explain(self.images)["heatmap"].numpy()
-        drawn = [figures.overlay(x, g) for x, g in zip(self.images.numpy(), heatmaps, strict=True)]
+        drawn = [figures.overlay(x, g) for x, g in zip(self.images, heatmaps, strict=True)]
         with self.writer.as_default():
-            tf.summary.image("heatmaps", tf.stack(drawn), step=epoch, max_outputs=len(drawn))
+            # As one array: `tf.stack` of uint8 arrays can make int32, which a summary rescales until it is black.
+            tf.summary.image("heatmaps", np.stack(drawn), step=epoch + 1, max_outputs=len(drawn))
             self.writer.flush()

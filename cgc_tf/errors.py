@@ -1,12 +1,14 @@
 """A user's mistake is one line and a status, never a stack trace."""
 
+import os
+import signal
 import sys
 
 from absl import app, flags, logging
 
 
 class UserError(ValueError):
-    """Something the user can mend; the message names the input and the mend."""
+    """Something the user can fix; the message names the input and how to fix it."""
 
 
 class Stopped(Exception):
@@ -14,6 +16,7 @@ class Stopped(Exception):
 
 
 STOPPED = 75  # the exit status then, sysexits.h's EX_TEMPFAIL: try again later
+READER_LEFT = 128 + signal.SIGPIPE  # what a shell reports of a program whose output nobody reads any more
 
 
 def first_line(error):
@@ -28,7 +31,11 @@ def first_few(names, count=3):
 
 
 def run(main):
-    """Runs `main(argv)` under absl; a `UserError` becomes one line on stderr and exit status 2, `Stopped` 75."""
+    """Runs `main(argv)` under absl and exits.
+
+    A `UserError` becomes one line on stderr and exit status 2, `Stopped` 75. Where the output's reader leaves, as `head`
+    does, nothing more is said and the status is `READER_LEFT`.
+    """
 
     def guarded(argv):
         if not flags.FLAGS["verbosity"].present:
@@ -48,4 +55,13 @@ def run(main):
             print("\ninterrupted", file=sys.stderr)
             return 130
 
-    app.run(guarded)
+    try:
+        try:
+            app.run(guarded)
+        finally:
+            sys.stdout.flush()  # here, where a reader that has left can be noticed, and not after Python's last line
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):  # which Python flushes once more as it leaves
+            os.dup2(nowhere, stream.fileno())
+        sys.exit(READER_LEFT)

@@ -152,6 +152,8 @@ def writing(workdir):
     """Says in a line that a workdir cannot be written (any more), or that memory does not suffice."""
     try:
         yield
+    except BrokenPipeError:  # of what is printed, not of the workdir
+        raise
     except OSError as error:
         raise _cannot_write(workdir, error.strerror or str(error)) from error
     except tf.errors.OpError as error:

@@ -61,7 +61,7 @@ def _fit(config, workdir, prepared, interruption):
         steps_per_epoch=prepared.steps,
         shuffle=False,
         validation_data=validation,
-        callbacks=callbacks(config, workdir, validation, start, checkpointing),
+        callbacks=callbacks(config, workdir, source, start, checkpointing),
         verbose=1 if sys.stdout.isatty() else 2,
     )
     writer.wait()
@@ -73,6 +73,7 @@ def _recorded(config, workdir, prepared, changes):
     journal.append(
         workdir,
         "start",
+        begins_with=_first_step(prepared.start.position),
         position=dataclasses.asdict(prepared.start.position),
         command=sys.argv,
         changes=changes,
@@ -100,10 +101,15 @@ def _counts(prepared):
 
 
 def _summary(config, prepared, workdir):
-    source, unlabeled, position = prepared.source, prepared.unlabeled, prepared.start.position
+    source, unlabeled = prepared.source, prepared.unlabeled
     beside = f" and {unlabeled.sizes['train']} without labels ({unlabeled.name})" if unlabeled else ""
-    start = f"epoch {position.epoch + 1}" + (f", step {position.step + 1}" if position.step else "")
+    start = _first_step(prepared.start.position)
     return (
         f"{config.dataset}: {source.sizes['train']} training examples of {len(source.class_names)} classes{beside}, "
-        f"{config.backbone}, objective {config.objective}; from {start} to epoch {config.epochs} into {workdir}"
+        f"{config.backbone}, objective {config.objective}; from {start} to epoch {config.epochs}'s end into {workdir}"
     )
+
+
+def _first_step(position):
+    """The step that follows a `Position`, in words that count from 1."""
+    return f"epoch {position.epoch + 1}, step {position.step + 1}"

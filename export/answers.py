@@ -10,8 +10,8 @@ def summary(answer, with_best):
     """One line; or, `with_best`, that and the most probable classes."""
     if "label" not in answer:
         return "drawn"
-    trust = f"  consistency {answer['consistency']:.2f}" if "consistency" in answer else ""
-    line = f"{answer['label']} (class {answer['class_id']}), score {answer['score']:.4f}{trust}"
+    steadiness = f"  consistency {answer['consistency']:.2f}" if "consistency" in answer else ""
+    line = f"{answer['label']} (class {answer['class_id']}), score {answer['score']:.4f}{steadiness}"
     if not with_best or "top5_class_id" not in answer:
         return line
     top = zip(answer["top5_class_id"], answer["top5_score"], answer["top5_label"], strict=True)

@@ -167,7 +167,9 @@ def _define_flags():
     flags.DEFINE_string("model", "cgc", "name of the model on the server")
     flags.DEFINE_integer("version", None, "the model's version; default: the newest")
     flags.DEFINE_string("label", None, "the version's label, such as stable")
-    flags.DEFINE_string("signature", "explain", "serving_default answers without a heatmap, explain_checked with trust")
+    flags.DEFINE_string(
+        "signature", "explain", "serving_default answers without a heatmap, explain_checked with consistency"
+    )
     flags.DEFINE_string(
         "output", None, "PNG to write (default: <image's name>-explained.png), or for several their folder"
     )

@@ -92,11 +92,13 @@ class Signatures:
         return _blanked({**self._answer(self._explained(views, class_id)), "heatmap_box": boxes}, decoded)
 
     def explain_checked(self, image_bytes):
-        """`explain`, and how far to trust it.
+        """`explain`, and how much the heatmap stays where it was on a mirrored and on a cropped copy of the picture.
 
         `consistency_by_copy` float32 `[B, 2]`: the cosine, at the view's own size, between the heatmap and that of the
         same class on a mirrored and on a cropped copy (the middle three quarters), where both show the same part.
         `consistency` `[B]` is their mean: 1 for heatmaps that agree, 0 for ones that share nothing or are all zero.
+        It measures no more than that. On the demo's 512 test pictures its rank correlation with Content Heatmap was
+        0.06, and its AUROC for a right prediction 0.56, where the plain score has 0.73.
         """
         views, boxes, decoded = self._views(image_bytes)
         size, edge = self._size, self._size // 8

@@ -25,18 +25,41 @@ def test_workdir_holds_what_it_should(workdir, small_config):
     assert config.Config.load(workdir) == small_config
     assert runs.class_names(workdir) == ("blue_wings", "green_fuselage", "red_wings")
     rows = list(csv.DictReader((workdir / "metrics.csv").open()))
-    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert [row["epoch"] for row in rows] == ["1", "2"]
     assert {"cross_entropy", "consistency", "accuracy", "val_accuracy", "val_content_heatmap"} <= set(rows[0])
     assert all(0 < float(row["val_content_heatmap"]) < 1 for row in rows)
     np.testing.assert_allclose(
         float(rows[0]["loss"]), float(rows[0]["cross_entropy"]) + 0.5 * float(rows[0]["consistency"]), rtol=1e-4
     )
-    tags = set()
+    logged = list(summaries(workdir))
+    tags = {value.tag for _, value in logged}
+    assert {"epoch_cross_entropy", "epoch_consistency", "epoch_content_heatmap"} <= tags
+    # A TensorBoard step is an epoch; Keras' own evaluation_*_vs_iterations counts steps of training.
+    assert {step for step, value in logged if "iterations" not in value.tag and value.HasField("tensor")} == {1, 2}
+
+
+def summaries(workdir):
+    """`(step, value)` of every summary in a workdir's TensorBoard logs."""
     for path in (workdir / "tensorboard").rglob("events*"):
         for event in tf.compat.v1.train.summary_iterator(str(path)):
-            tags.update(value.tag for value in event.summary.value)
-    assert {"epoch_cross_entropy", "epoch_consistency", "epoch_content_heatmap"} <= tags
-    assert "heatmaps" in tags
+            yield from ((event.step, value) for value in event.summary.value)
+
+
+def test_tensorboard_shows_heatmaps_over_pictures_of_every_class(workdir, small_config):
+    """Each picture that is shown is a validation picture with something over it; together they are of all classes."""
+    source = sources.load("folder", small_config.data_dir)
+    (batch,) = data.validation_batches(source, source.validation, 48, source.sizes["test"])
+    pictures, labels = batch["image"].numpy().astype(float), batch["label"].numpy()
+    shown = [value for _, value in summaries(workdir) if value.tag == "heatmaps"]
+    assert len(shown) == 2
+    for value in shown:
+        width, height, *drawn = value.tensor.string_val
+        assert (width, height, len(drawn)) == (b"48", b"48", 6)
+        drawn = np.stack([tf.io.decode_png(png) for png in drawn]).astype(float)
+        distances = np.abs(drawn[:, None] - pictures[None]).mean((2, 3, 4))
+        assert set(labels[distances.argmin(1)]) == {0, 1, 2}
+        assert (distances.min(1) > 1).all() and (distances.min(1) < 80).all()
+        assert drawn.std((1, 2, 3)).min() > 15 and drawn.max((1, 2, 3)).min() > 120
 
 
 def test_last_validation_is_that_of_the_checkpoint(workdir, small_config):
