@@ -33,8 +33,8 @@ def first_few(names, count=3):
 def run(main):
     """Runs `main(argv)` under absl and exits.
 
-    A `UserError` becomes one line on stderr and exit status 2, `Stopped` 75. Where the output's reader leaves, as `head`
-    does, nothing more is said and the status is `READER_LEFT`.
+    A `UserError` becomes one line on stderr and exit status 2, `Stopped` 75. Where the reader of its output leaves, as
+    `head` does, nothing more is said and the status is `READER_LEFT`.
     """
 
     def guarded(argv):
