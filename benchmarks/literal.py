@@ -2,19 +2,27 @@
 
 import tensorflow as tf
 
+EPSILON = 1e-8
 
-def literal(original, augmented, transform, size, temperature):
+
+def literal(original, augmented, transform, size, temperature, resize=tf.image.resize):
     """Heatmaps `[B, h, w]` and T `[B, 5]` -> similarity to the positive and loss, each `[B]`."""
     maps, carried = [], []
     for index in range(original.shape[0]):
         top, left, height, width, flip = tf.unstack(transform[index])
-        crop = tf.image.resize(original[index][..., None], size)[top : top + height, left : left + width]
-        crop = tf.image.resize(crop, size)
+        normalized = _normalized(original[index], size, resize)
+        crop = resize(normalized[top : top + height, left : left + width], size)
         carried.append(tf.reshape(tf.where(flip > 0, crop[:, ::-1], crop), [-1]))
-        maps.append(tf.reshape(tf.image.resize(augmented[index][..., None], size), [-1]))
+        maps.append(tf.reshape(_normalized(augmented[index], size, resize), [-1]))
     maps = tf.stack([m / tf.norm(m) for m in maps])
     carried = tf.stack([m / tf.norm(m) for m in carried])
     positive = tf.reduce_sum(maps * carried, -1)
     logits = tf.linalg.set_diag(tf.matmul(maps, maps, transpose_b=True), positive) / temperature
     labels = tf.range(maps.shape[0])
     return positive, tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+
+def _normalized(heatmap, size, resize):
+    """A heatmap `[h, w]` at image size, `[H, W, 1]`, as the reference normalises it."""
+    whole = resize(heatmap[..., None], size)
+    return whole / (tf.reduce_sum(whole) + EPSILON) + EPSILON

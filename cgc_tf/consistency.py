@@ -21,7 +21,11 @@ class Consistency:
         self._before, self._waiting = None, None
 
     def add(self, positions, original, augmented, transform):
-        """Takes g(x) and g(T x) `[B, h, w]`, T `[B, 5]` and the examples' positions; yields what `_score` gives."""
+        """Takes g(x) and g(T x) `[B, h, w]`, T `[B, 5]` and the examples' positions.
+
+        Yields `(positions, {"consistency": ..., "retrieval_rank": ...})` of each group that is complete. The
+        consistency of a heatmap that is all zero, or of which T leaves nothing, is 0 (see `losses.agreement`).
+        """
         batch = [np.asarray(part) for part in (positions, original, augmented, transform)]
         self._waiting = batch if self._waiting is None else _join(self._waiting, batch)
         while len(self._waiting[0]) >= GROUP:
@@ -37,7 +41,7 @@ class Consistency:
 
     def _score(self, group, new):
         positions, original, augmented, transform = group
-        positive, pairs = losses.similarities(original, augmented, transform, self._size)
+        positive, pairs = losses.agreement(original, augmented, transform, self._size)
         rank = metrics.retrieval_rank(positive, pairs)
         return positions[-new:], {"consistency": positive.numpy()[-new:], "retrieval_rank": rank.numpy()[-new:]}
 

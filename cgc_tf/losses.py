@@ -10,11 +10,14 @@ import tensorflow as tf
 
 from cgc_tf import geometry
 
-EPSILON = 1e-12
+EPSILON = 1e-8  # the reference's: added to a map's sum, by which it is divided, and then to each of its pixels
 
 
 def similarities(original, augmented, transform, size, everyone=None):
     """Cosine similarities between heatmaps as they would stand at the views' own size.
+
+    As in the reference an upsampled heatmap m becomes m / (sum m + 1e-8) + 1e-8 before it is transformed and
+    compared. So one that is all zero, or of which a crop sees nothing, counts as a uniform one.
 
     Args:
         original: g(x), float32 `[B, h, w]`, heatmaps of the untransformed views.
@@ -24,26 +27,47 @@ def similarities(original, augmented, transform, size, everyone=None):
         everyone: what `gather_replicas` makes of `augmented`, for negatives from every replica; None for this one's.
 
     Returns:
-        `(positive, pairs)`: `[B]`, sim(T g(x_i), g(T x_i)); and `[B, N]`, sim(g(T x_i), g(T x_j)). A heatmap that
-        is all zero has similarity 0 to every other.
+        `(positive, pairs)`: `[B]`, sim(T g(x_i), g(T x_i)); and `[B, N]`, sim(g(T x_i), g(T x_j)).
     """
-    original, augmented = _scaled(original), _scaled(augmented)
-    others = augmented if everyone is None else _scaled(everyone.heatmaps)
-    up_y = tf.constant(geometry.upsampling_matrix(size[0], original.shape[1]))
-    up_x = tf.constant(geometry.upsampling_matrix(size[1], original.shape[2]))
-    top, left, height, width, flip = tf.unstack(transform, axis=-1)
-    crop_y = geometry.crop_matrix(top, height, up_y)
-    crop_x = geometry.crop_matrix(left, width, up_x, flip)
+    up_y, up_x, crop_y, crop_x = _operators(transform, size, original.shape[1:])
+    # In units in which a heatmap's mean pixel is 1, so that no square is too small for float32.
+    floor = EPSILON * size[0] * size[1]
+    original, augmented, others = (
+        heatmaps / (_mean(up_y, heatmaps, up_x)[:, None, None] + EPSILON / (size[0] * size[1]))
+        for heatmaps in (original, augmented, augmented if everyone is None else everyone.heatmaps)
+    )
 
+    def plus_floor(product, mean, other_mean):
+        """The mean of (a + floor) * (b + floor) over pixels, from the means of a * b, of a and of b."""
+        return product + floor * (mean + other_mean) + floor**2
+
+    original_mean, augmented_mean = _mean(crop_y, original, crop_x), _mean(up_y, augmented, up_x)
+    others_mean = _mean(up_y, others, up_x)
     smoothed = _sandwich(_gram(up_y, up_y), others, _gram(up_x, up_x))
-    others_norm = _root(_inner(others, smoothed))
-    augmented_norm = others_norm if everyone is None else tf.gather(others_norm, everyone.own)
     carried = _sandwich(_gram(crop_y, crop_y), original, _gram(crop_x, crop_x))
-    original_norm = _root(_inner(original, carried))
     crossed = _inner(original, _sandwich(_gram(crop_y, up_y), augmented, _gram(crop_x, up_x)))
-    positive = crossed / (original_norm * augmented_norm)
-    pairs = tf.einsum("iyx,jyx->ij", augmented, smoothed) / (augmented_norm[:, None] * others_norm[None, :])
-    return positive, pairs
+    products = tf.einsum("iyx,jyx->ij", augmented, smoothed)
+
+    others_norm = tf.sqrt(plus_floor(_inner(others, smoothed), others_mean, others_mean))
+    augmented_norm = others_norm if everyone is None else tf.gather(others_norm, everyone.own)
+    original_norm = tf.sqrt(plus_floor(_inner(original, carried), original_mean, original_mean))
+    positive = plus_floor(crossed, original_mean, augmented_mean) / (original_norm * augmented_norm)
+    pairs = plus_floor(products, augmented_mean[:, None], others_mean[None, :])
+    return positive, pairs / (augmented_norm[:, None] * others_norm[None, :])
+
+
+def agreement(original, augmented, transform, size):
+    """`similarities` as a measure of explanations: a heatmap that shows nothing agrees with none.
+
+    The loss takes a heatmap that is all zero for a uniform one, and so two of them for equal. Here a similarity is 0
+    where one of its two heatmaps is all zero, or where nothing of it is left after T. Arguments and results are those
+    of `similarities`.
+    """
+    positive, pairs = similarities(original, augmented, transform, size)
+    up_y, up_x, crop_y, crop_x = _operators(transform, size, original.shape[1:])
+    shows = tf.cast(_mean(up_y, augmented, up_x) > 0, tf.float32)
+    is_carried = tf.cast(_mean(crop_y, original, crop_x) > 0, tf.float32)
+    return positive * is_carried * shows, pairs * shows[:, None] * shows[None, :]
 
 
 def contrastive(positive, pairs, temperature, everyone=None):
@@ -89,18 +113,22 @@ def no_negatives(positive):
     return 1.0 - positive
 
 
-def _scaled(heatmaps):
-    # The cosine ignores scale, so the scale carries no gradient; without it squares of tiny maps would underflow.
-    peak = tf.reduce_max(tf.stop_gradient(heatmaps), [1, 2], keepdims=True)
-    return heatmaps / tf.where(peak > 0, peak, 1.0)
+def _operators(transform, size, shape):
+    """What upsamples and what transforms a heatmap of some shape: U_y, U_x `[S, h]`, and A_y, A_x `[B, S, h]`."""
+    up_y, up_x = (tf.constant(geometry.upsampling_matrix(*axis)) for axis in zip(size, shape, strict=True))
+    top, left, height, width, flip = tf.unstack(transform, axis=-1)
+    return up_y, up_x, geometry.crop_matrix(top, height, up_y), geometry.crop_matrix(left, width, up_x, flip)
 
 
-def _root(squares):
-    return tf.sqrt(tf.maximum(squares, 0.0) + EPSILON)
+def _mean(left, heatmaps, right):
+    """The mean pixel of left g right^T, `[B]`."""
+    rows, columns = tf.reduce_mean(left, -2)[..., :, None], tf.reduce_mean(right, -2)[..., None, :]
+    return tf.reduce_sum(rows * heatmaps * columns, [1, 2])
 
 
 def _gram(left, right):
-    return tf.matmul(left, right, transpose_a=True)
+    """left^T right, over the number of their rows: what gives means over pixels."""
+    return tf.matmul(left, right, transpose_a=True) / left.shape[-2]
 
 
 def _sandwich(left, heatmaps, right):

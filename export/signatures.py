@@ -96,9 +96,9 @@ class Signatures:
 
         `consistency_by_copy` float32 `[B, 2]`: the cosine, at the view's own size, between the heatmap and that of the
         same class on a mirrored and on a cropped copy (the middle three quarters), where both show the same part.
-        `consistency` `[B]` is their mean: 1 for heatmaps that agree, 0 for ones that share nothing or are all zero.
-        It measures no more than that. On the demo's 512 test pictures its rank correlation with Content Heatmap was
-        0.06, and its AUROC for a right prediction 0.56, where the plain score has 0.73.
+        `consistency` `[B]` is their mean: 1 for heatmaps that agree; 0 where one of the two is all zero, or has
+        nothing in that part. It measures no more than that. On the demo's 512 test pictures its rank correlation with
+        Content Heatmap was 0.06, and its AUROC for a right prediction 0.56, where the plain score has 0.73.
         """
         views, boxes, decoded = self._views(image_bytes)
         size, edge = self._size, self._size // 8
@@ -109,7 +109,7 @@ class Signatures:
         )
         others = self._explained(copies, tf.tile(answer["class_id"], [2]))["heatmap"]
         transforms = [[0, 0, size, size, 1], [edge, edge, size - 2 * edge, size - 2 * edge, 0]]
-        cosines = losses.similarities(
+        cosines = losses.agreement(
             tf.tile(answer["heatmap"], [2, 1, 1]),
             others,
             tf.repeat(tf.constant(transforms), tf.fill([2], tf.shape(views)[0]), 0),

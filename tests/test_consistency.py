@@ -56,3 +56,12 @@ def test_a_perfectly_consistent_pair():
     ((_, columns),) = values.finish()
     np.testing.assert_allclose(columns["consistency"], 1, atol=1e-5)
     np.testing.assert_array_equal(columns["retrieval_rank"], 1)
+
+
+def test_a_heatmap_that_shows_nothing_is_not_consistent():
+    """Nor does it rank first: every other is as far from it."""
+    (original, augmented), transform = heatmaps(32)
+    original[0] = augmented[0] = 0
+    ((_, columns),) = consistency.Consistency(32).add(np.arange(32), original, augmented, transform)
+    assert columns["consistency"][0] == 0 and np.all(columns["consistency"][1:] > 0)
+    assert columns["retrieval_rank"][0] == 1 + 31 / 2

@@ -12,6 +12,7 @@ from cgc_tf import data, figures, folder, geometry, runs
 from export import pictures, saved_model, verify
 from export.client import Client
 from export.server import Server
+from export.signatures import Signatures
 from export.transports import BadRequest
 from export.versions import Model
 
@@ -167,3 +168,11 @@ def test_overlay_is_what_figures_draws(model, files):
         expected = figures.overlay(image, explained["heatmap"][index].numpy(), explained["heatmap_box"][index].numpy())
         difference = np.abs(tf.io.decode_png(drawn).numpy().astype(int) - expected)
         assert difference.shape == image.shape and difference.mean() < 0.6 and difference.max() <= 4
+
+
+def test_a_heatmap_that_shows_nothing_is_not_consistent(workdir, small_config, files):
+    network = runs.trained_model(small_config, workdir)
+    network.head.get_layer("classifier").kernel.assign(tf.zeros([network.head.input_shape[-1], 3]))
+    answer = Signatures(network, ["a", "b", "c"], 48).explain_checked(tf.constant([files[0].read_bytes()]))
+    assert not np.any(answer["heatmap"]) and not np.any(answer["consistency_by_copy"])
+    assert answer["consistency"].numpy().tolist() == [0.0]
