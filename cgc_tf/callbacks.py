@@ -18,7 +18,7 @@ OVERLAYS = 6
 SCORE = "val_accuracy"
 REMEDIES = {
     "cross_entropy": "a lower --learning_rate, --warmup_epochs or --clip_norm=1; then look at the pictures",
-    "consistency": "a lower --lambda_cgc or --learning_rate, or a higher --temperature",
+    "consistency_loss": "a lower --lambda_cgc or --learning_rate, or a higher --temperature",
     "gradient": "a lower --learning_rate, --clip_norm=1, or --precision=float32",
 }
 

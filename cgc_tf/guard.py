@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-TERMS = ("cross_entropy", "consistency", "gradient")
+TERMS = ("cross_entropy", "consistency_loss", "gradient")
 
 
 class Faults(keras.metrics.Metric):

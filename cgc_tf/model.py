@@ -30,9 +30,9 @@ class CGCModel(keras.Model):
         super().__init__(**kwargs)
         self.trunk, self.head, self.objective = trunk, head, objective or Objective()
         self.cross_entropy = keras.metrics.Mean(name="cross_entropy")
-        self.consistency = keras.metrics.Mean(name="consistency")
+        self.consistency_loss = keras.metrics.Mean(name="consistency_loss")
         self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-        self.content_heatmap = keras.metrics.Mean(name="content_heatmap")
+        self.center_content_heatmap = keras.metrics.Mean(name="center_content_heatmap")
         self.faults = guard.Faults()
 
     @classmethod
@@ -100,12 +100,18 @@ class CGCModel(keras.Model):
         self.faults.update_state(is_finite)
         weight = lambda values: tf.fill(tf.shape(values)[:1], tf.cast(counts, tf.float32))
         self.cross_entropy.update_state(tf.where(counts, cross_entropy, 0.0), weight(cross_entropy))
-        self.consistency.update_state(tf.where(counts, consistency, 0.0), weight(consistency))
         self.accuracy.update_state(batch["label"], logits, weight(logits))
-        return self._results(self.cross_entropy, self.consistency, self.accuracy)
+        measured = [self.cross_entropy, self.accuracy]
+        if self.objective.is_consistent:
+            self.consistency_loss.update_state(tf.where(counts, consistency, 0.0), weight(consistency))
+            measured.append(self.consistency_loss)
+        return self._results(*measured)
 
     def test_step(self, batch):
-        """Cross-entropy, accuracy and Content Heatmap of the labelled class on a batch of centre crops."""
+        """Cross-entropy, accuracy and Content Heatmap of the labelled class on a batch of centre crops.
+
+        The last is `center_content_heatmap`: the reports' `content_heatmap` is of whole pictures, and lower or higher.
+        """
         batch, counts = _filled(batch)
         logits, heatmaps, _ = self._explained(batch["image"], batch["label"], training=False)
         self.cross_entropy.update_state(_cross_entropy(batch["label"], logits), counts)
@@ -114,8 +120,8 @@ class CGCModel(keras.Model):
         if "region" in batch:
             share, valid = metrics.content_heatmap(heatmaps, batch["region"])
             located = valid & tf.reduce_any(batch["region"] > 0, [1, 2])
-            self.content_heatmap.update_state(share, sample_weight=tf.cast(located, tf.float32))
-            measured.append(self.content_heatmap)
+            self.center_content_heatmap.update_state(share, sample_weight=tf.cast(located, tf.float32))
+            measured.append(self.center_content_heatmap)
         return self._results(*measured)
 
     def _apply(self, gradients):
@@ -126,7 +132,7 @@ class CGCModel(keras.Model):
         return self._results(*(metric for metric in self.metrics if metric is not self.faults and metric.count > 0))
 
     def _results(self, *measured):
-        loss = self.cross_entropy.result() + self.objective.lambda_cgc * self.consistency.result()
+        loss = self.cross_entropy.result() + self.objective.lambda_cgc * self.consistency_loss.result()
         return {"loss": loss, **{metric.name: metric.result() for metric in measured}}
 
     def get_config(self):

@@ -31,7 +31,7 @@ def test_the_readmes_example(tmp_path):
     answer = model.explain(images[:3])
     model.save(tmp_path / "classifier.keras")
 
-    assert {"loss", "cross_entropy", "consistency", "accuracy"} <= set(history.history)
+    assert {"loss", "cross_entropy", "consistency_loss", "accuracy"} <= set(history.history)
     assert answer["probabilities"].shape == (3, 4) and answer["heatmap"].shape[0] == 3
     np.testing.assert_allclose(
         tf.nn.softmax(classifier(images[:3].astype("float32"))), answer["probabilities"], atol=1e-5

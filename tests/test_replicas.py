@@ -45,7 +45,7 @@ def test_two_replicas_train_as_one(examples, settings):
 @pytest.mark.slow
 def test_negatives_of_one_replica_are_fewer():
     """With its own negatives only, a replica tells four heatmaps apart instead of eight."""
-    everyone, own = (fit(2, negatives=negatives)["consistency"] for negatives in ("global", "replica"))
+    everyone, own = (fit(2, negatives=negatives)["consistency_loss"] for negatives in ("global", "replica"))
     assert np.all(own < everyone - 0.3)
 
 

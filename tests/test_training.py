@@ -26,14 +26,15 @@ def test_workdir_holds_what_it_should(workdir, small_config):
     assert runs.class_names(workdir) == ("blue_wings", "green_fuselage", "red_wings")
     rows = list(csv.DictReader((workdir / "metrics.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
-    assert {"cross_entropy", "consistency", "accuracy", "val_accuracy", "val_content_heatmap"} <= set(rows[0])
-    assert all(0 < float(row["val_content_heatmap"]) < 1 for row in rows)
+    measured = {"cross_entropy", "consistency_loss", "accuracy", "val_accuracy", "val_center_content_heatmap"}
+    assert measured <= set(rows[0])
+    assert all(0 < float(row["val_center_content_heatmap"]) < 1 for row in rows)
     np.testing.assert_allclose(
-        float(rows[0]["loss"]), float(rows[0]["cross_entropy"]) + 0.5 * float(rows[0]["consistency"]), rtol=1e-4
+        float(rows[0]["loss"]), float(rows[0]["cross_entropy"]) + 0.5 * float(rows[0]["consistency_loss"]), rtol=1e-4
     )
     logged = list(summaries(workdir))
     tags = {value.tag for _, value in logged}
-    assert {"epoch_cross_entropy", "epoch_consistency", "epoch_content_heatmap"} <= tags
+    assert {"epoch_cross_entropy", "epoch_consistency_loss", "epoch_center_content_heatmap"} <= tags
     # A TensorBoard step is an epoch; Keras' own evaluation_*_vs_iterations counts steps of training.
     assert {step for step, value in logged if "iterations" not in value.tag and value.HasField("tensor")} == {1, 2}
 
