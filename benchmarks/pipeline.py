@@ -30,7 +30,7 @@ from absl import flags
 from PIL import Image
 
 from benchmarks import pillow_loader, step, timing
-from cgc_tf import data, errors, memory, sources, training
+from cgc_tf import data, errors, memory, preparation, sources
 from cgc_tf.objective import VIEWS
 from cgc_tf.preprocessing import imagenet_normalisation
 
@@ -39,7 +39,7 @@ PASSES = 2  # of ours in a round: its iterator takes a while to start, once in a
 
 
 def main(_):
-    training.make_deterministic(0)
+    preparation.make_deterministic(0)
     memory.keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         small, large = pathlib.Path(folder, "small"), pathlib.Path(folder, "large")

@@ -18,7 +18,7 @@ from absl import flags
 
 from benchmarks import timing
 from benchmarks.literal import literal
-from cgc_tf import backbones, errors, geometry, gradcam, losses, memory, runs, training
+from cgc_tf import backbones, errors, geometry, gradcam, losses, memory, preparation, runs
 from cgc_tf.model import CGCModel
 from cgc_tf.objective import VIEWS, Objective
 
@@ -27,7 +27,7 @@ SIZE, TEMPERATURE = 224, 0.5
 
 def main(_):
     memory.keep_freed_memory()
-    training.make_deterministic(seed=0)  # as every run is
+    preparation.make_deterministic(seed=0)  # as every run is
     ratios = {**steps(flags.FLAGS.backbone, flags.FLAGS.batch_size, flags.FLAGS.rounds), **loss_alone()}
     timing.write(flags.FLAGS.output, ratios)
 

@@ -11,12 +11,12 @@ import cgc_tf.quiet  # noqa: F401  # isort: skip
 
 from benchmarks import comparison
 from cgc_tf import config as settings
-from cgc_tf import errors, training
+from cgc_tf import errors, preparation
 
 
 def main(_):
     unlabeled = settings.from_flags()
-    labeled, rest = training.open_sources(unlabeled)
+    labeled, rest = preparation.open_sources(unlabeled)
     passes, shorter = (source.sizes["train"] // unlabeled.batch_size for source in (rest, labeled))
     factor = passes / shorter
     alone = dataclasses.replace(

@@ -9,9 +9,7 @@ from cgc_tf import config as settings
 from cgc_tf.errors import UserError
 from cgc_tf.measuring import measure
 from cgc_tf.protocol import Protocol
-from cgc_tf.report import COLUMNS, METRICS, REPORT
-
-__all__ = ["COLUMNS", "METRICS", "REPORT", "Drawing", "evaluate_runs", "evaluate_subjects", "measure", "table"]
+from cgc_tf.report import COLUMNS, METRICS
 
 FIGURE = "explanations.png"
 PAGE = "report.html"

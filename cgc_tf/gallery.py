@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cgc_tf import data, geometry, held_out
+from cgc_tf import geometry, held_out, views
 from cgc_tf.errors import UserError
 
 CHOICES = ("spread", "random", "best", "worst", "median", "quantiles")
@@ -101,5 +101,5 @@ def readable(name):
 
 
 def _centre(image, size):
-    view, box = data.original_view(image, size)
+    view, box = views.original_view(image, size)
     return view, tuple(box.numpy())

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from cgc_tf import data, geometry
+from cgc_tf.views import original_view, training_views
 
 NEARBY = 4  # batches' worth of whole images, among which those of one size are looked for
 
@@ -26,10 +27,10 @@ def centre_views(source, split, size, batch_size, limit=None, seed=0):
 
     def view(index, example):
         example = source.decode(example)
-        views = data.training_views(example, [seed, 0], size, ("original", "augmented"))
-        batch = {"index": index, "id": example["id"], "image": views.pop("original"), **views}
+        made = training_views(example, [seed, 0], size, ("original", "augmented"))
+        batch = {"index": index, "id": example["id"], "image": made.pop("original"), **made}
         if source.has_boxes:
-            _, box = data.original_view(example["image"], size)
+            _, box = original_view(example["image"], size)
             batch["region"] = geometry.boxes_to_region(geometry.crop_boxes(example["boxes"], box), size, size)
         return batch
 

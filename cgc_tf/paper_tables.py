@@ -10,6 +10,7 @@ import numpy as np
 
 from cgc_tf import evaluation, tables
 from cgc_tf.errors import UserError
+from cgc_tf.report import COLUMNS
 
 FOLDER = pathlib.Path(__file__).parent.parent / "configs" / "tables"
 TRAIN = pathlib.Path(__file__).parent.parent / "train.py"
@@ -99,7 +100,7 @@ def summary(reports, names, seeds, published=None):
         seeds: the seeds.
         published: {name: {metric: percent}}, put beside; None for no such columns.
     """
-    columns, rows = evaluation.COLUMNS, []
+    columns, rows = COLUMNS, []
     beside = [key for key in columns if any(key in row for row in (published or {}).values())]
     for name in names:
         cells = [_over_seeds([reports[name, seed][key] for seed in seeds]) for key in columns]

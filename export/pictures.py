@@ -10,7 +10,8 @@ as one element that costs a fraction of a millisecond; `Dataset.reduce` took twe
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf import data, figures, folder, headers
+from cgc_tf import figures, folder, headers
+from cgc_tf.views import original_view
 from export import declared
 
 KINDS = "JPEG, PNG, GIF or BMP"
@@ -34,7 +35,7 @@ def views(image_bytes, size, max_pixels=MAX_PIXELS):
     enlarged = round(size * 256 / 224)  # what the view's shorter side is resized to, whatever the longer becomes
 
     def view(image):
-        return data.original_view(image, size)
+        return original_view(image, size)
 
     blank = (np.zeros([size, size, 3], np.uint8), np.float32(_WHOLE))
     return _each(image_bytes, (), view, blank, max_pixels, enlarged)

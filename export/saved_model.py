@@ -21,8 +21,9 @@ import tensorflow as tf
 from absl import flags
 
 from cgc_tf import config as settings
-from cgc_tf import data, environment, errors, folder, runs
-from cgc_tf.evaluation import REPORT
+from cgc_tf import environment, errors, folder, runs
+from cgc_tf.report import REPORT
+from cgc_tf.views import original_view
 from export import artifact, pictures
 from export.signatures import ON_BAD_IMAGE, Signatures
 
@@ -105,7 +106,7 @@ def expected_answers(model, image_size, encoded, stored=None):
     Returns:
         A dict of `probabilities`, `heatmap` (peak 1) and `heatmap_box`, float32 arrays `[B, ...]`.
     """
-    views, boxes = zip(*(data.original_view(folder.decode_image(one), image_size) for one in encoded), strict=True)
+    views, boxes = zip(*(original_view(folder.decode_image(one), image_size) for one in encoded), strict=True)
     own = [(v, tf.cast(stored[v.path], v.dtype)) for v in model.weights if v.path in (stored or {})]
     with keras.StatelessScope(own):
         answer = model.explain(tf.cast(tf.stack(views), tf.float32))

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import architectures, backbones, data, folder, gradcam, runs, split, training
+from cgc_tf import architectures, backbones, folder, gradcam, runs, split, training
 from cgc_tf.errors import UserError
+from cgc_tf.views import original_view
 from export import saved_model
 
 
@@ -123,7 +124,7 @@ def test_trains_explains_saves_reloads_and_exports(name, settings, small_config,
     workdir = training.train(config, tmp_path / "run")
     model = runs.trained_model(config, workdir)
     pictures = [path.read_bytes() for path in sorted(pathlib.Path(config.data_dir).glob("test/*/*"))]
-    views = tf.stack([data.original_view(folder.decode_image(picture), 64)[0] for picture in pictures])
+    views = tf.stack([original_view(folder.decode_image(picture), 64)[0] for picture in pictures])
     expected = model.explain(views)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras").explain(views)

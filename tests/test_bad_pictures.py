@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from cgc_tf import config, data, folder, headers, sources, training
 from cgc_tf.errors import UserError
+from cgc_tf.views import training_views
 
 PLACE = "train/red_wings/zzz.jpg"
 
@@ -90,7 +91,7 @@ def test_picture_of_one_pixel_has_views(copy):
     Image.new("RGB", (1, 1), (10, 200, 30)).save(copy / PLACE, format="PNG")
     source = sources.load("folder", str(copy))
     only = source.examples("train").filter(lambda example: example["id"] == PLACE).map(source.decode)
-    made = data.training_views(next(iter(only)), [0, 0], 48)
+    made = training_views(next(iter(only)), [0, 0], 48)
     for view in ("ce", "original", "augmented"):
         np.testing.assert_array_equal(made[view], np.broadcast_to([10, 200, 30], (48, 48, 3)))
 

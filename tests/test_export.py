@@ -12,8 +12,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from cgc_tf import data, folder, runs
+from cgc_tf import config, folder, runs
 from cgc_tf.errors import UserError
+from cgc_tf.views import original_view
 from export import artifact, onnx_model, saved_model, verify
 from export.client import Client
 from export.server import Server
@@ -35,7 +36,7 @@ print(json.dumps({name: {key: decode(value.numpy()) for key, value in each.items
 def expected(workdir, small_config, files):
     """What the trained model itself answers."""
     model = runs.trained_model(small_config, workdir)
-    views = [data.original_view(folder.decode_image(path.read_bytes()), 48) for path in files]
+    views = [original_view(folder.decode_image(path.read_bytes()), 48) for path in files]
     answer = model.explain(tf.stack([view for view, _ in views]))
     heatmap = answer["heatmap"] / tf.reduce_max(answer["heatmap"], [1, 2], keepdims=True)
     return {
@@ -86,7 +87,7 @@ def test_artifact(exported, workdir):
         for name, shape in tf.train.list_variables(str(exported / "variables/variables"))
         if name != "_CHECKPOINTABLE_OBJECT_GRAPH"
     )
-    model_bytes = 4 * runs.trained_model(saved_model.settings.Config.load(workdir), workdir).count_params()
+    model_bytes = 4 * runs.trained_model(config.Config.load(workdir), workdir).count_params()
     assert weights == model_bytes
     assert [entry.name for entry in exported.parent.iterdir()] == ["1"]
     assert (exported / artifact.LABELS).read_text() == "".join(f"{name}\n" for name in runs.class_names(workdir))

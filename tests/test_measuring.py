@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import evaluation, held_out, sources, subjects
+from cgc_tf import held_out, sources, subjects
 from cgc_tf.errors import UserError
+from cgc_tf.measuring import measure
 from cgc_tf.protocol import Protocol
 
 
 def measured(workdir, small_config, batch_size=12, **choices):
     source = sources.load("folder", small_config.data_dir)
     subject = subjects.from_workdir(workdir)
-    return evaluation.measure(subject, source, Protocol(**choices), batch_size).columns
+    return measure(subject, source, Protocol(**choices), batch_size).columns
 
 
 def test_batch_size_does_not_change_the_numbers(workdir, small_config):
@@ -66,7 +67,7 @@ def test_choices_of_the_protocol(workdir, small_config):
 def test_weights_are_shuffled_and_put_back(workdir, small_config):
     source, subject = sources.load("folder", small_config.data_dir), subjects.from_workdir(workdir)
     before = [weight.numpy() for weight in subject.model.weights]
-    found = evaluation.measure(subject, source, Protocol(randomization=6), 12).randomization
+    found = measure(subject, source, Protocol(randomization=6), 12).randomization
     assert found[0]["layer"] == "classifier" and len(found) > 5
     assert found[-1]["spearman"] is None or abs(found[-1]["spearman"]) < 0.8
     for weight, values in zip(subject.model.weights, before, strict=True):
@@ -85,8 +86,7 @@ def test_masks_beat_boxes_by_choice(workdir, small_config):
 
     source, subject = dataclasses.replace(folder, decode=decode, has_masks=True), subjects.from_workdir(workdir)
     by_box, by_mask = (
-        evaluation.measure(subject, source, Protocol(ch_region=region, curves="none"), 12).columns
-        for region in ("box", "mask")
+        measure(subject, source, Protocol(ch_region=region, curves="none"), 12).columns for region in ("box", "mask")
     )
     np.testing.assert_allclose(by_mask["content_heatmap_of_uniform"], 0.25)  # the mask is a quarter of each picture
     np.testing.assert_allclose(by_mask["content_heatmap"], by_mask["mask_energy"])

@@ -7,6 +7,7 @@ import pytest
 from cgc_tf import paper_tables
 from cgc_tf.errors import UserError
 from cgc_tf.objective import OBJECTIVES
+from cgc_tf.report import COLUMNS
 
 
 @pytest.mark.parametrize("path", sorted(paper_tables.FOLDER.glob("*.toml")), ids=lambda path: path.stem)
@@ -33,7 +34,7 @@ def test_unknown_table_and_dataset():
 
 
 def test_mean_and_deviation_over_seeds():
-    reports = {("cgc", seed): dict.fromkeys(paper_tables.evaluation.COLUMNS, 0.5 + seed / 10) for seed in (0, 1, 2)}
+    reports = {("cgc", seed): dict.fromkeys(COLUMNS, 0.5 + seed / 10) for seed in (0, 1, 2)}
     reports["cgc", 0]["top5"] = None
     head, rows = paper_tables.summary(reports, ["cgc"], range(3), {"cgc": {"content_heatmap": 72.32}})
     assert rows[0][:3] == ["`cgc`", "60.0 ± 10.0", "-"]

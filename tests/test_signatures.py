@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from cgc_tf import data, figures, folder, geometry, runs
+from cgc_tf import figures, folder, geometry, runs
+from cgc_tf.views import original_view
 from export import pictures, saved_model, verify
 from export.client import Client
 from export.server import Server
@@ -119,7 +120,7 @@ def test_pictures_are_turned_as_exif_asks():
 
 def test_class_asked_for_and_tensors(model, files, workdir, small_config):
     trained = runs.trained_model(small_config, workdir)
-    views = tf.stack([data.original_view(folder.decode_image(path.read_bytes()), 48)[0] for path in files])
+    views = tf.stack([original_view(folder.decode_image(path.read_bytes()), 48)[0] for path in files])
     encoded = tf.constant([path.read_bytes() for path in files])
     for class_ids in ([0, 1, 2], [2, 2, 0]):
         answer = model.signatures["explain_class"](image_bytes=encoded, class_id=tf.constant(class_ids))
@@ -138,7 +139,7 @@ def test_consistency_is_the_cosine_of_maps_carried_to_the_copies(model, files, w
     trained, size, edge = runs.trained_model(small_config, workdir), 48, 6
     encoded = tf.constant([path.read_bytes() for path in files])
     answer = model.signatures["explain_checked"](image_bytes=encoded)
-    views = tf.stack([data.original_view(folder.decode_image(one), size)[0] for one in encoded])
+    views = tf.stack([original_view(folder.decode_image(one), size)[0] for one in encoded])
     ids = answer["class_id"]
 
     def full(images):

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import evaluation, runs, sources, subjects, torch_files
+from cgc_tf import runs, sources, subjects, torch_files
 from cgc_tf.errors import UserError
+from cgc_tf.measuring import measure
 from cgc_tf.protocol import Protocol
 from export import torch_checkpoint
 
@@ -21,7 +22,7 @@ def source(small_config):
 
 
 def columns(subject, source, **choices):
-    return evaluation.measure(subject, source, Protocol(**choices), batch_size=12).columns
+    return measure(subject, source, Protocol(**choices), batch_size=12).columns
 
 
 def test_checkpoint_scores_as_its_run(workdir, small_config, source, tmp_path):
@@ -110,7 +111,7 @@ def test_what_a_saved_model_cannot_answer(exported, small_config, source, tmp_pa
     subject = dataclasses.replace(subject, takes_any_size=False, takes_any_class=False)
     ((name, value),) = choice.items()
     with pytest.raises(UserError, match=f"--{name}={value}: {subject.name} has no signature for it"):
-        evaluation.measure(subject, source, Protocol(**choice))
+        measure(subject, source, Protocol(**choice))
 
 
 def test_program_measures_a_saved_model(exported, small_config, tmp_path):
