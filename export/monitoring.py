@@ -1,4 +1,4 @@
-"""Counts of requests and their latencies, in Prometheus' text format, under TF Serving's names.
+"""Counts of requests and their latencies, in Prometheus' text format, under TF Serving's names, labels and buckets.
 
 TF Serving's names hold a count without the ending `_total` that Prometheus' own Python client puts on one, so that one
 dashboard fits both servers only if the few lines are written here.
@@ -9,7 +9,7 @@ import collections
 import threading
 
 COUNT, LATENCY = ":tensorflow:serving:request_count", ":tensorflow:serving:request_latency"
-BOUNDS = (1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6, 1e7)  # microseconds, as TF Serving's
+BOUNDS = [10 * 1.8**power for power in range(33)]  # microseconds
 
 
 class Metrics:
@@ -20,32 +20,33 @@ class Metrics:
         self._counts = collections.Counter()
         self._latencies = {}
 
-    def observe(self, api, status, seconds):
-        """Counts one request of `api`, "REST" or "gRPC", that ended with a gRPC status' name after so long."""
+    def observe(self, api, entrypoint, status, seconds):
+        """Counts a request to predict that ended with a gRPC status' name after so long.
+
+        Args:
+            api, entrypoint: "predict" and "REST", or "Predict" and "GRPC".
+        """
         with self._lock:
-            self._counts[api, status] += 1
-            buckets, total = self._latencies.get(api, ([0] * (len(BOUNDS) + 1), 0.0))
-            buckets[bisect.bisect_left(BOUNDS, seconds * 1e6)] += 1
-            self._latencies[api] = buckets, total + seconds * 1e6
+            self._counts[status] += 1
+            if status == "OK":
+                buckets, total = self._latencies.get((api, entrypoint), ([0] * (len(BOUNDS) + 1), 0.0))
+                buckets[bisect.bisect_right(BOUNDS, seconds * 1e6)] += 1
+                self._latencies[api, entrypoint] = buckets, total + seconds * 1e6
 
     def text(self):
         """Everything counted so far, in Prometheus' text format."""
         with self._lock:
             lines = [f"# TYPE {COUNT} counter"]
-            for (api, status), count in sorted(self._counts.items()):
-                lines.append(f'{COUNT}{{model_name="{self._name}",API="{api}",status="{status}"}} {count}')
+            for status, count in sorted(self._counts.items()):
+                lines.append(f'{COUNT}{{model_name="{self._name}",status="{status}"}} {count}')
             lines.append(f"# TYPE {LATENCY} histogram")
-            for api, (buckets, total) in sorted(self._latencies.items()):
-                labels, below = f'model_name="{self._name}",API="{api}"', 0
-                for bound, count in zip([*map(_number, BOUNDS), "+Inf"], buckets, strict=True):
+            for (api, entrypoint), (buckets, total) in sorted(self._latencies.items()):
+                labels, below = f'model_name="{self._name}",API="{api}",entrypoint="{entrypoint}"', 0
+                for bound, count in zip([*(f"{bound:g}" for bound in BOUNDS), "+Inf"], buckets, strict=True):
                     below += count
                     lines.append(f'{LATENCY}_bucket{{{labels},le="{bound}"}} {below}')
                 lines += [f"{LATENCY}_sum{{{labels}}} {total:.0f}", f"{LATENCY}_count{{{labels}}} {below}"]
         return "\n".join(lines) + "\n"
-
-
-def _number(bound):
-    return f"{bound:.0f}"
 
 
 def _escaped(text):

@@ -61,18 +61,6 @@ def overlays(image_bytes, heatmaps, boxes, max_pixels=MAX_PIXELS):
     return _each(image_bytes, beside, draw, (b"",), max_pixels)[0]
 
 
-def require_decoded(views, decoded, max_pixels=MAX_PIXELS):
-    """`views`, unless one of `decoded`, bool `[B]`, is false: the call then ends with INVALID_ARGUMENT.
-
-    The message has the places of the pictures at fault in the batch.
-    """
-    places = tf.reshape(tf.where(~decoded), [-1])
-    message = f"image_bytes: no {KINDS} picture of at most {max_pixels} pixels at these places of the batch, from 0:"
-    check = tf.debugging.Assert(tf.reduce_all(decoded), [message, places], summarize=50)
-    with tf.control_dependencies([check]):
-        return tf.identity(views)
-
-
 def _each(image_bytes, beside, function, blank, max_pixels, enlarged=0):
     """`function(image, ...)` of each picture, or `blank` where there is none; and which was which, bool `[B]`.
 

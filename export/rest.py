@@ -1,28 +1,31 @@
 """TF Serving's REST protocol: a WSGI application that turns JSON into calls of one model and back.
 
     POST /v1/models/NAME[/versions/N|/labels/L]:predict    {"signature_name": ..., "instances" or "inputs"}
-    GET  /v1/models/NAME[/versions/N|/labels/L]            which versions are available
+    GET  /v1/models/NAME[/versions/N]                      which versions are available
     GET  /v1/models/NAME[/versions/N|/labels/L]/metadata   the signatures
     GET  /monitoring/prometheus/metrics                    counts and latencies
     GET  /healthz                                          200 while a version is served
     GET  /                                                 a page to try the model on a picture
 
-Bodies are told in `export.json_format`. An error is {"error": "..."} with status 400 or 404.
+Bodies, plain or gzip, are told in `export.json_format`. An error is {"error": "..."} with status 400 or 404.
 """
 
+import functools
 import html
 import http
 import json
 import pathlib
 import re
 import time
+import zlib
 
 import tensorflow as tf
 from google.protobuf import json_format as protobuf_json
 
 from export import json_format
+from export.servable import MAX_BYTES, require
 
-_MODEL = r"/v1/models/([^/:]+)(?:/versions/([0-9]{1,18})|/labels/([^/:]+))?"
+_MODEL = r"(?i)/v1/models/([^/:]+)(?:/versions/([0-9]+)|/labels/([^/:]+))?"
 _PAGE = pathlib.Path(__file__).with_name("page.html")
 _HTTP_STATUS = {
     tf.errors.INVALID_ARGUMENT: http.HTTPStatus.BAD_REQUEST,
@@ -30,12 +33,16 @@ _HTTP_STATUS = {
     tf.errors.OUT_OF_RANGE: http.HTTPStatus.BAD_REQUEST,
     tf.errors.NOT_FOUND: http.HTTPStatus.NOT_FOUND,
     tf.errors.UNIMPLEMENTED: http.HTTPStatus.NOT_IMPLEMENTED,
+    tf.errors.RESOURCE_EXHAUSTED: http.HTTPStatus.TOO_MANY_REQUESTS,
 }
 _NAMES = {
     tf.errors.INVALID_ARGUMENT: "INVALID_ARGUMENT",
     tf.errors.FAILED_PRECONDITION: "FAILED_PRECONDITION",
     tf.errors.NOT_FOUND: "NOT_FOUND",
+    tf.errors.UNIMPLEMENTED: "UNIMPLEMENTED",
+    tf.errors.RESOURCE_EXHAUSTED: "RESOURCE_EXHAUSTED",
 }
+_JSON = "application/json"
 _SAFE = [
     ("X-Content-Type-Options", "nosniff"),
     (
@@ -46,43 +53,54 @@ _SAFE = [
 ]
 
 
-def application(model, metrics):
-    """The WSGI application that serves `model`, an `export.versions.Model`, and counts in `metrics`."""
+def application(model, metrics, cors=False):
+    """The WSGI application that serves `model`, an `export.versions.Model`, and counts in `metrics`.
+
+    With `cors` a page of any other origin may ask, as with TF Serving's --rest_api_enable_cors_support.
+    """
+    allowed = [("Access-Control-Allow-Origin", "*"), ("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),
+               ("Access-Control-Allow-Headers", "Content-Type")] if cors else []  # fmt: skip
 
     def answer(environ, start_response):
         start, code = time.perf_counter(), "OK"
-        kind, status = "application/json", http.HTTPStatus.OK
+        status = http.HTTPStatus.OK
         try:
-            result = _route(model, metrics, environ)
-            kind, body = result if isinstance(result, tuple) else (kind, json.dumps(result))
+            kind, body = _route(model, metrics, environ)
         except tf.errors.OpError as error:
             status = _HTTP_STATUS.get(error.error_code, http.HTTPStatus.INTERNAL_SERVER_ERROR)
-            code, body = _NAMES.get(error.error_code, "INTERNAL"), json.dumps({"error": error.message})
-        if environ["PATH_INFO"].startswith("/v1/"):
-            metrics.observe("REST", code, time.perf_counter() - start)
+            code = _NAMES.get(error.error_code, "INTERNAL")
+            kind, body = _JSON, json.dumps({"error": error.message})
+        if environ["PATH_INFO"].endswith(":predict"):
+            metrics.observe("predict", "REST", code, time.perf_counter() - start)
         body = body.encode()
-        headers = [("Content-Type", f"{kind}; charset=utf-8"), ("Content-Length", str(len(body)))]
-        start_response(f"{status.value} {status.phrase}", [*headers, *_SAFE])
-        return [body]
+        headers = [("Content-Type", kind), ("Content-Length", str(len(body)))]
+        start_response(f"{status.value} {status.phrase}", [*headers, *_SAFE, *allowed])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     return answer
 
 
 def _route(model, metrics, environ):
-    """Finds the handler of the request's method and path and returns its answer: JSON's value, or (type, text)."""
+    """The answer to the request's method and path: its type and text."""
     method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
     if (method, path) == ("GET", "/monitoring/prometheus/metrics"):
-        return "text/plain; version=0.0.4", metrics.text()
+        return "text/plain; version=0.0.4; charset=utf-8", metrics.text()
     if (method, path) == ("GET", "/healthz"):
-        return {"status": "ok", "version": model.find().version}
+        return _JSON, json.dumps({"status": "ok", "version": model.find().version})
     if (method, path) == ("GET", "/"):
-        return "text/html", _page(model)
+        return "text/html; charset=utf-8", _page(model)
+    if not path.lower().startswith("/v1/"):
+        raise tf.errors.NotFoundError(None, None, f"nothing at {method} {path}")
+    if method == "OPTIONS" and environ.get("HTTP_ORIGIN"):
+        return _JSON, ""
     for wanted, tail, handler in _ROUTES:
         match = re.fullmatch(_MODEL + tail, path)
         if match and method == wanted:
             name, version, label = match.groups()
-            return handler(model, (name, version and int(version), label), environ)
-    raise tf.errors.NotFoundError(None, None, f"nothing at {method} {path}")
+            version = version and int(version[:20])  # twenty digits are too many as well
+            require(not version or version < 1 << 63, f"Failed to convert version: {version} to numeric.")
+            return _JSON, handler(model, (name, version, label), environ)
+    raise tf.errors.InvalidArgumentError(None, None, f"Malformed request: {method} {path}")
 
 
 def _page(model):
@@ -93,24 +111,47 @@ def _page(model):
 
 def _predict(model, wanted, environ):
     servable = model.find(*wanted)
-    request = json_format.parse(environ["wsgi.input"].read())
+    request = json_format.parse(_body(environ))
     signature = request.get("signature_name") or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
-    inputs = json_format.inputs(request, list(servable.inputs(signature)))
-    return json_format.answer(request, servable.predict(signature, inputs))
+    dtypes = {name: spec.dtype for name, spec in servable.inputs(signature).items()}
+    return json_format.answer(request, servable.predict(signature, json_format.inputs(request, dtypes)))
+
+
+def _body(environ):
+    data = environ["wsgi.input"].read()
+    if environ.get("HTTP_CONTENT_ENCODING", "").lower() != "gzip":
+        return data
+    try:
+        unpacking = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        data = unpacking.decompress(data, MAX_BYTES)
+    except zlib.error as error:
+        require(False, f"the body is not gzip: {error}")
+    require(unpacking.eof, f"the body is cut off, or holds more than {MAX_BYTES} bytes")
+    return data
+
+
+def _classify(model, wanted, _):
+    model.find(*wanted)
+    require(False, "no signature to classify or regress with: all are for predict")
 
 
 def _status(model, wanted, _):
-    return protobuf_json.MessageToDict(
-        model.status(*wanted),
-        preserving_proto_field_name=True,
-        always_print_fields_with_no_presence=True,
-    )
+    name, version, _ = wanted  # TF Serving does not look at the label here
+    return json.dumps(_fields(model.status(name, version)), indent=1)
 
 
 def _metadata(model, wanted, _):
-    answer = protobuf_json.MessageToDict(model.find(*wanted).metadata(), preserving_proto_field_name=True)
+    answer = _fields(model.find(*wanted).metadata())
     del answer["metadata"]["signature_def"]["@type"]  # which TF Serving does not write either
-    return answer
+    return json.dumps(answer, indent=1)
 
 
-_ROUTES = [("POST", ":predict", _predict), ("GET", "", _status), ("GET", "/metadata", _metadata)]
+_fields = functools.partial(
+    protobuf_json.MessageToDict, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+)
+_ROUTES = [
+    ("POST", ":predict", _predict),
+    ("POST", ":(?:classify|regress)", _classify),
+    ("GET", "", _status),
+    ("GET", "/metadata", _metadata),
+]

@@ -31,7 +31,7 @@ PRECISIONS = ("float32", "float16")
 _NOT_METRICS = ("config", "workdir")
 
 
-def export(workdir, output, precision="float32", on_bad_image="error", max_pixels=pictures.MAX_PIXELS):
+def export(workdir, output, precision="float32", on_bad_image="blank", max_pixels=pictures.MAX_PIXELS):
     """Writes the next version of a trained run under `output`; returns its path.
 
     The version appears under its number only when it is whole, so a server may watch the folder.
@@ -177,7 +177,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("output", "exported", "Folder to write the version into.")
     flags.DEFINE_enum("precision", "float32", PRECISIONS, "What the kernels are stored in; computing is in float32.")
     flags.DEFINE_enum(
-        "on_bad_image", "error", ON_BAD_IMAGE, "A picture that cannot be decoded: an error, or a blank answer for it."
+        "on_bad_image", "blank", ON_BAD_IMAGE, "A picture that cannot be decoded: a blank answer for it, or an error."
     )
     flags.DEFINE_integer("max_pixels", pictures.MAX_PIXELS, "Pictures of more are not decoded.", lower_bound=1)
     errors.run(main)

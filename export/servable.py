@@ -15,7 +15,9 @@ from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2
 from cgc_tf.errors import UserError
 from export import artifact
 
-MAX_BATCH = 64  # examples of one request: a few bytes of each may ask for a whole view's work
+MAX_BYTES = 64 << 20  # of one message, in either protocol
+MAX_RANK = 16  # of inputs; TensorFlow ends the whole process when some far higher ranks reach it
+MAX_BATCH = 64  # examples at once: a few bytes of each may ask for a whole view's work
 # At once, over all requests: TensorFlow spreads each over the cores, and more only hold memory.
 _RUNNING = threading.BoundedSemaphore(max(2, os.cpu_count() // 2))
 
@@ -57,24 +59,21 @@ class Servable:
         return self._function(signature).structured_input_signature[1]
 
     def predict(self, signature, inputs, output_filter=()):
-        """Runs `signature` on {name: tensor or nested lists}; returns {output name: numpy array}.
+        """Runs `signature` on {name: tensor, array or nested lists}; returns {output name: numpy array}.
 
-        A tensor must have the input's dtype; lists are converted to it where nothing is lost.
-        `output_filter` names the outputs to return, all when it is empty.
+        A tensor or array must have the input's dtype, lists are converted to it; the shape is the graph's to judge, as
+        it is in TF Serving. `output_filter` names the outputs to return, all when it is empty.
         """
         function, specs = self._function(signature), self.inputs(signature)
         require(set(inputs) == set(specs), f"{signature} takes {list(specs)}, not {list(inputs)}")
         unknown = set(output_filter) - set(function.structured_outputs)
         require(not unknown, f"{signature} has no outputs {sorted(unknown)}")
         tensors = {name: _tensor(name, inputs[name], spec) for name, spec in specs.items()}
-        sizes = {tensor.shape[0] for tensor in tensors.values() if tensor.shape.rank}
-        require(sizes <= set(range(1, MAX_BATCH + 1)), f"a batch is of 1 to {MAX_BATCH} examples, not {max(sizes)}")
         try:
-            with _RUNNING:
-                outputs = function(**tensors)
+            outputs = _run(function, tensors)
         except tf.errors.OpError as error:
             raise type(error)(None, None, gist(error.message)) from error
-        return {name: outputs[name].numpy() for name in output_filter or outputs}
+        return {name: outputs[name] for name in output_filter or outputs}
 
     def spec(self, signature=""):
         """The `ModelSpec` that answers echo."""
@@ -101,19 +100,31 @@ def require(condition, message):
         raise tf.errors.InvalidArgumentError(None, None, message)
 
 
+def _run(function, tensors):
+    """{output name: numpy array}; a batch of more than `MAX_BATCH` in parts, as TF Serving splits large ones."""
+    sizes = {tensor.shape[0] if tensor.shape.rank else 0 for tensor in tensors.values()}
+    size = max(sizes, default=0)
+    if len(sizes) > 1 or size <= MAX_BATCH:
+        with _RUNNING:
+            return {name: value.numpy() for name, value in function(**tensors).items()}
+    parts = []
+    for start in range(0, size, MAX_BATCH):
+        part = {name: tensor[start : start + MAX_BATCH] for name, tensor in tensors.items()}
+        parts.append(_run(function, part))
+        rows = {value.shape[:1] for value in parts[-1].values()}
+        require(rows == {(min(MAX_BATCH, size - start),)}, f"at most {MAX_BATCH} examples: outputs are not by example")
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
 def _tensor(name, value, spec):
-    """`value` as a tensor of `spec`; INVALID_ARGUMENT, without echoing megabytes of it, if not."""
+    """`value` as a tensor of `spec`'s dtype; INVALID_ARGUMENT, without echoing megabytes of it, if not."""
     expected = f"{name} must be {spec.dtype.name} {spec.shape}"
     if not tf.is_tensor(value):
         try:
-            if spec.dtype.is_integer:
-                # Raises where an integer does not fit; TensorFlow would wrap it around.
-                np.array(value, spec.dtype.as_numpy_dtype)
             value = tf.convert_to_tensor(value, spec.dtype)
-        except (TypeError, ValueError, OverflowError) as error:
+        except (TypeError, ValueError) as error:
             raise tf.errors.InvalidArgumentError(None, None, expected) from error
-    fits = value.dtype == spec.dtype and spec.shape.is_compatible_with(value.shape)
-    require(fits, f"{expected}, not {value.dtype.name} {value.shape}")
+    require(value.dtype == spec.dtype, f"{expected}, not {value.dtype.name} {value.shape}")
     return value
 
 

@@ -21,7 +21,8 @@ from waitress import wasyncore
 from cgc_tf.errors import UserError, run
 from export import rest
 from export.monitoring import Metrics
-from export.rpc import MAX_BYTES, Servicer
+from export.rpc import Servicer
+from export.servable import MAX_BYTES
 from export.versions import Model
 
 THREADS = 8  # requests at once, in each protocol; TensorFlow itself spreads one over the cores
@@ -31,10 +32,11 @@ class Server:
     """Serves an `export.versions.Model` from the moment it is made until `stop`; also a context manager.
 
     `rest_url` ("http://host:port") and `grpc_url` ("grpc://host:port") hold the real ports. Raises
-    `UserError` when a port is taken; port 0 is any free one.
+    `UserError` when a port is taken; port 0 is any free one. `cors` is told in `export.rest`, `tensor_content` in
+    `export.rpc`.
     """
 
-    def __init__(self, model, host="127.0.0.1", rest_port=0, grpc_port=0):
+    def __init__(self, model, host="127.0.0.1", rest_port=0, grpc_port=0, cors=False, tensor_content=False):
         try:
             listener = socket.create_server((host, rest_port))
         except (OSError, OverflowError) as error:
@@ -44,7 +46,7 @@ class Server:
         options += [("grpc.so_reuseport", 0)]  # else a second server silently shares the port
         self._grpc = grpc.server(futures.ThreadPoolExecutor(THREADS), options=options)
         self._model, self.metrics = model, Metrics(model.name)
-        Servicer(model, self.metrics).add_to(self._grpc)
+        Servicer(model, self.metrics, tensor_content).add_to(self._grpc)
         try:
             grpc_port = self._grpc.add_insecure_port(f"{host}:{grpc_port}")
         except RuntimeError as error:
@@ -52,7 +54,7 @@ class Server:
             raise UserError(f"cannot listen on {host}:{grpc_port}: is it taken?") from error
         self._sockets = {}
         self._http = waitress.server.create_server(
-            rest.application(model, self.metrics),
+            rest.application(model, self.metrics, cors),
             map=self._sockets,
             sockets=[listener],
             threads=THREADS,
@@ -90,6 +92,10 @@ def _define_flags():
     flags.DEFINE_integer("rest_port", 8501, "port for REST; 0 for any free one")
     flags.DEFINE_integer("grpc_port", 8500, "port for gRPC; 0 for any free one")
 
+    # Named as TF Serving's own.
+    flags.DEFINE_bool("rest_api_enable_cors_support", False, "let pages of other origins ask")
+    flags.DEFINE_bool("enable_serialization_as_tensor_content", False, "answer gRPC in bytes, not in typed fields")
+
     flags.DEFINE_string("versions", "latest", "latest, all, or numbers such as 1,2")
     flags.DEFINE_list("labels", [], "names for versions, such as stable=1,canary=2")
     flags.DEFINE_float("watch_seconds", 1.0, "how often to look for new versions; 0 for never", lower_bound=0)
@@ -112,7 +118,11 @@ def main(_):
     stop = threading.Event()
     serve, labels = _versions(args)
     model = Model(args.model_dir, args.model_name, serve, labels, args.watch_seconds)
-    with Server(model, args.host, args.rest_port, args.grpc_port) as server:
+    options = {
+        "cors": args.rest_api_enable_cors_support,
+        "tensor_content": args.enable_serialization_as_tensor_content,
+    }
+    with Server(model, args.host, args.rest_port, args.grpc_port, **options) as server:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         print(f"page: {server.rest_url}/", flush=True)

@@ -9,6 +9,9 @@
 | `overlay` | `image_bytes` | `overlay_png_bytes` |
 | `predict_tensor`, `explain_tensor` | `images`, float32 | predictions; and `heatmap` |
 | `predict_tensor_uint8`, `explain_tensor_uint8` | `images`, uint8 | the same |
+
+TensorFlow Serving does not compare inputs with the signature, and TensorFlow ends the process at some wrong ranks. So
+each function checks its inputs' shapes itself, before anything else.
 """
 
 import keras
@@ -21,7 +24,7 @@ ENCODED = tf.TensorSpec([None], tf.string, name="image_bytes")
 CLASS_ID = tf.TensorSpec([None], tf.int32, name="class_id")
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
 IMAGES_UINT8 = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
-ON_BAD_IMAGE = ("error", "blank")
+ON_BAD_IMAGE = ("blank", "error")
 
 
 class Signatures:
@@ -37,13 +40,14 @@ class Signatures:
         class_names: the names of its classes.
         image_size: the side in pixels of the view that it was trained on.
         variables: None, or {Keras variable's path: `tf.Variable`}, what to compute with instead of the model's own.
-        on_bad_image: what a picture that cannot be decoded does: "error" ends the call, and says which of the batch;
-            "blank" answers zeros, class -1 and empty text for it, and the others as ever.
-        max_pixels: a picture of more is not decoded.
+        on_bad_image: what one bad example of a batch does: a picture that cannot be decoded, a class that there is not,
+            an image with a NaN. "blank" answers zeros, class -1 and empty text for it, and the others as ever, which
+            may be other callers' where a server batches; "error" ends the call, and says which of the batch.
+        max_pixels: a picture of more is not decoded, and images of more are refused.
     """
 
     def __init__(
-        self, model, class_names, image_size, variables=None, on_bad_image="error", max_pixels=pictures.MAX_PIXELS
+        self, model, class_names, image_size, variables=None, on_bad_image="blank", max_pixels=pictures.MAX_PIXELS
     ):
         self._model, self._class_names, self._size = model, list(class_names), image_size
         self._variables, self._on_bad_image, self._max_pixels = variables or {}, on_bad_image, max_pixels
@@ -79,17 +83,15 @@ class Signatures:
 
     def explain_class(self, image_bytes, class_id):
         """`explain` with the heatmap of the class asked for; `class_id` int32 `[B]`."""
-        unknown = tf.reshape(tf.where((class_id < 0) | (class_id >= len(self._class_names))), [-1])
-        classes = f"class_id: no class from 0 to {len(self._class_names) - 1} at these places of the batch, from 0:"
+        class_id = tf.ensure_shape(class_id, CLASS_ID.shape)
         same = tf.size(class_id) == tf.size(image_bytes)
-        checks = [
-            tf.debugging.Assert(tf.size(unknown) == 0, [classes, unknown], summarize=50),
-            tf.debugging.Assert(same, ["class_id is not as long as image_bytes but", tf.size(class_id)]),
-        ]
-        with tf.control_dependencies(checks):
-            class_id = tf.identity(class_id)
+        check = tf.debugging.Assert(same, ["class_id is not as long as image_bytes but", tf.size(class_id)])
+        with tf.control_dependencies([check]):
+            known = (class_id >= 0) & (class_id < len(self._class_names))
+        known = self._judged(known, f"class_id: no class from 0 to {len(self._class_names) - 1}")
         views, boxes, decoded = self._views(image_bytes)
-        return _blanked({**self._answer(self._explained(views, class_id)), "heatmap_box": boxes}, decoded)
+        explained = self._explained(views, tf.where(known, class_id, 0))
+        return _blanked({**self._answer(explained), "heatmap_box": boxes}, decoded & known)
 
     def explain_checked(self, image_bytes):
         """`explain`, and how much the heatmap stays where it was on a mirrored and on a cropped copy of the picture.
@@ -127,11 +129,13 @@ class Signatures:
 
     def predict_tensor(self, images):
         """Predictions for decoded images, `[B, H, W, 3]` in 0..255, seen whole and as they are."""
-        return self._predictions(self._probabilities(tf.cast(images, tf.float32)))
+        images = self._checked(images)
+        return self._of_numbers(images, self._predictions(self._probabilities(images)))
 
     def explain_tensor(self, images):
         """`predict_tensor`, and `heatmap` of the predicted class, which covers the whole image."""
-        return self._answer(self._explained(tf.cast(images, tf.float32)))
+        images = self._checked(images)
+        return self._of_numbers(images, self._answer(self._explained(images)))
 
     def _compute_probabilities(self, images):
         with self._computing():
@@ -147,10 +151,38 @@ class Signatures:
         return keras.StatelessScope([(v, tf.cast(self._variables[v.path], v.dtype)) for v in own])
 
     def _compute_views(self, image_bytes):
+        image_bytes = tf.ensure_shape(image_bytes, ENCODED.shape)
+        with tf.control_dependencies([tf.debugging.Assert(tf.size(image_bytes) > 0, ["image_bytes is empty"])]):
+            image_bytes = tf.identity(image_bytes)
         views, boxes, decoded = pictures.views(image_bytes, self._size, self._max_pixels)
-        if self._on_bad_image == "error":
-            views = pictures.require_decoded(views, decoded, self._max_pixels)
+        decoded = self._judged(
+            decoded, f"image_bytes: no {pictures.KINDS} picture of at most {self._max_pixels} pixels"
+        )
         return tf.cast(views, tf.float32), boxes, decoded
+
+    def _checked(self, images):
+        """Images `[B, H, W, 3]` as float32; INVALID_ARGUMENT for another rank, and for no pixels or too many."""
+        images = tf.ensure_shape(images, IMAGES.shape)
+        count, height, width = tf.unstack(tf.cast(tf.shape(images, tf.int64)[:3], tf.float64))
+        fits = (count >= 1) & (height * width >= 1) & (height * width <= self._max_pixels)
+        wrong = [f"images must be one or more, of 1 to {self._max_pixels} pixels, not", tf.shape(images, tf.int64)]
+        with tf.control_dependencies([tf.debugging.Assert(fits, wrong, summarize=4)]):
+            return tf.cast(images, tf.float32)
+
+    def _of_numbers(self, images, answer):
+        """The answer, judged by example: NaN and infinity in an image, or in what is computed of it, are no answer."""
+        floats = [images, *(value for value in answer.values() if value.dtype.is_floating)]
+        finite = [tf.reduce_all(tf.math.is_finite(value), range(1, value.shape.rank)) for value in floats]
+        return _blanked(answer, self._judged(tf.reduce_all(finite, 0), "images: no finite answer"))
+
+    def _judged(self, good, fault):
+        """`good`, bool `[B]`; with `on_bad_image="error"` the call ends where one is false, with its places."""
+        if self._on_bad_image == "blank":
+            return good
+        places = tf.reshape(tf.where(~good), [-1])
+        message = f"{fault} at these places of the batch, from 0:"
+        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(good), [message, places], summarize=50)]):
+            return tf.identity(good)
 
     def _answer(self, explained):
         peak = tf.reduce_max(explained["heatmap"], [1, 2], keepdims=True)
@@ -165,11 +197,11 @@ class Signatures:
         return {"probabilities": probabilities, **first, **{f"top5_{name}": value for name, value in top.items()}}
 
 
-def _blanked(answer, decoded):
-    """The answer with class -1, empty text and zeros where a picture was not decoded."""
+def _blanked(answer, good):
+    """The answer with class -1, empty text and zeros for the examples that are not `good`, bool `[B]`."""
 
     def blank(value):
         empty = tf.constant({tf.string: "", tf.int32: -1}.get(value.dtype, 0), value.dtype)
-        return tf.where(tf.reshape(decoded, [-1] + [1] * (value.shape.rank - 1)), value, empty)
+        return tf.where(tf.reshape(good, [-1] + [1] * (value.shape.rank - 1)), value, empty)
 
     return {name: blank(value) for name, value in answer.items()}

@@ -63,11 +63,11 @@ class Model:
             raise _absent(f"no version {version} of {self.name}; served: {', '.join(map(str, sorted(loaded)))}")
         return loaded[max(loaded) if version is None else version]
 
-    def status(self, name=None, version=None, label=None):
+    def status(self, name=None, version=None):
         """The `GetModelStatusResponse`: which versions are available, ended or broken; of one, or of all."""
-        if name not in (None, self.name) or label or (version is not None and version not in self._states()):
-            version = self.find(name, version, label).version
         states = self._states()
+        if name not in (None, self.name) or (version is not None and version not in states):
+            self.find(name, version)
         chosen = sorted(states, reverse=True) if version is None else [version]
         return get_model_status_pb2.GetModelStatusResponse(model_version_status=[states[number] for number in chosen])
 

@@ -37,7 +37,9 @@ def pictures_of(batch):
     return tf.function(lambda encoded: pictures.views(encoded, 48))(tf.constant(batch))[2].numpy().tolist()
 
 
-def test_bad_pictures_are_named_by_their_place(model, files):
+def test_bad_examples_are_named_by_their_place(workdir, files, tmp_path):
+    """With --on_bad_image=error."""
+    model = tf.saved_model.load(str(saved_model.export(workdir, tmp_path, on_bad_image="error")))
     good = files[0].read_bytes()
     batch = tf.constant([good, b"", files[2].read_bytes()[:-30], good, b"\x89PNG", b"no picture"])
     for name in ("serving_default", "explain", "explain_checked", "overlay"):
@@ -47,11 +49,15 @@ def test_bad_pictures_are_named_by_their_place(model, files):
             model.signatures[name](image_bytes=batch)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"no class from 0 to 2 .*\[1\]"):
         model.signatures["explain_class"](image_bytes=tf.constant([good] * 2), class_id=tf.constant([2, 3]))
+    images = np.zeros([3, 48, 48, 3], np.float32)
+    images[2, 0, 0, 0] = np.nan
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"no finite answer .*\[2\]"):
+        model.signatures["explain_tensor"](images=tf.constant(images))
 
 
 def test_a_blank_answer_leaves_the_others_as_they_are(workdir, exported, model, files, tmp_path):
-    """With --on_bad_image=blank and half the bytes: the two options need one export."""
-    version = saved_model.export(workdir, tmp_path, precision="float16", on_bad_image="blank", max_pixels=20_000)
+    """And half the bytes: the options need one export."""
+    version = saved_model.export(workdir, tmp_path, precision="float16", max_pixels=20_000)
     size = sum(path.stat().st_size for path in (version / "variables").iterdir())
     assert size < 0.52 * sum(path.stat().st_size for path in (exported / "variables").iterdir())
     loaded = tf.saved_model.load(str(version))

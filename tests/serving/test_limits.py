@@ -7,8 +7,7 @@ import pytest
 import requests
 from toy_model import b64, post
 
-from export.rpc import MAX_BYTES
-from export.servable import MAX_BATCH
+from export.servable import MAX_BATCH, MAX_BYTES
 
 
 @pytest.mark.parametrize(
@@ -26,8 +25,11 @@ def test_broken_and_oversized_requests_leave_the_server_serving(server, header):
     assert requests.get(f"{server.rest_url}/v1/models/cgc", timeout=20).status_code == 200
 
 
-def test_a_batch_is_of_bounded_size(server, pictures):
-    rows = [b64(pictures[2])] * (MAX_BATCH + 1)
+def test_a_large_batch_is_computed_in_parts(server, pictures):
+    rows = [b64(pictures[0])] * (MAX_BATCH + 1) + [b64(pictures[2])]
     status, answer = post(server, {"instances": rows})
-    assert (status, answer) == (400, {"error": f"a batch is of 1 to {MAX_BATCH} examples, not {MAX_BATCH + 1}"})
-    assert post(server, {"instances": rows[1:]})[0] == 200
+    assert status == 200 and len(answer["predictions"]) == len(rows)
+    alone = [post(server, {"instances": [row]})[1]["predictions"][0] for row in (rows[0], rows[-1])]
+    assert answer["predictions"][MAX_BATCH - 1 :] == [alone[0], alone[0], alone[1]]
+    status, answer = post(server, {"signature_name": "echo", "inputs": ["a"] * (MAX_BATCH + 1)})
+    assert status == 400 and "not by example" in answer["error"]

@@ -11,10 +11,12 @@ from export.server import Server
 from export.versions import Model
 
 
-def test_row_format_takes_bare_and_named_values(server, pictures, expected):
-    rows = [b64(pictures[0]), {"image_bytes": b64(pictures[1])}, b64(pictures[2])]
+def test_row_format_takes_bare_or_named_values(server, pictures, expected):
+    rows = [b64(picture) for picture in pictures]
     status, answer = post(server, {"signature_name": "explain", "instances": rows})
     assert status == 200
+    named = [{"image_bytes": row} for row in rows]
+    assert post(server, {"signature_name": "explain", "instances": named}) == (200, answer)
     assert len(answer["predictions"]) == len(rows)
     assert all(set(row) == EXPLANATIONS for row in answer["predictions"])
     assert [row["label"] for row in answer["predictions"]] == expected["label"].tolist()
@@ -51,7 +53,7 @@ def test_status_and_metadata(server):
     assert requests.get(url, timeout=20).json() == {"model_version_status": [ready]}
     assert requests.get(f"{url}/versions/10", timeout=20).status_code == 200
     metadata = requests.get(f"{url}/metadata", timeout=20).json()
-    assert metadata["model_spec"] == {"name": "cgc", "version": "10"}
+    assert metadata["model_spec"] == {"name": "cgc", "version": "10", "signature_name": ""}
     signature = metadata["metadata"]["signature_def"]["signature_def"]["explain"]
     assert signature["inputs"]["image_bytes"]["dtype"] == "DT_STRING"
     assert set(signature["outputs"]) == EXPLANATIONS
@@ -101,7 +103,7 @@ def test_bad_body_is_400_with_one_line(server, body):
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1/models/other:predict", "/v1/models/cgc/versions/2:predict", "/v1/models/cgc:run", "/index.html"],
+    ["/v1/models/other:predict", "/v1/models/cgc/versions/2:predict", "/index.html"],
 )
 def test_unknown_model_version_or_path_is_404(server, path):
     status, answer = post(server, {"instances": ["a"]}, path)
@@ -126,7 +128,7 @@ def test_a_label_names_a_version(model_dir, pictures):
 def test_health_and_metrics(server, pictures):
     def counted(status):
         text = requests.get(f"{server.rest_url}/monitoring/prometheus/metrics", timeout=20).text
-        line = f':tensorflow:serving:request_count{{model_name="cgc",API="REST",status="{status}"}} '
+        line = f':tensorflow:serving:request_count{{model_name="cgc",status="{status}"}} '
         return int(text.partition(line)[2].partition("\n")[0] or 0)
 
     assert requests.get(f"{server.rest_url}/healthz", timeout=20).json() == {"status": "ok", "version": 10}
