@@ -64,7 +64,8 @@ def loaders(folder, rounds):
     batches = data.training_batches(source, SIZE, BATCH, seed=0, steps=PASSES * FILES // BATCH)
     normalise = imagenet_normalisation()
     normalised = batches.map(lambda batch: {view: normalise(batch[view]) for view in VIEWS})
-    decoded = source.examples("train").repeat(PASSES).map(lambda x: tf.shape(source.decode(x)["image"]), data.PARALLEL)
+    decoded = tf.data.Dataset.range(FILES).repeat(PASSES)
+    decoded = decoded.map(lambda index: tf.shape(source.decode("train", index)["image"]), data.PARALLEL)
 
     def consume(dataset):
         for _ in dataset:

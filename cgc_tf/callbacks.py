@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from cgc_tf import checkpoints, data, figures, guard
 from cgc_tf.errors import Stopped, UserError
+from cgc_tf.source import check_count, read
 from cgc_tf.state import restore, state_of
 
 METRICS = "metrics.csv"
@@ -27,6 +28,7 @@ def callbacks(config, workdir, source, start, checkpointing):
     """The Keras callbacks of a run that begins with the `Checkpoint` `start`, in the order in which they must act."""
     logs = str(workdir / "tensorboard")
     chosen = [
+        Counted(checkpointing, min(config.validation_examples, source.sizes[source.validation])),
         BegunEpoch(start),
         CsvLogger(str(workdir / METRICS), append=True),
         TensorBoard(logs, write_graph=False),
@@ -40,9 +42,11 @@ def callbacks(config, workdir, source, start, checkpointing):
 
 
 def _examples_to_watch(source, image_size):
-    """Centre views, uint8 `[OVERLAYS, S, S, 3]`, spread over the validation split, and so over its classes."""
-    batches = data.validation_batches(source, source.validation, image_size, OVERLAYS, limit=OVERLAYS)
-    return np.concatenate([batch["image"] for batch in batches.as_numpy_iterator()])
+    """Centre views, uint8 `[n, S, S, 3]`, spread over the validation split, and so over its classes."""
+    count = min(OVERLAYS, source.sizes[source.validation])
+    batches = data.validation_batches(source, source.validation, image_size, count, count)
+    (batch,) = read(source, batches, count, "images for TensorBoard")
+    return batch["image"].numpy()
 
 
 class CsvLogger(keras.callbacks.CSVLogger):
@@ -134,6 +138,30 @@ class Checkpointing(keras.callbacks.Callback):
         if self._interruption.signal:
             self._writer.wait()
             raise Stopped(f"{self._interruption.signal}: saved at {self.position}")
+
+
+class Counted(keras.callbacks.Callback):
+    """Ends the run where an epoch or a validation saw more or less than it should have, before anything of it is kept.
+
+    Keras would go on, with a warning, and log the metrics of what there was.
+
+    Args:
+        checkpointing: the `Checkpointing` that counts the steps.
+        validation_examples: how many a validation has.
+    """
+
+    def __init__(self, checkpointing, validation_examples):
+        super().__init__()
+        self._checkpointing, self._validation_examples = checkpointing, validation_examples
+
+    def on_test_begin(self, logs=None):
+        position = self._checkpointing.position
+        check_count(f"epoch {position.epoch + 1}", position.step, position.steps_per_epoch, "steps")
+
+    def on_test_end(self, logs=None):
+        title = f"validation of epoch {self._checkpointing.position.epoch + 1}"
+        seen = int(keras.ops.convert_to_numpy(self.model.accuracy.count))
+        check_count(title, seen, self._validation_examples, "examples")
 
 
 class BegunEpoch(keras.callbacks.Callback):

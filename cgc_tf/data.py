@@ -1,5 +1,6 @@
 """From a source to batches: the three views of training, and the centre crops of validation."""
 
+import numpy as np
 import tensorflow as tf
 
 from cgc_tf import geometry
@@ -12,8 +13,8 @@ PARALLEL = tf.data.AUTOTUNE
 def training_batches(source, image_size, batch_size, seed, steps, first_step=0, wanted=VIEWS, color_jitter=0.0):
     """Batches of the views of the reference recipe, pass after pass over the training split.
 
-    A view depends on the run's seed, the pass and the example's id alone, so a resumed run sees what an
-    undisturbed one would have seen. The examples that do not fill a pass's last batch wait for another pass.
+    The order depends on the run's seed and the pass, a view on these and the example's id, so a resumed run sees what
+    an undisturbed one would have seen. The examples that do not fill a pass's last batch wait for another pass.
 
     Args:
         source: a `Source`.
@@ -28,28 +29,17 @@ def training_batches(source, image_size, batch_size, seed, steps, first_step=0, 
         A `tf.data.Dataset` of dicts: the wanted views, uint8 `[B, S, S, 3]`; with `augmented` also its `transform`,
         int32 `[B, 5]`; and `label` int32 `[B]`.
     """
-    examples, size = source.examples("train"), source.sizes["train"]
+    size = source.sizes["train"]
     in_pass = size // batch_size * batch_size
-    first, last = first_step * batch_size, steps * batch_size
-    passes = [
-        examples.shuffle(size, seed=seed * 1_000_003 + index, reshuffle_each_iteration=False).take(in_pass)
-        for index in range(first // in_pass, -(-last // in_pass))
-    ]
 
-    def views(index, example):
-        key = [seed, (first + index) // in_pass]
-        return training_views(source.decode(example), key, image_size, wanted, color_jitter)
+    def views(number):
+        """The views of the run's example of this number."""
+        of_pass, place = number // in_pass, number % in_pass
+        index = tf.random.experimental.index_shuffle(place, [seed, of_pass], size - 1)
+        return training_views(source.decode("train", index), [seed, of_pass], image_size, wanted, color_jitter)
 
-    stream = _concatenate(passes).skip(first % in_pass).take(last - first).enumerate()
-    return stream.map(views, PARALLEL).batch(batch_size, drop_remainder=True).prefetch(PARALLEL)
-
-
-def _concatenate(parts):
-    # As a balanced tree: there may be thousands of parts, and each example passes through the depth.
-    if len(parts) == 1:
-        return parts[0]
-    middle = len(parts) // 2
-    return _concatenate(parts[:middle]).concatenate(_concatenate(parts[middle:]))
+    numbers = tf.data.Dataset.range(first_step * batch_size, steps * batch_size)
+    return numbers.map(views, PARALLEL).batch(batch_size, drop_remainder=True).prefetch(PARALLEL)
 
 
 def with_unlabeled(labeled, unlabeled):
@@ -95,8 +85,8 @@ def validation_batches(source, split, image_size, batch_size, limit=None):
         boxes, `region` float32 `[B, S, S]`, the union of the example's boxes as seen in the view.
     """
 
-    def centred(example):
-        example = source.decode(example)
+    def centred(index):
+        example = source.decode(split, index)
         image, box = original_view(example["image"], image_size)
         batch = {"image": image, "label": example["label"]}
         if source.has_boxes:
@@ -104,12 +94,12 @@ def validation_batches(source, split, image_size, batch_size, limit=None):
             batch["region"] = geometry.boxes_to_region(boxes, image_size, image_size)
         return batch
 
-    examples = spread(source.examples(split), source.sizes[split], limit)
-    return examples.map(centred, PARALLEL).batch(batch_size).prefetch(PARALLEL)
+    indices = tf.data.Dataset.from_tensor_slices(spread(source.sizes[split], limit))
+    return indices.map(centred, PARALLEL).batch(batch_size).prefetch(PARALLEL)
 
 
-def spread(examples, size, limit=None):
-    """At most `limit` of a dataset's `size` examples, evenly spread over it; None for all."""
+def spread(size, limit=None):
+    """The places, int64 `[n]`, of at most `limit` of `size` examples, evenly spread over them; None for all."""
     if not limit or limit >= size:
-        return examples
-    return examples.enumerate().filter(lambda i, _: i * limit % size < limit).map(lambda _, example: example)
+        return np.arange(size)
+    return -(-np.arange(limit) * size // limit)  # rounded up

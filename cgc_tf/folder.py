@@ -22,6 +22,7 @@ SPLITS = ("train", "validation", "test")
 COLUMNS = ["file", "ymin", "xmin", "ymax", "xmax"]
 PART, SHOWN = 256, 20
 LAYOUT = "DIR/{train,test}/<class>/*.{jpg,jpeg,png}"
+REMEDY = "fix or remove it, or pass --on_bad_image=skip"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,14 +86,6 @@ def read(root, on_bad_image="fail"):
     return Pictures(class_names, readable, boxes, tuple(faults))
 
 
-def name_undecodable(root):
-    """Decodes every picture of a folder; raises `UserError` naming the first that cannot be, if any."""
-    pictures = read(root)
-    _, faults = _examined(pictures.files, thorough=True)
-    if faults:
-        _refuse(faults, pictures.files)
-
-
 def decode_image(contents):
     """An encoded JPEG, PNG, GIF (its first frame) or BMP as uint8 RGB `[H, W, 3]`."""
     image = tf.io.decode_image(contents, channels=3, expand_animations=False)
@@ -151,10 +144,7 @@ def _examined(files, thorough):
 
 
 def _refuse(faults, files):
-    raise UserError(
-        f"{len(faults)} of {len(files)} pictures cannot be read, the first: {faults[0]}; "
-        "mend or remove them, or pass --on_bad_image=skip"
-    )
+    raise UserError(f"{len(faults)} of {len(files)} pictures cannot be read, the first: {faults[0]}; {REMEDY}")
 
 
 def _boxes(path, ids):

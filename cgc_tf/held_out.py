@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from cgc_tf import data, geometry
+from cgc_tf.source import read
 from cgc_tf.views import original_view, training_views
 
 NEARBY = 4  # batches' worth of whole images, among which those of one size are looked for
@@ -25,8 +26,8 @@ def centre_views(source, split, size, batch_size, limit=None, seed=0):
         has boxes, `region` float32 `[B, S, S]`.
     """
 
-    def view(index, example):
-        example = source.decode(example)
+    def view(index):
+        example = source.decode(split, index)
         made = training_views(example, [seed, 0], size, ("original", "augmented"))
         batch = {"index": index, "id": example["id"], "image": made.pop("original"), **made}
         if source.has_boxes:
@@ -51,8 +52,8 @@ def whole_images(source, split, side, batch_size, limit=None):
         images' own size `region` float32 `[B, H, W]`, the union of the boxes, and `mask`, where the source has masks.
     """
 
-    def whole(index, example):
-        example = source.decode(example)
+    def whole(index):
+        example = source.decode(split, index)
         shape = tf.shape(example["image"])
         batch = {
             "index": index,
@@ -78,12 +79,12 @@ def whole_images(source, split, side, batch_size, limit=None):
 
 def by_index(source, split, indices):
     """Decoded examples of a split by their places in it, a list of dicts of NumPy arrays in the order asked for."""
-    wanted = tf.constant(sorted(set(indices)), tf.int64)
-    stream = source.examples(split).enumerate().filter(lambda index, _: tf.reduce_any(wanted == index))
-    stream = stream.take(len(wanted)).map(lambda index, example: (index, source.decode(example)))
-    found = {int(index): example for index, example in stream.as_numpy_iterator()}
-    return [found[index] for index in indices]
+    examples = source.decoded(split, indices)
+    return [
+        {name: value.numpy() for name, value in example.items()}
+        for example in read(source, examples, len(indices), "reading examples")
+    ]
 
 
 def _chosen(source, split, limit):
-    return data.spread(source.examples(split).enumerate(), source.sizes[split], limit)
+    return tf.data.Dataset.from_tensor_slices(data.spread(source.sizes[split], limit))

@@ -11,10 +11,10 @@ import tensorflow as tf
 from absl import flags
 from matplotlib import patches
 from matplotlib import pyplot as plt
-from tqdm import tqdm
 
 from cgc_tf import data, errors, figures, geometry, sources, views
 from cgc_tf.objective import VIEWS
+from cgc_tf.source import read
 
 COLUMNS, CELL = 3, 1.5  # examples side by side; inches of one view
 CROP_COLOUR = "#ffb000"
@@ -26,10 +26,10 @@ def main(_):
     if options.split not in source.sizes:
         raise errors.UserError(f"--split={options.split}: {source.name} has {', '.join(source.sizes)}")
     print(summary(source))
-    chosen = data.spread(source.examples(options.split), source.sizes[options.split], options.examples)
+    chosen = data.spread(source.sizes[options.split], options.examples)
     shown = [
         drawn_views(example, options.seed, options.image_size, options.color_jitter, source.class_names)
-        for example in chosen.map(source.decode)
+        for example in read(source, source.decoded(options.split, chosen), len(chosen), "reading examples")
     ]
     sheet(options.output, shown)
     print(f"sheet: {options.output}")
@@ -53,15 +53,20 @@ def summary(source):
 def counts(source, split):
     """Examples of each class, `[classes]`; and how many examples have boxes, and a mask that is not empty."""
 
-    def facts(example):
-        example = source.decode(example)  # of which only what is asked for is computed
-        has_mask = tf.reduce_any(example["mask"] > 0) if source.has_masks else False
-        return example["label"], len(example["boxes"]) > 0 if source.has_boxes else False, has_mask
+    def facts(index):
+        example = source.decode(split, index)  # of which only what is asked for is computed
+        return {
+            "label": example["label"],
+            "has_boxes": len(example["boxes"]) > 0 if source.has_boxes else False,
+            "has_mask": tf.reduce_any(example["mask"] > 0) if source.has_masks else False,
+        }
 
-    found = source.examples(split).map(facts, data.PARALLEL)
-    bar = tqdm(found.as_numpy_iterator(), split, source.sizes[split], leave=False, disable=None)
-    labels, boxes, masks = zip(*bar, strict=True)
-    return np.bincount(labels, minlength=len(source.class_names)), sum(boxes), sum(masks)
+    size = source.sizes[split]
+    batches = tf.data.Dataset.range(size).map(facts, data.PARALLEL).batch(256)
+    found = list(read(source, batches, size, split))
+    labels = np.concatenate([batch["label"] for batch in found])
+    boxes, masks = (sum(int(np.sum(batch[name])) for batch in found) for name in ("has_boxes", "has_mask"))
+    return np.bincount(labels, minlength=len(source.class_names)), boxes, masks
 
 
 def drawn_views(example, seed, size, color_jitter, class_names):

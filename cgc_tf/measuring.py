@@ -8,11 +8,11 @@ import functools
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
-from cgc_tf import curves, held_out, metrics, randomization
+from cgc_tf import curves, data, held_out, metrics, randomization
 from cgc_tf.consistency import Consistency
 from cgc_tf.protocol import CURVES
+from cgc_tf.source import read
 
 
 @dataclasses.dataclass
@@ -49,13 +49,13 @@ def measure(subject, source, protocol, batch_size=32, keep_curves=None):
     """
     protocol.check(source)
     subject.check(protocol)
-    count = min(protocol.limit or source.sizes[protocol.split], source.sizes[protocol.split])
+    count = len(data.spread(source.sizes[protocol.split], protocol.limit))
     columns, place = {}, {}
     put = functools.partial(_put, columns, count)
     means, follow = {name: curves.CurveMean() for name in CURVES[protocol.curves]}, _follow(subject, protocol)
     consistency = Consistency(subject.config.image_size)
     views = _centre_views(subject, source, protocol, batch_size)
-    for batch in _watched(views, count, f"{subject.name}: classes, curves"):
+    for batch in read(source, views, count, f"{subject.name}: classes, curves"):
         rows = np.arange(len(place), len(place) + len(batch["label"]))
         place |= {int(index): row for index, row in zip(batch["index"], rows, strict=True)}
         values, followed, maps = _score(subject, batch, protocol, follow)
@@ -70,17 +70,9 @@ def measure(subject, source, protocol, batch_size=32, keep_curves=None):
         put(*scored)
     if source.has_boxes:
         located = _located(subject, source, protocol, batch_size)
-        for batch in _watched(located, count, f"{subject.name}: content heatmap"):
+        for batch in read(source, located, count, f"{subject.name}: content heatmap"):
             put([place[int(index)] for index in batch["index"]], _locate(subject, batch, protocol))
     return Measurement(columns, means, _randomization(subject, source, protocol))
-
-
-def _watched(batches, count, title):
-    """The batches, under a progress bar that counts their images."""
-    with tqdm(total=count, desc=title, unit="image", disable=None) as bar:
-        for batch in batches:
-            yield batch
-            bar.update(len(batch["label"]))
 
 
 def _put(columns, count, rows, values):
@@ -189,6 +181,8 @@ def _randomization(subject, source, protocol):
     if not protocol.randomization:
         return []
     size, count = subject.config.image_size, protocol.randomization
-    batch = next(iter(held_out.centre_views(source, protocol.split, size, count, count, protocol.evaluation_seed)))
+    count = min(count, source.sizes[protocol.split])
+    views = held_out.centre_views(source, protocol.split, size, count, count, protocol.evaluation_seed)
+    (batch,) = read(source, views, count, f"{subject.name}: images for shuffled weights")
     predicted = tf.argmax(subject.probabilities(batch["image"]), -1, output_type=tf.int32)
     return randomization.check(subject.model, subject.explain, batch["image"], predicted, protocol.evaluation_seed)

@@ -153,11 +153,12 @@ class CGCModel(keras.Model):
         model.build(trunk.input_shape)
         return model
 
-    def _symbolic_build(self, iterator=None, data_batch=None):
-        # `fit` would call the model on a whole batch where some block holds a layer that it never calls; this model is
-        # built when it is made.
-        if not self.optimizer.built:
-            self.optimizer.build(self.trainable_variables)
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Keras would read a batch to build the model on and drop it, before `fit` and before every validation; this
+        # model is built when it is made.
+        if self.optimizer and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
 
     def _terms(self, batch):
         """Cross-entropy `[B]`, summed over views; the consistency term of each of its examples; logits of one view."""

@@ -11,6 +11,7 @@ from cgc_tf.checkpoints import Checkpoint, Position
 from cgc_tf.errors import UserError
 from cgc_tf.model import CGCModel
 from cgc_tf.objective import VIEWS
+from cgc_tf.source import Source, labeled_part
 from cgc_tf.state import restore
 
 
@@ -26,8 +27,8 @@ class Prepared:
     """
 
     model: CGCModel
-    source: sources.Source
-    unlabeled: sources.Source | None
+    source: Source
+    unlabeled: Source | None
     steps: int
     start: Checkpoint
 
@@ -41,7 +42,7 @@ def prepare(config, workdir, strategy):
         strategy: what `make_strategy` gives.
 
     Raises:
-        UserError: for whatever the user can mend.
+        UserError: for whatever the user can fix.
     """
     is_resumed = bool(checkpoints.files(workdir / checkpoints.FOLDER))
     if not is_resumed:
@@ -114,23 +115,27 @@ def make_strategy(config):
 
 def open_sources(config):
     """The source of labelled examples, and that of unlabelled ones or None; each is large enough for a batch."""
-    source, unlabeled = sources.load(config.dataset, config.data_dir or None, config.on_bad_image), None
+    source = sources.load(config.dataset, config.data_dir or None, config.on_bad_image)
     if config.early_stopping and "validation" not in source.sizes:
         raise UserError(f"--early_stopping needs a split named validation, which {source.name} does not have")
-    source = cache.cached(source, config.cache)
-    if config.labeled_fraction < 1:
-        source, unlabeled = sources.labeled_part(source, config.labeled_fraction, config.seed)
-    if not config.takes_rest:
-        unlabeled = None
+    other = None
     if config.unlabeled_dataset and not config.takes_rest:
-        unlabeled = sources.load(config.unlabeled_dataset, config.unlabeled_data_dir or None, config.on_bad_image)
-        unlabeled = cache.cached(unlabeled, config.cache)
-    for kind, opened in (("training", source), ("unlabeled", unlabeled)):
+        other = sources.load(config.unlabeled_dataset, config.unlabeled_data_dir or None, config.on_bad_image)
+    for kind, opened in zip(("training", "unlabeled"), _parts(config, source, other), strict=True):
         if opened and opened.sizes["train"] < config.batch_size:
             raise UserError(
                 f"--batch_size={config.batch_size} is more than the {opened.sizes['train']} {kind} examples"
             )
-    return source, unlabeled
+    # Kept whole, so that runs with other parts of it share the files.
+    return _parts(config, *(opened and cache.cached(opened, config.cache) for opened in (source, other)))
+
+
+def _parts(config, source, other):
+    """The labelled and the unlabelled examples, the latter None or of the `Source` `other`."""
+    if config.labeled_fraction < 1:
+        source, rest = labeled_part(source, config.labeled_fraction, config.seed)
+        other = rest if config.takes_rest else other
+    return source, other
 
 
 def training_stream(config, prepared):

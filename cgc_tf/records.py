@@ -1,68 +1,73 @@
-"""How the records that TFDS has prepared are read: as a stream, or each by its index.
+"""How the records that TFDS has prepared are read: each by its index, in any order.
 
-A stream's examples hold their encoded pictures, so shuffling a whole split keeps all of it in memory. That is right for
-some thousand pictures; for ImageNet it would be some 140 GB, and there an example is an index until it is decoded.
-
-Both functions take a prepared builder, {our split: TFDS's split} and TFDS's decoders, and return `(examples, parse)`:
-
-    examples   split -> `tf.data.Dataset` of dicts, in the same order each time, with `label` among their keys
-    parse      such a dict -> the builder's features
+A shuffled stream of records would hold its encoded pictures in memory, for ImageNet some 140 GB.
 """
 
 import contextlib
+import os
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from tqdm import tqdm
 
+from cgc_tf.errors import UserError
 
-def stream(builder, splits, decoders):
-    """Reads records one after the other; see above."""
-
-    def examples(split):
-        config = tfds.ReadConfig(shuffle_seed=None, interleave_cycle_length=1)
-        return builder.as_dataset(split=splits[split], decoders=decoders, read_config=config)
-
-    return examples, lambda example: example
+FORMAT = "array_record"  # TFDS's file format for this
 
 
 def by_index(builder, splits, decoders):
-    """Reads records in any order, from a builder of file format `array_record`; see above.
+    """Opens the records of a builder.
 
     The labels alone are read once, and kept beside the data as `labels-<split>.npy`.
+
+    Args:
+        builder: a prepared builder whose records are there in `FORMAT`.
+        splits: {our split: TFDS's split}.
+        decoders: TFDS's decoders.
+
+    Returns:
+        `(parse, labels)`: a function, our split and index (a scalar int64 tensor) -> the builder's features; and
+        the labels of each split, int32 `[N]`.
+
+    Raises:
+        UserError: the kept labels are not those of this data.
     """
     raw = tfds.decode.DeserializeMethod.RAW_BYTES
-    sources = [builder.as_data_source(split=theirs, deserialize_method=raw) for theirs in splits.values()]
-    features = builder.info.features
+    records = {
+        ours: builder.as_data_source(split=theirs, deserialize_method=raw, file_format=FORMAT)
+        for ours, theirs in splits.items()
+    }
 
-    def read(split, index):
-        return sources[split][index]
-
-    def parse(example):
+    def parse(split, index):
         # Stateless, or tf.data would read one record at a time to be deterministic.
-        record = tf.numpy_function(read, [example["split"], example["index"]], tf.string, stateful=False)
-        return features.deserialize_example(tf.ensure_shape(record, []), decoders=decoders)
+        record = tf.numpy_function(records[split].__getitem__, [index], tf.string, stateful=False)
+        return builder.info.features.deserialize_example(tf.ensure_shape(record, []), decoders=decoders)
 
-    def examples(split):
-        number = list(splits).index(split)
-        indices = tf.data.Dataset.range(len(sources[number]))
-        indices = indices.map(lambda index: {"split": number, "index": index})
-        labels = _labels(builder, split, indices.map(parse, tf.data.AUTOTUNE))
-        return tf.data.Dataset.zip(indices, labels).map(lambda example, label: {**example, "label": label})
-
-    return examples, parse
+    return parse, {split: _labels(builder, split, len(found), parse) for split, found in records.items()}
 
 
-def _labels(builder, split, examples):
+def _labels(builder, split, count, parse):
     path = builder.data_path / f"labels-{split}.npy"
     if path.exists():
-        with path.open("rb") as file:
-            labels = np.load(file)
+        labels = _kept(path)
     else:
-        labels = np.array([int(example["label"]) for example in examples], np.int64)
+        examples = tf.data.Dataset.range(count).map(lambda index: parse(split, index)["label"], tf.data.AUTOTUNE)
+        bar = tqdm(examples, f"reading labels of {split}", count, leave=False, disable=None)
+        labels = np.array([int(label) for label in bar], np.int32)
         with contextlib.suppress(OSError):  # in a folder that cannot be written they are read again each time
-            part = path.with_suffix(".part")
+            part = path.with_suffix(f".{os.getpid()}.part")
             with part.open("wb") as file:
                 np.save(file, labels)
             part.replace(path)
-    return tf.data.Dataset.from_tensor_slices(labels)
+    if len(labels) != count:
+        raise UserError(f"{path} holds {len(labels)} labels of {count} examples; remove it, and they are read again")
+    return labels.astype(np.int32)
+
+
+def _kept(path):
+    try:
+        with path.open("rb") as file:
+            return np.load(file)
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{path} is not a file of labels; remove it, and they are read again") from error

@@ -17,6 +17,7 @@ from cgc_tf.checkpoints import Checkpoint, Position
 from cgc_tf.errors import UserError
 from cgc_tf.preparation import make_deterministic, make_strategy, prepare, training_stream, writing
 from cgc_tf.protocol import Protocol
+from cgc_tf.source import faults_named
 from cgc_tf.state import state_of
 
 STEPS = 4  # at most; the first one compiles
@@ -47,8 +48,9 @@ def rehearse(config, workdir, export):
     with writing(workdir), tempfile.TemporaryDirectory(prefix="dry-run-", dir=near) as scratch:
         scratch = pathlib.Path(scratch)
         prepared = prepare(config, scratch, make_strategy(config))
-        step_seconds = _train(config, prepared)
-        validation_seconds = _validate(config, prepared)
+        with faults_named(prepared.source, prepared.unlabeled):
+            step_seconds = _train(config, prepared)
+            validation_seconds = _validate(config, prepared)
         began = time.monotonic()
         state = state_of(prepared.model)
         step = Checkpoint(state, Position(0, 1, prepared.steps))
@@ -105,7 +107,8 @@ def _validate(config, prepared):
     """Validates on one batch; returns the seconds of a validation."""
     source = prepared.source
     count = min(config.validation_examples, source.sizes[source.validation])
-    batches = data.validation_batches(source, source.validation, config.image_size, config.batch_size, count).take(1)
+    one_batch = min(count, config.batch_size)
+    batches = data.validation_batches(source, source.validation, config.image_size, config.batch_size, one_batch)
     prepared.model.evaluate(batches, verbose=0)
     began = time.monotonic()
     prepared.model.evaluate(batches, verbose=0)

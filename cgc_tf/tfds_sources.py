@@ -22,7 +22,6 @@ class TfdsDataset:
         builder: TFDS's name of the builder, with its configuration after a slash.
         module: what to import so that TFDS knows the builder.
         splits: {our split: TFDS's split}; TFDS's may be slices and sums, as in "train+validation".
-        is_large: whether a split is too much for the memory, so that records are read by their index.
         id: the feature that tells examples apart.
         label_name: the feature that holds the label's name, where the label itself has numbers only.
     """
@@ -30,7 +29,6 @@ class TfdsDataset:
     builder: str
     module: str
     splits: dict[str, str]
-    is_large: bool = False
     id: str = "id"
     label_name: str = ""
 
@@ -58,8 +56,8 @@ DATASETS = {
         label_name="label_name",
     ),
     "flowers102": _own("flowers102", THREE),
-    "imagenet": _own("imagenet", LABELLED_TEST, is_large=True),
-    "imagenet100": _own("imagenet100", LABELLED_TEST, is_large=True),
+    "imagenet": _own("imagenet", LABELLED_TEST),
+    "imagenet100": _own("imagenet100", LABELLED_TEST),
 }
 
 
@@ -87,10 +85,10 @@ def read(name, data_dir=None):
     boxes = "boxes" if "boxes" in features else "bbox"
     encoded = ("image", "segmentation_mask") if has_masks else ("image",)
     decoders = {key: tfds.decode.SkipDecoding() for key in encoded}
-    examples, parse = (records.by_index if dataset.is_large else records.stream)(builder, dataset.splits, decoders)
+    parse, labels = records.by_index(builder, dataset.splits, decoders)
 
-    def decode(example):
-        example = parse(example)
+    def decode(split, index):
+        example = parse(split, index)
         decoded = {
             "image": folder.decode_image(example["image"]),
             "label": tf.cast(example["label"], tf.int32),
@@ -101,14 +99,18 @@ def read(name, data_dir=None):
             decoded["mask"] = _decode_mask(example["segmentation_mask"])
         return decoded
 
+    def complaint(split, index, reason):
+        path = builder.data_path
+        return f"number {index}, from 0, in {path} ({reason}); remove that folder, so that it is prepared again"
+
     return {
-        "class_names": _class_names(builder, dataset),
-        "sizes": {split: builder.info.splits[theirs].num_examples for split, theirs in dataset.splits.items()},
+        "class_names": _class_names(builder, dataset, parse, labels["train"]),
+        "labels": labels,
         "has_boxes": boxes in features,
         "has_masks": has_masks,
-        "examples": examples,
         "decode": decode,
-        "version": lambda: f"{builder.data_path} {builder.info.splits[dataset.splits['train']].num_examples}",
+        "complaint": complaint,
+        "version": lambda: f"{builder.data_path} {len(labels['train'])}",
     }
 
 
@@ -116,14 +118,13 @@ def _prepared(name, dataset, data_dir):
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download import download_manager
 
+    from cgc_tf.records import FORMAT
+
     importlib.import_module(dataset.module)
-    file_format = {"file_format": "array_record"} if dataset.is_large else {}
-    try:
-        builder = tfds.builder(dataset.builder, data_dir=data_dir, **file_format)
-    except ValueError as error:  # TFDS says so of another format than the one that is there
-        raise UserError(
-            f"{name} cannot be opened: {_line(error)}; remove what was prepared, or pass another --data_dir"
-        ) from error
+    builder = tfds.builder(dataset.builder, data_dir=data_dir)
+    if builder.data_path.exists():
+        return _opened(name, builder.data_path, FORMAT)
+    builder = tfds.builder(dataset.builder, data_dir=data_dir, file_format=FORMAT)
     try:
         builder.download_and_prepare()
     except UserError as error:
@@ -142,6 +143,21 @@ def _prepared(name, dataset, data_dir):
     return builder
 
 
+def _opened(name, path, wanted):
+    """What is prepared in a folder, if it is there in the file format `wanted`."""
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder_from_directory(path)  # the builder's own code does not know of formats that were added
+    formats = [each.value for each in builder.info.available_file_formats()]
+    if wanted not in formats:
+        raise UserError(
+            f"{name} was prepared in {path} as {', '.join(formats)}, and is read as {wanted}: remove that folder, and "
+            "it is prepared again; or convert it: python -m tensorflow_datasets.scripts.convert_format "
+            f"--dataset_version_dir={path} --out_file_format={wanted} (which needs pip install apache-beam)"
+        )
+    return builder
+
+
 def _line(error):
     return " ".join(str(error).split())
 
@@ -151,16 +167,9 @@ def _decode_mask(contents):
     return tf.cast(tf.ensure_shape(grey, [None, None, 1]) > 127, tf.uint8)
 
 
-def _class_names(builder, dataset):
-    import tensorflow_datasets as tfds
-
+def _class_names(builder, dataset, parse, labels):
     names = list(builder.info.features["label"].names)
     if dataset.label_name:
-        wanted = tfds.decode.PartialDecoding({"label": True, dataset.label_name: True})
-        unseen = np.ones(len(names), bool)
-        for example in builder.as_dataset(split=dataset.splits["train"], decoders=wanted).as_numpy_iterator():
-            names[example["label"]] = example[dataset.label_name].decode()
-            unseen[example["label"]] = False
-            if not unseen.any():
-                break
+        for label, index in zip(*np.unique(labels, return_index=True), strict=True):
+            names[label] = parse("train", tf.constant(index, tf.int64))[dataset.label_name].numpy().decode()
     return tuple(names)

@@ -5,13 +5,13 @@ import dataclasses
 import pathlib
 import sys
 
-from cgc_tf import checkpoints, data, environment, journal, memory, sources
+from cgc_tf import checkpoints, data, environment, journal, memory
 from cgc_tf.callbacks import Checkpointing, callbacks, forget_rows_after
 from cgc_tf.interruption import Interruption
 from cgc_tf.preparation import make_deterministic, make_strategy, prepare, training_stream, writing
+from cgc_tf.source import faults_named
 
 
-@sources.bad_pictures_named
 def train(config, workdir=None, allow_changes=False):
     """Trains, or goes on with a run that was interrupted, from its last whole checkpoint.
 
@@ -54,16 +54,17 @@ def _fit(config, workdir, prepared, interruption):
     )
     writer = checkpoints.Writer(workdir / checkpoints.FOLDER, config.keep_checkpoints)
     checkpointing = Checkpointing(config, writer, start, source.validation == "validation", interruption)
-    prepared.model.fit(
-        training_stream(config, prepared),
-        epochs=config.epochs,
-        initial_epoch=start.position.epoch,
-        steps_per_epoch=prepared.steps,
-        shuffle=False,
-        validation_data=validation,
-        callbacks=callbacks(config, workdir, source, start, checkpointing),
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
+    with faults_named(source, prepared.unlabeled):
+        prepared.model.fit(
+            training_stream(config, prepared),
+            epochs=config.epochs,
+            initial_epoch=start.position.epoch,
+            steps_per_epoch=prepared.steps,
+            shuffle=False,
+            validation_data=validation,
+            callbacks=callbacks(config, workdir, source, start, checkpointing),
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
     writer.wait()
 
 

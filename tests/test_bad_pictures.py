@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from cgc_tf import config, data, folder, headers, sources, training
 from cgc_tf.errors import UserError
+from cgc_tf.source import faults_named
 from cgc_tf.views import training_views
 
 PLACE = "train/red_wings/zzz.jpg"
@@ -32,10 +33,8 @@ def photo(pictures):
 
 def decoded(root, name=PLACE):
     """A picture of a folder, decoded as a source does."""
-    examples = sources.load("folder", str(root)).examples("train")
-    source = sources.load("folder", str(root))
-    chosen = examples.filter(lambda example: example["id"] == name).map(source.decode)
-    return next(chosen.as_numpy_iterator())["image"]
+    examples = sources.load("folder", str(root)).decoded("train").as_numpy_iterator()
+    return next(example["image"] for example in examples if example["id"] == name.encode())
 
 
 def saved(root, image, **options):
@@ -90,8 +89,9 @@ def test_nonsense_orientation_is_upright(copy, photo):
 def test_picture_of_one_pixel_has_views(copy):
     Image.new("RGB", (1, 1), (10, 200, 30)).save(copy / PLACE, format="PNG")
     source = sources.load("folder", str(copy))
-    only = source.examples("train").filter(lambda example: example["id"] == PLACE).map(source.decode)
-    made = training_views(next(iter(only)), [0, 0], 48)
+    last = source.decode("train", source.sizes["train"] - 1)
+    assert last["id"] == PLACE
+    made = training_views(last, [0, 0], 48)
     for view in ("ce", "original", "augmented"):
         np.testing.assert_array_equal(made[view], np.broadcast_to([10, 200, 30], (48, 48, 3)))
 
@@ -164,7 +164,7 @@ def test_fault_in_the_pixels_is_named_when_it_is_met(copy, photo, small_config, 
     spoil_quietly(copy / PLACE, photo)
     sources.load("folder", str(copy))  # is not noticed yet
     changed = config.Config(**{**vars(small_config), "data_dir": str(copy), "batch_size": 5, "epochs": 1})
-    with pytest.raises(UserError, match=f"1 of 37 pictures cannot be read, the first: {copy / PLACE} "):
+    with pytest.raises(UserError, match=f"1 of 25 train examples cannot be decoded, the first: {copy / PLACE} "):
         training.train(changed, tmp_path / "run")
 
 
@@ -185,13 +185,10 @@ def test_skipped_pictures_are_kept_with_the_run(copy, photo, small_config, tmp_p
             np.testing.assert_array_equal(ours[name], theirs[name])
 
 
-def test_other_failures_pass_through():
-    @sources.bad_pictures_named
-    def fail(_):
+def test_other_failures_pass_through(pictures):
+    whole = sources.load("folder", str(pictures))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="something else"), faults_named(whole, None):
         raise tf.errors.InvalidArgumentError(None, None, "something else")
-
-    with pytest.raises(tf.errors.InvalidArgumentError, match="something else"):
-        fail(config.Config())
 
 
 def test_files_left_out_are_noted(copy, photo, capsys):
@@ -208,6 +205,6 @@ def test_names_that_differ_in_case_are_two_pictures(copy, photo, capsys):
         pytest.skip("this file system ignores case")
     source = sources.load("folder", str(copy))
     assert source.sizes["train"] == 26
-    ids = [example["id"] for example in source.examples("train").as_numpy_iterator()]
+    ids = [example["id"] for example in source.decoded("train").as_numpy_iterator()]
     assert len(set(ids)) == 26
     assert "note: train/red_wings/ZZZ.JPG and train/red_wings/zzz.jpg differ only in case" in capsys.readouterr().out

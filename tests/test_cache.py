@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from cgc_tf import cache, data, folder, sources
 from cgc_tf.errors import UserError
+from cgc_tf.source import labeled_part
 
 
 @pytest.fixture
@@ -48,10 +49,8 @@ def test_same_numbers_and_nothing_decoded_twice(copy, tmp_path, where, decodings
     kept = cache.cached(source, "memory" if where == "memory" else str(tmp_path / "kept"))
     assert_same(batches(kept), expected)
     assert decodings() == 48 + 24
-    assert [int(x["label"]) for x in kept.examples("train")] == [int(x["label"]) for x in source.examples("train")]
-    test = [list(opened.examples("test").map(opened.decode).as_numpy_iterator()) for opened in (kept, source)]
-    assert_same(*test)
-    labeled, rest = sources.labeled_part(kept, 0.5, seed=0)
+    assert_same(*(opened.decoded("test").as_numpy_iterator() for opened in (kept, source)))
+    labeled, rest = labeled_part(kept, 0.5, seed=0)
     assert labeled.sizes["train"] == rest.sizes["train"] == 12
     assert len(batches(labeled, 2)) == 2
 
@@ -62,7 +61,7 @@ def test_files_serve_a_later_run_as_long_as_the_data_is_the_same(copy, tmp_path,
     assert decodings() == 24
     assert_same(batches(cache.cached(sources.load("folder", str(copy)), root)), first)
     assert decodings() == 24
-    (tmp_path / "kept").joinpath(next((tmp_path / "kept").iterdir()), cache.LABELS).unlink()  # filled in part only
+    (tmp_path / "kept").joinpath(next((tmp_path / "kept").iterdir()), cache.FILLED).unlink()  # filled in part only
     assert_same(batches(cache.cached(sources.load("folder", str(copy)), root)), first)
     assert decodings() == 48
     shutil.copyfile(copy / "train/red_wings/000.jpg", copy / "train/red_wings/001.jpg")

@@ -22,7 +22,7 @@ def test_examples(pictures):
     assert source.class_names == ("blue_wings", "green_fuselage", "red_wings")
     assert source.sizes == {"train": 24, "test": 12}
     assert source.has_boxes and source.validation == "test"
-    examples = list(source.examples("test").map(source.decode).as_numpy_iterator())
+    examples = list(source.decoded("test").as_numpy_iterator())
     assert [example["label"] for example in examples] == [0] * 4 + [1] * 4 + [2] * 4
     first = examples[0]
     assert first["id"] == b"test/blue_wings/000.jpg"
@@ -37,7 +37,7 @@ def test_several_boxes_and_none(copy):
     kept = [line for line in lines if not line.startswith("test/blue_wings")]
     (copy / "boxes.csv").write_text("\n".join([*kept, *["test/blue_wings/001.jpg,0,0,0.5,0.5"] * 2]) + "\n")
     source = sources.load("folder", str(copy))
-    counts = [len(e["boxes"]) for e in source.examples("test").map(source.decode).as_numpy_iterator()]
+    counts = [len(e["boxes"]) for e in source.decoded("test").as_numpy_iterator()]
     assert counts == [0, 2, 0, 0] + [1] * 8
 
 

@@ -33,5 +33,5 @@ def md5(folder, name):
 
 def decoded(source, split):
     """A split's examples: {id: example}."""
-    examples = source.examples(split).map(source.decode).as_numpy_iterator()
+    examples = source.decoded(split).as_numpy_iterator()
     return {example["id"].decode(): example for example in examples}

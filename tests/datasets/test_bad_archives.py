@@ -7,22 +7,12 @@ import tarfile
 
 import pytest
 import requests
-import tensorflow_datasets as tfds
 from archives import SIZES, decoded
 from tensorflow_datasets.core.download import download_manager
 
 from cgc_tf import errors, sources
 from cgc_tf.datasets import dummy_data
 from cgc_tf.datasets.fgvc_aircraft import fgvc_aircraft_dataset_builder as aircraft
-
-
-def test_large_source_of_another_format_is_refused(place):
-    data_dir = place("imagenet")
-    tfds.builder("imagenet", data_dir=data_dir).download_and_prepare()
-    with pytest.raises(
-        errors.UserError, match=r"imagenet cannot be opened: .* remove what was prepared, or pass another"
-    ):
-        sources.load("imagenet", data_dir)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import tensorflow_datasets as tfds
 from archives import SIZES, decoded
 
 from cgc_tf import data, sources
-from cgc_tf.datasets import dummy_data
+from cgc_tf.errors import UserError
+from cgc_tf.source import labeled_part
 
 CLASSES = {"toy_aircraft": 8, "cars196": 196, "cub200": 200, "flowers102": 102, "imagenet": 1000, "imagenet100": 100}
 WITH_MASKS = {"toy_aircraft", "cub200", "flowers102"}
@@ -102,32 +103,64 @@ def test_imagenet_has_all_boxes_of_the_label(name, place):
     assert not any(len(example["boxes"]) for example in train.values())
 
 
-def test_large_source_is_read_by_index(place):
-    """ImageNet's examples are light until decoded, keep their order, and are what the stream of records holds."""
-    data_dir = place("imagenet")
-    source = sources.load("imagenet", data_dir)
-    examples = source.examples("train")
-    assert set(examples.element_spec) == {"split", "index", "label"}
-    labels = [int(example["label"]) for example in examples]
-    assert sorted(labels) == sorted([i for i, name in enumerate(source.class_names) if name in dummy_data.WNIDS] * 2)
-    assert labels == [example["label"] for example in decoded(source, "train").values()]
-    (kept,) = pathlib.Path(data_dir).rglob("labels-train.npy")
-    np.testing.assert_array_equal(np.load(kept), labels)
-    first, again = (list(sources.load("imagenet", data_dir).examples("train").as_numpy_iterator()) for _ in range(2))
-    assert first == again
+@pytest.mark.parametrize("name", SIZES)
+def test_labels_are_known_before_anything_is_decoded(name, place):
+    """They are read once, kept beside the data, and those of the examples."""
+    data_dir = place(name)
+    source = sources.load(name, data_dir)
+    for split, labels in source.labels.items():
+        assert labels.dtype == np.int32
+        assert [example["label"] for example in decoded(source, split).values()] == labels.tolist()
+    before = {path: path.stat().st_mtime_ns for path in pathlib.Path(data_dir).rglob("labels-*.npy")}
+    assert len(before) == len(source.sizes)
+    again = sources.load(name, data_dir)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    for split, labels in again.labels.items():
+        np.testing.assert_array_equal(labels, source.labels[split])
 
+
+def test_kept_labels_of_another_length_are_refused(place):
+    data_dir = place("toy_aircraft")
+    sources.load("toy_aircraft", data_dir)
+    (path,) = pathlib.Path(data_dir).rglob("labels-train.npy")
+    np.save(path, np.load(path)[:5])
+    with pytest.raises(UserError, match=f"{path} holds 5 labels of 16 examples; remove it, and they are read again"):
+        sources.load("toy_aircraft", data_dir)
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match=f"{path} is not a file of labels; remove it"):
+        sources.load("toy_aircraft", data_dir)
+    path.unlink()
+    assert sources.load("toy_aircraft", data_dir).sizes["train"] == 16
+
+
+def test_records_by_index_are_those_of_tfds_own_stream(place):
+    data_dir = place("imagenet")
+    by_index = decoded(sources.load("imagenet", data_dir), "train")
     streamed = tfds.builder("imagenet", data_dir=f"{data_dir}/stream")
     config = tfds.download.DownloadConfig(manual_dir=f"{data_dir}/downloads/manual")
     streamed.download_and_prepare(download_config=config)
-    by_index, features = decoded(source, "train"), list(tfds.as_numpy(streamed.as_dataset(split="train")))
+    features = list(tfds.as_numpy(streamed.as_dataset(split="train")))
     assert len(features) == len(by_index) == 6
     for example in features:
         np.testing.assert_array_equal(by_index[example["id"].decode()]["image"], example["image"])
 
 
-def test_large_source_feeds_a_labelled_and_an_unlabelled_part(place):
+def test_other_file_format_is_named_with_the_command_that_converts_it(place):
+    """TFDS's converter itself needs apache-beam, so of what it leaves only the file that says so is written here."""
+    data_dir = place("toy_aircraft")
+    prepared = tfds.builder("toy_aircraft", data_dir=data_dir, file_format="tfrecord")
+    prepared.download_and_prepare()
+    path = prepared.data_path
+    command = f"python -m tensorflow_datasets.scripts.convert_format --dataset_version_dir={path} --out_file_format="
+    with pytest.raises(UserError) as caught:
+        sources.load("toy_aircraft", data_dir)
+    assert f"toy_aircraft was prepared in {path} as tfrecord, and is read as array_record" in str(caught.value)
+    assert f"{command}array_record" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_source_feeds_a_labelled_and_an_unlabelled_part(place):
     source = sources.load("imagenet", place("imagenet"))
-    labeled, rest = sources.labeled_part(source, 0.5, seed=0)
+    labeled, rest = labeled_part(source, 0.5, seed=0)
     assert labeled.sizes["train"] == rest.sizes["train"] == 3
     ids = [set(decoded(part, "train")) for part in (labeled, rest)]
     assert len(ids[0] | ids[1]) == 6
