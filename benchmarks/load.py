@@ -46,23 +46,22 @@ def measure(model_dir, seconds):
 def broken_requests():
     """`(body, status)` of each kind of broken request: bytes, and the first digit of the status due to it.
 
-    A picture of one pixel is answered as any other. The last body is above the size limit.
+    A picture of one pixel is answered as any other, and what is no picture by a blank. The last body is above the size
+    limit.
     """
     encoded = artifact.example_pictures(96)
     large = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (60_000).to_bytes(4, "big") * 2 + bytes(20)
     good = body([encoded["0.jpg"]])
+    pixel = tf.io.encode_png(np.zeros([1, 1, 3], np.uint8)).numpy()
+    answered = [body([picture]) for picture in (pixel, b"not a picture", encoded["1.png"][:500], large)]
     refused = [
-        body([b"not a picture"]),
-        body([encoded["1.png"][:500]]),
-        body([large]),
         body([]),
         good.replace(b'"explain"', b'"nope"'),
         json.dumps({"signature_name": "explain", "inputs": {"image_bytes": [1.5]}}).encode(),
         good[:-9],
         b" " * (65 << 20),
     ]
-    pixel = tf.io.encode_png(np.zeros([1, 1, 3], np.uint8)).numpy()
-    return [(body([pixel]), 2), *((data, 4) for data in refused)]
+    return [*((data, 2) for data in answered), *((data, 4) for data in refused)]
 
 
 def body(images, signature="explain"):

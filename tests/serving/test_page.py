@@ -67,3 +67,12 @@ def test_what_is_no_picture_is_said(page):
     drop(page, "notes.png", b"no picture")
     sync_api.expect(page.locator("#message")).to_contain_text("notes.png is no picture")
     assert page.faults == []
+
+
+def test_a_blank_answer_is_said(page, pictures):
+    """What a version exported with --on_bad_image=blank answers to a picture that only the browser can decode."""
+    page.route("**/v1/models/cgc:predict", lambda route: route.fulfill(json={"outputs": {"class_id": [-1]}}))
+    drop(page, "cat.webp", pictures[0])
+    sync_api.expect(page.locator("#message")).to_contain_text("no JPEG, PNG, GIF or BMP picture")
+    page.unroute("**/v1/models/cgc:predict")
+    assert page.faults == []
