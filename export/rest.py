@@ -27,22 +27,21 @@ from export.servable import MAX_BYTES, require
 
 _MODEL = r"(?i)/v1/models/([^/:]+)(?:/versions/([0-9]+)|/labels/([^/:]+))?"
 _PAGE = pathlib.Path(__file__).with_name("page.html")
-_HTTP_STATUS = {
-    tf.errors.INVALID_ARGUMENT: http.HTTPStatus.BAD_REQUEST,
-    tf.errors.FAILED_PRECONDITION: http.HTTPStatus.BAD_REQUEST,
-    tf.errors.OUT_OF_RANGE: http.HTTPStatus.BAD_REQUEST,
-    tf.errors.NOT_FOUND: http.HTTPStatus.NOT_FOUND,
-    tf.errors.UNIMPLEMENTED: http.HTTPStatus.NOT_IMPLEMENTED,
-    tf.errors.RESOURCE_EXHAUSTED: http.HTTPStatus.TOO_MANY_REQUESTS,
-}
-_NAMES = {
-    tf.errors.INVALID_ARGUMENT: "INVALID_ARGUMENT",
-    tf.errors.FAILED_PRECONDITION: "FAILED_PRECONDITION",
-    tf.errors.NOT_FOUND: "NOT_FOUND",
-    tf.errors.UNIMPLEMENTED: "UNIMPLEMENTED",
-    tf.errors.RESOURCE_EXHAUSTED: "RESOURCE_EXHAUSTED",
+# {an error's code: its name, and the status that TF Serving answers it with}
+_ERRORS = {
+    tf.errors.INVALID_ARGUMENT: ("INVALID_ARGUMENT", http.HTTPStatus.BAD_REQUEST),
+    tf.errors.FAILED_PRECONDITION: ("FAILED_PRECONDITION", http.HTTPStatus.BAD_REQUEST),
+    tf.errors.OUT_OF_RANGE: ("OUT_OF_RANGE", http.HTTPStatus.BAD_REQUEST),
+    tf.errors.NOT_FOUND: ("NOT_FOUND", http.HTTPStatus.NOT_FOUND),
+    tf.errors.UNIMPLEMENTED: ("UNIMPLEMENTED", http.HTTPStatus.NOT_IMPLEMENTED),
+    tf.errors.RESOURCE_EXHAUSTED: ("RESOURCE_EXHAUSTED", http.HTTPStatus.TOO_MANY_REQUESTS),
 }
 _JSON = "application/json"
+_CORS = [
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),
+    ("Access-Control-Allow-Headers", "Content-Type"),
+]
 _SAFE = [
     ("X-Content-Type-Options", "nosniff"),
     (
@@ -58,8 +57,7 @@ def application(model, metrics, cors=False):
 
     With `cors` a page of any other origin may ask, as with TF Serving's --rest_api_enable_cors_support.
     """
-    allowed = [("Access-Control-Allow-Origin", "*"), ("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),
-               ("Access-Control-Allow-Headers", "Content-Type")] if cors else []  # fmt: skip
+    allowed = _CORS if cors else []
 
     def answer(environ, start_response):
         start, code = time.perf_counter(), "OK"
@@ -67,10 +65,9 @@ def application(model, metrics, cors=False):
         try:
             kind, body = _route(model, metrics, environ)
         except tf.errors.OpError as error:
-            status = _HTTP_STATUS.get(error.error_code, http.HTTPStatus.INTERNAL_SERVER_ERROR)
-            code = _NAMES.get(error.error_code, "INTERNAL")
+            code, status = _ERRORS.get(error.error_code, ("INTERNAL", http.HTTPStatus.INTERNAL_SERVER_ERROR))
             kind, body = _JSON, json.dumps({"error": error.message})
-        if environ["PATH_INFO"].endswith(":predict"):
+        if environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"].endswith(":predict"):
             metrics.observe("predict", "REST", code, time.perf_counter() - start)
         body = body.encode()
         headers = [("Content-Type", kind), ("Content-Length", str(len(body)))]
@@ -97,8 +94,8 @@ def _route(model, metrics, environ):
         match = re.fullmatch(_MODEL + tail, path)
         if match and method == wanted:
             name, version, label = match.groups()
-            version = version and int(version[:20])  # twenty digits are too many as well
-            require(not version or version < 1 << 63, f"Failed to convert version: {version} to numeric.")
+            version = version and int(version.lstrip("0")[:20] or 0)  # twenty digits are too many as well
+            require(not version or version < 1 << 63, "Failed to convert version to numeric.")
             return _JSON, handler(model, (name, version, label), environ)
     raise tf.errors.InvalidArgumentError(None, None, f"Malformed request: {method} {path}")
 

@@ -107,5 +107,5 @@ def _from_proto(name, proto):
         fits = shape.rank <= MAX_RANK and shape.num_elements() <= MAX_BYTES // 4
         require(fits, f"{name} is too large")
         return tf.constant(tf.make_ndarray(proto))
-    except (TypeError, ValueError, LookupError) as error:
+    except (TypeError, ValueError, OverflowError, LookupError) as error:
         raise tf.errors.InvalidArgumentError(None, None, f"{name} is malformed") from error

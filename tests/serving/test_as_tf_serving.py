@@ -14,6 +14,7 @@ import sys
 import grpc
 import pytest
 import requests
+from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -146,7 +147,7 @@ def test_prometheus_has_its_labels_and_buckets(tiny):
 def predict_request(signature, **values):
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = "tiny", signature
-    request.inputs["x"].dtype = 1
+    request.inputs["x"].dtype = types_pb2.DT_FLOAT
     for name, value in values.items():
         getattr(request.inputs["x"], name).extend(value)
     return request
@@ -164,14 +165,22 @@ def test_grpc_answers_in_typed_fields(tiny):
                 assert (list(answer.float_val), bool(answer.tensor_content)) == (fields, not fields)
 
 
+def test_a_number_that_does_not_fit_is_an_invalid_argument_over_grpc(tiny):
+    request = predict_request("u8", int_val=[300])
+    request.inputs["x"].dtype = types_pb2.DT_UINT8
+    request.inputs["x"].tensor_shape.dim.add(size=1)
+    with grpc.insecure_channel(tiny.grpc_url.removeprefix("grpc://")) as channel:
+        with pytest.raises(grpc.RpcError) as error:
+            prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request)
+        assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 def test_grpc_without_a_model_is_an_invalid_argument(tiny):
     unnamed = predict_pb2.PredictRequest()
     unnamed.model_spec.signature_name = "i32"
     with grpc.insecure_channel(tiny.grpc_url.removeprefix("grpc://")) as channel:
-        stub, status = (
-            prediction_service_pb2_grpc.PredictionServiceStub(channel),
-            model_service_pb2_grpc.ModelServiceStub(channel),
-        )
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        status = model_service_pb2_grpc.ModelServiceStub(channel)
         for method, request in [
             (stub.Predict, predict_pb2.PredictRequest()),
             (stub.Predict, unnamed),
