@@ -69,7 +69,7 @@ def prepare(config, workdir, strategy):
         start = dataclasses.replace(start, state=sums)  # which belong to the epoch that it stands in
     with writing(workdir):
         config.save(workdir)
-        (workdir / runs.CLASSES).write_text("\n".join(source.class_names) + "\n")
+        (workdir / runs.CLASSES).write_text("\n".join(source.class_names) + "\n", "utf-8")
         sources.write_skipped(workdir, source, unlabeled)
         runs.save_architecture(model, workdir)
     return Prepared(model, source, unlabeled, steps, start)

@@ -17,7 +17,8 @@ ARCHITECTURE = "model.json"
 
 def class_names(workdir):
     """The names of the classes that a workdir was trained on, a tuple."""
-    return tuple((pathlib.Path(workdir) / CLASSES).read_text().splitlines())
+    text = (pathlib.Path(workdir) / CLASSES).read_text("utf-8")
+    return tuple(text.removesuffix("\n").split("\n"))  # as written; `splitlines` also splits at other characters
 
 
 def trained_model(config, workdir):

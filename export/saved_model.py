@@ -131,7 +131,7 @@ def _save(model, class_names, signatures, stored, version):
     module.stored = [stored.get(variable.path, variable.value) for variable in model.weights]
     with tempfile.TemporaryDirectory() as directory:
         labels = pathlib.Path(directory, pathlib.Path(artifact.LABELS).name)
-        labels.write_text("".join(f"{name}\n" for name in class_names))
+        labels.write_text("".join(f"{name}\n" for name in class_names), "utf-8")
         module.labels = tf.saved_model.Asset(str(labels))
         tf.saved_model.save(module, str(version), signatures.all())
 

@@ -52,7 +52,7 @@ class Servable:
     def labels(self):
         """The names of the classes, a list; empty where the version does not carry them."""
         path = self.path / artifact.LABELS
-        return path.read_text().splitlines() if path.exists() else []
+        return path.read_text("utf-8").removesuffix("\n").split("\n") if path.exists() else []
 
     def inputs(self, signature):
         """The `tf.TensorSpec` of each input of `signature`, by name."""

@@ -1,5 +1,6 @@
 """Real files of every awkward kind: read as a viewer shows them, or named in one line before a run is half-way."""
 
+import os
 import pathlib
 import shutil
 import struct
@@ -115,11 +116,14 @@ def damages():
 
     yield "the file is empty", lambda root, photo: (root / PLACE).write_bytes(b"")
     yield "neither JPEG, PNG, GIF nor BMP", lambda root, photo: (root / PLACE).write_bytes(b"no picture")
-    yield "neither JPEG, PNG, GIF nor BMP", lambda root, photo: saved(root, photo, format="TIFF", quality=None)
+    yield "TIFF, neither JPEG, PNG, GIF nor BMP", lambda root, photo: saved(root, photo, format="TIFF", quality=None)
     yield "Invalid JPEG data", lambda root, photo: (saved(root, photo), cut(root))
     yield "Invalid PNG data", lambda root, photo: (saved(root, photo, format="PNG"), cut(root))
     yield "20000 x 20000 pixels are more than the 134,217,728", lambda root, photo: huge_png(root / PLACE, 20000)
     yield "Is a directory", lambda root, photo: (root / PLACE).mkdir()
+    yield "not a file but a pipe", lambda root, photo: os.mkfifo(root / PLACE)
+    yield "No such file", lambda root, photo: (root / PLACE).symlink_to("nowhere.jpg")
+    yield "Too many levels of symbolic links", lambda root, photo: (root / PLACE).symlink_to(PLACE.split("/")[-1])
 
 
 @pytest.mark.parametrize(("fault", "damage"), list(damages()))

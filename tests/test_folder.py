@@ -1,5 +1,6 @@
 """A user's own pictures: read as they are, and each fault named before any long work."""
 
+import os
 import pathlib
 import shutil
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cgc_tf import config, data, folder, sources
+from cgc_tf import config, data, folder, runs, sources
 from cgc_tf.errors import UserError
 
 
@@ -84,10 +85,25 @@ def faults():
     yield "line 2: a box is ymin < ymax", rows("test/red_wings/000.jpg,0.1,0.5,0.4,0.5")
     yield "line 2: a box is ymin < ymax", rows("test/red_wings/000.jpg,nan,0.1,0.4,0.5")
     yield "line 2: ymin, xmin, ymax, xmax should be numbers", rows("test/red_wings/000.jpg,a,b,c,d")
-    yield "line 2: ymin, xmin, ymax, xmax should be numbers", rows("test/red_wings/000.jpg,0.1")
-    yield "line 2: no picture test/red_wings/999.jpg", rows("test/red_wings/999.jpg,0,0,1,1")
+    yield "line 2: 2 fields instead of 5", rows("test/red_wings/000.jpg,0.1")
+    yield "line 2: 6 fields instead of 5", rows("test/red_wings/000.jpg,0,0,1,1,1")
+    yield "line 3: 1 fields instead of 5", rows("test/red_wings/000.jpg,0,0,1,1\nx")
+    yield "these look like pixels", rows("test/red_wings/000.jpg,10,10,90,100")
+    yield "line 2: this is not CSV", rows("test/red_wings/000.jpg,0,0,1," + "1" * 140_000)
+    yield "this is not CSV: unexpected end of data", rows('"test/red_wings/000.jpg,0,0,1,1')
+    yield "this is not CSV", rows('"test/red_wings/000.jpg"x,0,0,1,1')
+    yield "line 3: no picture 'two\\nlines'", rows('"two\nlines",0,0,1,1')
+    yield (
+        "line 2: no picture 'test/red_wings/\\x000.jpg'",
+        rows("test/red_wings/\0.jpg,0,0,1,1".replace("/\0.", "/\x000.")),
+    )
+    yield "line 2: no picture 'test/red_wings/999.jpg'", rows("test/red_wings/999.jpg,0,0,1,1")
     yield "the first line should be file,ymin", lambda root: (root / "boxes.csv").write_text("a,b\n")
-    yield "boxes.csv is no text in UTF-8", lambda root: (root / "boxes.csv").write_bytes(b"\xff\xfe")
+    yield (
+        "boxes.csv cannot be read: Is a directory",
+        lambda root: ((root / "boxes.csv").unlink(), (root / "boxes.csv").mkdir()),
+    )
+    yield "boxes.csv is not text in UTF-8", lambda root: (root / "boxes.csv").write_bytes(b"\xff\xfe")
 
 
 @pytest.mark.parametrize(("message", "damage"), list(faults()))
@@ -138,3 +154,91 @@ def test_settings_out_of_range(settings, message):
     with pytest.raises(UserError) as caught:
         config.Config(**settings)
     assert message in str(caught.value)
+
+
+def test_validation_may_be_called_val(copy):
+    for name in ("val", "valid", "validation"):
+        (copy / "test").rename(copy / name)
+        shutil.copytree(copy / name, copy / "test")
+        (copy / "boxes.csv").write_text(f"file,ymin,xmin,ymax,xmax\n{name}/red_wings/000.jpg,0,0,1,1\n")
+        read = folder.read(copy)
+        assert sum(picture.split == "validation" for picture in read.files) == 12
+        assert list(read.boxes) == [f"{name}/red_wings/000.jpg"]
+        shutil.rmtree(copy / name)
+    for name in ("val", "validation"):
+        shutil.copytree(copy / "test", copy / name)
+    with pytest.raises(UserError, match="has validation/ and val/, which mean the same split"):
+        folder.read(copy)
+
+
+def test_system_folders_are_not_classes(copy, capsys):
+    names = (".ipynb_checkpoints", "__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+    for place in (copy, copy / "train", copy / "test", copy / "train/red_wings"):
+        for name in names:
+            (place / name).mkdir()
+            shutil.copy(copy / "test/red_wings/000.jpg", place / name / "000.jpg")
+    (copy / "train/red_wings/._001.jpg").write_bytes(b"a resource fork")
+    read = folder.read(copy)
+    assert read.class_names == ("blue_wings", "green_fuselage", "red_wings") and len(read.files) == 36
+    printed = capsys.readouterr().out
+    assert "note: 18 folders are neither splits nor classes and are left out: $RECYCLE.BIN, " in printed
+
+
+def test_nothing_is_lost_without_a_word(copy, capsys):
+    picture = (copy / "test/red_wings/000.jpg").read_bytes()
+    for place in ("", "train", "images", "images/a", "train/red_wings/more", "train/red_wings/more/deep"):
+        (copy / place).mkdir(exist_ok=True)
+        for name in ("one.jpg", "two.PNG"):
+            (copy / place / name).write_bytes(picture)
+    assert len(folder.read(copy).files) == 36
+    printed = capsys.readouterr().out
+    assert "note: 4 pictures lie in no class folder and are left out: one.jpg, train/one.jpg, train/two.PNG" in printed
+    assert "note: 1 folders are neither splits nor classes and are left out: images\n" in printed
+    assert "note: 1 folders within class folders are left out, with 4 pictures in them: train/red_wings/more" in printed
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"two\nlines", "line\u2028separator".encode(), b"bell\x07", b"a\x85b"])
+def test_names_that_a_line_cannot_hold_are_refused(copy, name):
+    for place in (copy / "train/red_wings/x", copy / "train/x"):
+        path = os.path.join(os.fsencode(place.parent), name + (b".jpg" if "red_wings" in str(place) else b""))
+        (shutil.copyfile if path.endswith(b".jpg") else shutil.copytree)(
+            os.fsencode(copy / ("test/red_wings/000.jpg" if path.endswith(b".jpg") else "test/red_wings")), path
+        )
+        with pytest.raises(UserError, match="a name that a line of text cannot hold") as caught:
+            folder.read(copy)
+        assert str(caught.value).isprintable()
+        (os.remove if path.endswith(b".jpg") else shutil.rmtree)(path)
+
+
+def test_names_of_any_language_are_kept(copy, tmp_path):
+    names = ("bird of prey", "鸟", "a\u202fb", "👩\u200d🚀", "cafe\u0301")
+    for name in names:
+        for split in ("train", "test"):
+            shutil.copytree(copy / split / "red_wings", copy / split / name)
+    read = folder.read(copy)
+    assert set(read.class_names) > {"bird of prey", "鸟", "a\u202fb", "👩\u200d🚀", "caf\u00e9"}
+    (tmp_path / runs.CLASSES).write_text("\n".join(read.class_names) + "\n", "utf-8")
+    assert runs.class_names(tmp_path) == read.class_names
+
+
+def test_classes_are_a_line_each_and_nothing_else_ends_a_line(tmp_path):
+    (tmp_path / runs.CLASSES).write_text("a\u2028b\nc\x0bd\n", "utf-8", newline="")
+    assert runs.class_names(tmp_path) == ("a\u2028b", "c\x0bd")
+
+
+def test_both_forms_of_an_accent_are_one_name(copy):
+    (copy / "train/red_wings").rename(copy / "train/caf\u00e9")
+    (copy / "test/red_wings").rename(copy / "test/cafe\u0301")
+    (copy / "train/caf\u00e9/000.jpg").rename(copy / "train/caf\u00e9/e\u0301.jpg")
+    rows = ["file,ymin,xmin,ymax,xmax", "test/caf\u00e9/000.jpg,0,0,1,1", "train/cafe\u0301/\u00e9.jpg,0,0,.5,1"]
+    (copy / "boxes.csv").write_text("\n".join(rows) + "\n", "utf-8")
+    read = folder.read(copy)
+    assert read.class_names == ("blue_wings", "caf\u00e9", "green_fuselage") and len(read.files) == 36
+    assert set(read.boxes) == {"test/caf\u00e9/000.jpg", "train/caf\u00e9/\u00e9.jpg"}
+    assert set(read.boxes) <= {picture.id for picture in read.files}
+    shutil.copy(copy / "test/cafe\u0301/000.jpg", copy / "train/caf\u00e9/\u00e9.jpg")
+    with pytest.raises(UserError, match="two files named \u00e9"):
+        folder.read(copy)
+    shutil.copytree(copy / "train/caf\u00e9", copy / "train/cafe\u0301")
+    with pytest.raises(UserError, match="two folders named caf\u00e9"):
+        folder.read(copy)
