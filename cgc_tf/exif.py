@@ -23,6 +23,16 @@ _TAG, _ENTRY = 0x0112, 12
 _SHORT, _LONG = 3, 4
 
 
+def number_in(contents):
+    """The `number` of a file's whole contents, bytes."""
+
+    def number(start, length, is_little=False):
+        found = contents[start : start + length].ljust(length, b"\0")
+        return int.from_bytes(found, "little" if is_little else "big")
+
+    return number
+
+
 def orientation(number, zero=0):
     """EXIF's orientation, 1 (upright) to 8, of the file whose bytes `number` reads."""
     start, end = zero, zero

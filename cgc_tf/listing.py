@@ -67,7 +67,7 @@ def _split_folders(root):
             both = " and ".join(f"{name}/" for name in folders)
             raise UserError(f"--data_dir={root} has {both}, which mean the same split; keep one of them")
         if not folders and split != "validation":
-            held = first_few(sorted(name for name in present if not _is_system(name))) or "no folder"
+            held = first_few(sorted(name for name in present if not is_system(name))) or "no folder"
             raise UserError(f"--data_dir={root} has no {split}/ in it; it should hold {LAYOUT}. It holds: {held}")
         if folders:
             found[split] = root / folders[0]
@@ -78,7 +78,7 @@ def _class_folders(folder):
     """{class's name: its folder} of one split."""
     found = {}
     for entry in _entries(folder):
-        if entry.is_dir() and not _is_system(entry.name):
+        if entry.is_dir() and not is_system(entry.name):
             _check_name(entry.name, f"a class folder in {folder}")
             name = same_name(entry.name)
             if name in found:
@@ -91,7 +91,7 @@ def _pictures(folder, prefix, split, label, left_out):
     seen = set()
     for entry in _entries(folder):
         is_named_so = entry.name.lower().endswith(ENDINGS)
-        if entry.name.startswith(".") or _is_system(entry.name):
+        if entry.name.startswith(".") or is_system(entry.name):
             continue
         if not is_named_so and entry.is_dir():
             left_out.nested.append(entry.path)
@@ -121,7 +121,7 @@ class _LeftOut:
                 if not entry.is_dir():
                     is_picture = entry.name.lower().endswith(ENDINGS) and not entry.name.startswith(".")
                     self._loose += [entry.path] * is_picture
-                elif is_beside_splits or (parent != self.root and _is_system(entry.name)):
+                elif is_beside_splits or (parent != self.root and is_system(entry.name)):
                     self._folders.append(entry.path)
 
     def report(self):
@@ -147,7 +147,8 @@ def _count_pictures(folder):
     return sum(name.lower().endswith(ENDINGS) and not name.startswith(".") for name in names)
 
 
-def _is_system(name):
+def is_system(name):
+    """Whether a file or folder is hidden, or one that systems put among a user's own."""
     return name.startswith(".") or name.lower() in SYSTEM
 
 

@@ -1,9 +1,8 @@
 """A server's answer about one picture: as text, as JSON, and drawn over the picture."""
 
-import io
+from PIL import Image
 
-import numpy as np
-from PIL import Image, ImageOps
+from cgc_tf.errors import UserError, first_line
 
 
 def summary(answer, with_best):
@@ -26,12 +25,27 @@ def plain(path, answer, error):
 
 
 def draw(data, answer, output):
-    """Writes a picture, encoded, with the heatmap of its answer over it, as a PNG; at its own size, upright."""
+    """Writes a picture, encoded, with the heatmap of its answer over it, as a PNG; at its own size, upright.
+
+    Raises:
+        UserError: the picture cannot be decoded here.
+    """
     if "overlay_png_bytes" in answer:
         output.write_bytes(answer["overlay_png_bytes"])
         return
-    from cgc_tf import figures  # here, since it sets matplotlib up for this process
+    Image.fromarray(_drawn(data, answer)).save(output, format="PNG")
 
-    with Image.open(io.BytesIO(data)) as picture:
-        image = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    Image.fromarray(figures.overlay(image, answer["heatmap"], tuple(answer["heatmap_box"]))).save(output, format="PNG")
+
+def _drawn(data, answer):
+    # Here, since they load TensorFlow, whose decoder is the model's own, and set matplotlib up for this process.
+    import cgc_tf.quiet  # noqa: F401  # isort: skip
+    import tensorflow as tf
+
+    from cgc_tf import exif, figures, folder, headers
+
+    try:
+        decoded = folder.decode_image(data)
+    except tf.errors.OpError as error:
+        raise UserError(f"cannot be drawn: {first_line(error)}") from error
+    image = headers.upright(decoded, exif.orientation(exif.number_in(data))).numpy()
+    return figures.overlay(image, answer["heatmap"], tuple(answer["heatmap_box"]))

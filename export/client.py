@@ -16,9 +16,9 @@ from concurrent import futures
 
 import numpy as np
 from absl import flags
-from PIL import Image
 from tqdm import tqdm
 
+from cgc_tf import listing
 from cgc_tf.errors import UserError, run
 from export import answers, transports
 from export.transports import BadRequest
@@ -67,17 +67,19 @@ class Client:
         """Asks about many pictures, several requests at a time, in order.
 
         Args:
-            images: an iterable of `(key, bytes)`; it is read only as far as requests are sent.
+            images: an iterable of `(key, bytes)`, or `(key, OSError)` of a file that could not be read; it is read
+                only as far as requests are sent.
             signature, batch_size, in_flight: of each request, most pictures in it, and requests at a time.
 
         Yields:
-            `(key, answer, error)`: `answer` a dict of arrays without the batch's dimension, or None and a `BadRequest`.
+            `(key, answer, error)`: `answer` a dict of arrays without the batch's dimension, or None and a `BadRequest`
+            or the `OSError`.
         """
         waiting, batch = collections.deque(), []
         with futures.ThreadPoolExecutor(in_flight) as pool:
             for item in images:
                 batch.append(item)
-                if len(batch) == batch_size or sum(len(data) for _, data in batch) > BATCH_BYTES:
+                if len(batch) == batch_size or sum(map(_bytes_of, batch)) > BATCH_BYTES:
                     waiting.append(pool.submit(self._batch, batch, signature))
                     batch = []
                 if len(waiting) > in_flight:
@@ -88,6 +90,12 @@ class Client:
                 yield from waiting.popleft().result()
 
     def _batch(self, batch, signature):
+        """The answers to a batch's items, in order; those that could not be read are not sent."""
+        sent = [item for item in batch if isinstance(item[1], bytes)]
+        answered = iter(self._answered(sent, signature) if sent else ())
+        return [next(answered) if isinstance(data, bytes) else (key, None, data) for key, data in batch]
+
+    def _answered(self, batch, signature):
         try:
             columns = self.predict([data for _, data in batch], signature)
             rows = [{name: column[i] for name, column in columns.items()} for i in range(len(batch))]
@@ -96,7 +104,12 @@ class Client:
             if len(batch) == 1:
                 return [(batch[0][0], None, error)]
             # One bad picture refuses its batch: alone, the others are answered.
-            return [answer for item in batch for answer in self._batch([item], signature)]
+            return [answer for item in batch for answer in self._answered([item], signature)]
+
+
+def _bytes_of(item):
+    _, data = item
+    return len(data) if isinstance(data, bytes) else 0
 
 
 def _judged(key, answer):
@@ -109,14 +122,19 @@ def _judged(key, answer):
 def find(pattern):
     """The pictures, sorted paths, of a file's name, a folder (and the folders in it) or a glob.
 
+    Hidden files of a folder, such as a Mac's `._x.jpg`, and what lies in hidden and system folders are no pictures.
+
     Raises:
         UserError: there is none.
     """
     path = pathlib.Path(pattern)
     if path.is_dir():
-        found = sorted(entry for entry in path.rglob("*") if entry.suffix.lower() in ENDINGS)
+        found = sorted(entry for entry in path.rglob("*") if _is_picture(entry.relative_to(path)))
+    elif path.exists():
+        found = [path]
     else:
-        found = [path] if path.is_file() else sorted(map(pathlib.Path, glob.glob(pattern, recursive=True)))
+        found = sorted(map(pathlib.Path, glob.glob(pattern, recursive=True)))
+    found = [entry for entry in found if not entry.is_dir()]
     if not found:
         raise UserError(
             f"--image={pattern}: no such file, no folder with pictures ({', '.join(ENDINGS)}), no glob of any"
@@ -124,31 +142,58 @@ def find(pattern):
     return found
 
 
+def _is_picture(path):
+    return path.suffix.lower() in ENDINGS and not any(map(listing.is_system, path.parts))
+
+
+def _read(path):
+    """A file's bytes; or the `OSError` instead, since it is that file's alone."""
+    try:
+        if path.exists() and not path.is_file():
+            return OSError(f"{path} is not a file")  # a pipe would be waited for
+        return path.read_bytes()
+    except OSError as error:
+        return error
+
+
 def ask(args, paths):
-    """Asks about every path, prints a row for each and writes what was asked for; returns how many were refused."""
+    """Asks about every path, prints a row for each and writes what was asked for; returns the errors there were."""
     client = Client(args.url, args.model, args.timeout, args.version, args.label, args.retries)
-    contents = ((path, path.read_bytes()) for path in paths)
+    contents = (((path, data), data) for path, data in ((path, _read(path)) for path in paths))
     answered = client.stream(contents, args.signature, args.batch_size, args.in_flight)
-    is_only, width, refused, written = len(paths) == 1, max(len(str(path)) for path in paths), 0, 0
+    is_only, width, failures, written = len(paths) == 1, max(len(_shown(path)) for path in paths), [], 0
     with contextlib.ExitStack() as stack:
         lines = stack.enter_context(pathlib.Path(args.jsonl).open("w")) if args.jsonl else None
-        for path, answer, error in tqdm(answered, "asking", len(paths), unit="image", leave=False, disable=None):
-            if error and is_only:
-                raise error
-            refused += error is not None
-            text = str(error) if error else answers.summary(answer, with_best=is_only)
-            tqdm.write(text if is_only else f"{path!s:<{width}}  {text}")
-            if lines:
-                lines.write(json.dumps(answers.plain(path, answer, error)) + "\n")
+        for (path, data), answer, error in tqdm(
+            answered, "asking", len(paths), unit="image", leave=False, disable=None
+        ):
             if answer and {"heatmap", "overlay_png_bytes"} & set(answer):
                 output = _output(args.output, path, paths)
-                answers.draw(path.read_bytes(), answer, output)
-                written += 1
+                try:
+                    answers.draw(data, answer, output)
+                    written += 1
+                except UserError as undrawn:
+                    answer, error = None, undrawn
+            if error and is_only:
+                raise error
+            failures += [error] if error else []
+            text = (
+                getattr(error, "strerror", None) or str(error) if error else answers.summary(answer, with_best=is_only)
+            )
+            tqdm.write(text if is_only else f"{_shown(path):<{width}}  {text}")
+            if lines:
+                lines.write(json.dumps(answers.plain(path, answer, error)) + "\n")
         if written:
             print(f"wrote {output}" if is_only else f"wrote {written} overlays into {args.output or FOLDER}")
-        elif not refused:
+        elif not failures:
             print(f"no picture written: {args.signature} answers without a heatmap")
-    return refused
+    return failures
+
+
+def _shown(path):
+    """A path as one line of text, whatever is in it."""
+    text = str(path)
+    return text if text.isprintable() else ascii(text)
 
 
 def _output(given, path, paths):
@@ -181,7 +226,7 @@ def _define_flags():
 
 
 def main(_):
-    """Asks about the pictures; ends with status 2 where one was refused."""
+    """Asks about the pictures; ends with status 2 where one was refused or could not be read."""
     args = flags.FLAGS
     if args.image is None:
         raise UserError("--image is missing: the picture, folder or glob to ask about")
@@ -189,11 +234,12 @@ def main(_):
     if args.url.startswith("grpc"):
         import cgc_tf.quiet  # noqa: F401  # gRPC's stubs load TensorFlow
     try:
-        refused = ask(args, paths)
-    except (OSError, Image.DecompressionBombError) as error:  # the message names the file
+        failures = ask(args, paths)
+    except OSError as error:  # the message names the file
         raise UserError(str(error)) from error
-    if refused:
-        raise UserError(f"{refused} of {len(paths)} pictures were refused")
+    if failures:
+        unread = " or could not be read" if any(isinstance(error, OSError) for error in failures) else ""
+        raise UserError(f"{len(failures)} of {len(paths)} pictures were refused{unread}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import numpy as np
 import requests
 
 from cgc_tf.errors import UserError
+from export import proxies
 
 MAX_BYTES = 64 << 20  # of a gRPC answer; gRPC's default of 4 MB holds few heatmaps
 WAIT = 0.2  # seconds before the first new attempt; each further one waits twice as long
@@ -88,11 +89,13 @@ def _rest(url, model, version, label, timeout):
         inputs = {"image_bytes": values, **{name: np.asarray(value).tolist() for name, value in more.items()}}
         try:
             request = {"signature_name": signature, "inputs": inputs}
-            response = requests.post(address, json=request, timeout=timeout)
+            with requests.Session() as session:
+                session.trust_env = not proxies.is_loopback(url)
+                response = session.post(address, json=request, timeout=timeout)
         except requests.Timeout as error:
-            raise DeadlineExceeded(f"{url} did not answer in {timeout:g} s") from error
+            raise DeadlineExceeded(f"{url} did not answer in {timeout:g} s{proxies.said(url)}") from error
         except requests.RequestException as error:
-            raise ServerDown(f"cannot reach {url}: is the server running?") from error
+            raise ServerDown(f"cannot reach {url}: is the server running?{proxies.said(url)}") from error
         try:
             answer = response.json()
             if response.ok:
@@ -105,7 +108,9 @@ def _rest(url, model, version, label, timeout):
         kind = _BY_REST.get(response.status_code, ServingError)
         if kind is BadRequest and "signature" in message.lower() and signature in message:
             kind = UnknownSignature  # a status of its own over gRPC, but not over REST
-        raise _of_label(kind, label and label in message)(f"{url} answered {response.status_code}: {message}")
+        raise _of_label(kind, label and label in message)(
+            f"{url} answered {response.status_code}: {message}{proxies.said(url)}"
+        )
 
     return send
 
@@ -117,6 +122,7 @@ def _grpc(url, model, version, label, timeout):
     from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
     options = [("grpc.max_receive_message_length", MAX_BYTES), ("grpc.max_send_message_length", MAX_BYTES)]
+    options.append(("grpc.enable_http_proxy", int(not proxies.is_loopback(url))))
     channel = grpc.insecure_channel(url.removeprefix("grpc://"), options)
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
@@ -135,7 +141,7 @@ def _grpc(url, model, version, label, timeout):
         except grpc.RpcError as error:
             code = error.code().name
             kind = _of_label(_BY_GRPC.get(code, ServingError), label and label in error.details())
-            raise kind(f"{url} answered {code}: {_line(error.details())}") from error
+            raise kind(f"{url} answered {code}: {_line(error.details())}{proxies.said(url)}") from error
         return {name: _array(tf.make_ndarray(proto), name) for name, proto in answer.outputs.items()}
 
     return send

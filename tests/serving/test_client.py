@@ -1,14 +1,16 @@
 """The client, as a class and as a program, over both protocols."""
 
 import json
+import os
 import re
 
+import numpy as np
 import pytest
 from PIL import Image
-from toy_model import EXPLANATIONS, PREDICTIONS, assert_same, start
+from toy_model import EXPLANATIONS, PREDICTIONS, ROOT, assert_same, start
 
 from cgc_tf.errors import UserError
-from export import transports
+from export import answers, transports
 from export.client import Client, find
 
 
@@ -22,7 +24,7 @@ def test_client_gets_what_the_saved_model_answers(server, pictures, expected, pr
 def test_client_command_line_draws_the_picture_at_its_own_size(server, pictures, tmp_path):
     (tmp_path / "cat.jpg").write_bytes(pictures[1])
     process = start("export.client", "--image=cat.jpg", f"--url={server.rest_url}", cwd=tmp_path)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert process.returncode == 0, err
     assert len(re.findall(r"^ +\d+ +0\.\d{4}  \S$", out, re.MULTILINE)) == 5
     assert "wrote cat-explained.png" in out
@@ -132,7 +134,7 @@ def test_a_folder_is_asked_about_as_a_whole(server, pictures, tmp_path):
     assert [path.name for path in find(f"{tmp_path}/[01].png")] == ["0.png", "1.png"]
     args = ["--image=.", f"--url={server.grpc_url}", "--output=drawn", "--jsonl=all.jsonl", "--batch_size=2"]
     process = start("export.client", *args, cwd=tmp_path)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert process.returncode == 2 and err.endswith("1 of 4 pictures were refused\n")
     assert "wrote 3 overlays into drawn" in out
     drawn = {path.relative_to(tmp_path / "drawn").as_posix() for path in (tmp_path / "drawn").rglob("*.png")}
@@ -141,3 +143,60 @@ def test_a_folder_is_asked_about_as_a_whole(server, pictures, tmp_path):
     assert [("error" in line, line["file"]) for line in lines] == [
         (name == "in/1.png", name) for name in ("0.png", "1.png", "in/1.jpg", "in/1.png")
     ]
+
+
+def test_a_failure_belongs_to_its_file(server, pictures, tmp_path):
+    """Hidden files are no pictures; what cannot be read or decoded is counted, and the others are answered."""
+    files = {"a.png": pictures[0], "bad.png": b"no picture", "c.jpg": pictures[1], "._c.jpg": b"a resource fork"}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    for hidden in (".cache", "@eaDir", "folder.jpg"):
+        (tmp_path / hidden).mkdir()
+    (tmp_path / "@eaDir/c.jpg").write_bytes(pictures[1])
+    (tmp_path / "broken.png").symlink_to("nowhere.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    args = ["--image=.", f"--url={server.rest_url}", "--output=drawn", "--jsonl=all.jsonl", "--batch_size=3"]
+    process = start("export.client", *args, cwd=tmp_path)
+    out, err = process.communicate(timeout=180)
+    assert process.returncode == 2 and err.endswith("3 of 5 pictures were refused or could not be read\n")
+    assert "Traceback" not in err and "wrote 2 overlays into drawn" in out
+    lines = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
+    names = ["a.png", "bad.png", "broken.png", "c.jpg", "pipe.png"]
+    assert [("error" in line, line["file"]) for line in lines] == list(
+        zip([False, True, True, False, True], names, strict=True)
+    )
+
+
+def test_pictures_are_drawn_as_the_model_sees_them(tmp_path):
+    """16 bits a pixel by their upper eight, and turned by the same rule; Pillow made the first white."""
+    cold = {"heatmap": np.zeros([7, 7], np.float32), "heatmap_box": [0, 0, 1, 1]}
+    for name, size, mean in (("gray16.png", (86, 128), 107), ("exif6_long_mm.jpg", (128, 86), None)):
+        data = (ROOT / "tests/data/cases" / name).read_bytes()
+        answers.draw(data, cold, tmp_path / "drawn.png")
+        with Image.open(tmp_path / "drawn.png") as drawn:
+            assert drawn.size == size
+            assert mean is None or abs(np.mean(drawn) - mean) < 8
+    with pytest.raises(UserError, match="cannot be drawn"):
+        answers.draw(b"no picture", cold, tmp_path / "drawn.png")
+
+
+def test_no_proxy_stands_before_this_machine(server, pictures, tmp_path):
+    (tmp_path / "cat.png").write_bytes(pictures[0])
+    proxies = {name: "http://127.0.0.1:1" for name in ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")}
+    for url in (server.rest_url.replace("127.0.0.1", "localhost"), server.grpc_url):
+        process = start(
+            "export.client", "--image=cat.png", f"--url={url}", cwd=tmp_path, env=dict(os.environ) | proxies
+        )
+        _, err = process.communicate(timeout=180)
+        assert process.returncode == 0, err
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_proxy_on_the_way_is_said(protocol, pictures, monkeypatch):
+    for name in ("no_proxy", "NO_PROXY", "grpc_proxy", "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://user:secret@127.0.0.1:1")
+    client = Client(f"{protocol}://192.0.2.1:8501", timeout=5, retries=0)  # an address kept for documentation
+    with pytest.raises(transports.ServingError, match=r"proxy 127.0.0.1:1; NO_PROXY=192.0.2.1") as caught:
+        client.predict(pictures[:1])
+    assert "secret" not in str(caught.value)

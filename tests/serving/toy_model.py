@@ -95,8 +95,8 @@ def assert_same(answer, expected, names):
             np.testing.assert_array_equal(value, expected[name])
 
 
-def start(module, *args, cwd=None):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+def start(module, *args, cwd=None, env=None):
+    environment = (env or os.environ) | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", module, *map(str, args)]
     return subprocess.Popen(command, cwd=cwd, env=environment, stdout=-1, stderr=-1, text=True, encoding="utf-8")
 
