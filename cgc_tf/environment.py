@@ -8,6 +8,7 @@ import subprocess
 
 import tensorflow as tf
 
+DRIVERS = ("/dev/nvidiactl", "/dev/dxg")  # Linux; Windows' Linux
 PACKAGES = ("tensorflow", "keras", "keras-hub", "tf-explain", "tensorflow-datasets", "numpy")
 
 
@@ -24,6 +25,23 @@ def hardware():
         "cores": os.cpu_count(),
         "devices": [_device(device) for device in tf.config.list_physical_devices()],
     }
+
+
+def device():
+    """What TensorFlow computes on, in words; where that is the CPU, why it is no GPU."""
+    if gpus := tf.config.get_visible_devices("GPU"):
+        return ", ".join(_device(gpu) for gpu in gpus)
+    return f"the CPU ({_why_no_gpu()})"
+
+
+def _why_no_gpu():
+    if not tf.test.is_built_with_gpu_support():
+        return "this TensorFlow is built without support for GPUs"
+    if tf.config.list_physical_devices("GPU") or os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
+        return "GPUs are hidden from this process, as by CUDA_VISIBLE_DEVICES"
+    if not any(pathlib.Path(path).exists() for path in DRIVERS):
+        return "no NVIDIA driver is found"
+    return "an NVIDIA driver is found, but not CUDA's libraries: pip install 'tensorflow[and-cuda]'"
 
 
 def commit():

@@ -82,7 +82,7 @@ def explain(subject, columns, shown, ch_resize=0):
         row, image, box = rows[example["index"]], example["image"], (0.0, 0.0, 1.0, 1.0)
         if subject.takes_any_size:
             side = ch_resize or 2 * subject.config.image_size
-            view = geometry.resize_image(image, geometry.shorter_side(*image.shape[:2], side))
+            view = geometry.resize_image(image, geometry.whole_view(*image.shape[:2], side))
         else:
             view, box = _centre(image, subject.config.image_size)
         heatmap = subject.explain(view[None], example["label"][None])[0].numpy()

@@ -11,6 +11,7 @@ import tensorflow as tf
 AREA = (0.08, 1.0)
 ASPECT = (3 / 4, 4 / 3)
 TRIES = 10
+LONGEST = 16  # times an image's shorter side: what a longer side is looked at in full
 
 
 def draw_crop(seed, height, width):
@@ -158,6 +159,18 @@ def shorter_side(height, width, side):
     """The size, int32 `[2]`, of an image whose shorter side becomes `side` pixels, aspect kept (rounded down)."""
     shape = tf.cast([height, width], tf.int32)
     return side * shape // tf.reduce_min(shape)
+
+
+def whole_view(height, width, side):
+    """The size, int32 `[2]`, at which a whole image is looked at: `shorter_side`, of at most `LONGEST` * side² pixels.
+
+    An image whose longer side is more than `LONGEST` times its shorter one is enlarged less. A strip of 4 x 6000 pixels
+    would otherwise become one of 448 x 672000.
+    """
+    shape = tf.cast([height, width], tf.float32)
+    bounded = tf.maximum(shape * side * tf.sqrt(LONGEST / tf.reduce_prod(shape)), 1)
+    is_strip = tf.reduce_max(shape) > LONGEST * tf.reduce_min(shape)
+    return tf.where(is_strip, tf.cast(bounded, tf.int32), shorter_side(height, width, side))
 
 
 def crop_boxes(boxes, view):

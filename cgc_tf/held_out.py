@@ -45,7 +45,7 @@ def whole_images(source, split, side, batch_size, limit=None):
     however many sizes it has.
 
     Args:
-        side: what the shorter side of an image becomes, in pixels.
+        side: what the shorter side of an image becomes, in pixels; of a strip less, see `geometry.whole_view`.
 
     Returns:
         A `tf.data.Dataset` of dicts: `index` int64 `[B]`, `label` `[B]`, `image` uint8 `[B, H', W', 3]`; at the
@@ -58,7 +58,7 @@ def whole_images(source, split, side, batch_size, limit=None):
         batch = {
             "index": index,
             "label": example["label"],
-            "image": geometry.resize_image(example["image"], geometry.shorter_side(shape[0], shape[1], side)),
+            "image": geometry.resize_image(example["image"], geometry.whole_view(shape[0], shape[1], side)),
             "region": geometry.boxes_to_region(example["boxes"], shape[0], shape[1]),
         }
         if source.has_masks:

@@ -21,4 +21,5 @@ else:
         os.close(stderr)
         os.close(null)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="keras|tensorflow|tensorflow_datasets|keras_hub|keras_cv")
+    for category in (DeprecationWarning, FutureWarning):  # what a library says to its developers; all else is shown
+        warnings.filterwarnings("ignore", category=category, module="keras|tensorflow|tensorflow_datasets")

@@ -105,12 +105,31 @@ def _summary(config, prepared, workdir):
     source, unlabeled = prepared.source, prepared.unlabeled
     beside = f" and {unlabeled.sizes['train']} without labels ({unlabeled.name})" if unlabeled else ""
     start = _first_step(prepared.start.position)
-    return (
-        f"{config.dataset}: {source.sizes['train']} training examples of {len(source.class_names)} classes{beside}, "
-        f"{config.backbone}, objective {config.objective}; from {start} to epoch {config.epochs}'s end into {workdir}"
+    return "\n".join(
+        [
+            f"{config.dataset}: {source.sizes['train']} training examples of {len(source.class_names)} classes"
+            f"{beside}, {config.backbone}, objective {config.objective}; "
+            f"from {start} to epoch {config.epochs}'s end into {workdir}",
+            f"steps: {prepared.steps} an epoch, of {config.batch_size} examples{_left_out(config, source, unlabeled)}",
+            f"val_accuracy and the like: {_validated(config, source)}",
+            f"device: {environment.device()}",
+        ]
     )
 
 
 def _first_step(position):
     """The step that follows a `Position`, in words that count from 1."""
     return f"epoch {position.epoch + 1}, step {position.step + 1}"
+
+
+def _left_out(config, *opened):
+    counts = [f"{source.sizes['train'] % config.batch_size} of {source.sizes['train']}" for source in opened if source]
+    if all(count.startswith("0 ") for count in counts):
+        return ""
+    return f"; whole batches leave out {' and '.join(counts)} in each pass, others in the next"
+
+
+def _validated(config, source):
+    size = source.sizes[source.validation]
+    seen = f"{min(config.validation_examples, size)} of the {size} examples of the {source.validation} split"
+    return f"on {seen}" + (", for watching alone" if source.validation == "test" else "")
