@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import odd_pictures
+import pytest
 import tensorflow as tf
 from PIL import Image
 
@@ -44,6 +45,7 @@ def _looks_like_the_bird(contents):
     return ours.shape == bird.shape and np.abs(ours.mean(-1) - bird.mean(-1)).mean() < 12
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_what_pillow_can_read_is_turned_as_pillow_turns_it():
     """Except for what the definition leaves out: XMP, and EXIF that is not in front of the pixels."""
     for name, odd in TABLE.items():
