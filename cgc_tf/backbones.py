@@ -34,8 +34,8 @@ def build_backbone(backbone, weights, image_size, explain_layer=None):
         A `keras.Model`, images `[B, H, W, 3]` in 0..255 -> features `[B, h, w, C]`, no model nested in it.
 
     Raises:
-        UserError: for an unknown backbone, weights that cannot be had, a layer that cannot be explained, or an image
-            size that is too small.
+        UserError: for an unknown backbone, weights that are not available, a layer that cannot be explained, or an
+            image size that is too small.
     """
     kind = weight_kind(weights)
     if kind == "torch" and architectures.library_of(backbone)[1] not in architectures.RESNETS:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from cgc_tf import checkpoints, data, figures, guard
 from cgc_tf.errors import Stopped, UserError
 from cgc_tf.source import check_count, read
-from cgc_tf.state import restore, state_of
+from cgc_tf.state import averaged, restore, state_of
 
 METRICS = "metrics.csv"
 OVERLAYS = 6
@@ -30,12 +30,12 @@ def callbacks(config, workdir, source, start, checkpointing):
     chosen = [
         Counted(checkpointing, min(config.validation_examples, source.sizes[source.validation])),
         BegunEpoch(start),
-        CsvLogger(str(workdir / METRICS), append=True),
+        MetricsFile(workdir),
         TensorBoard(logs, write_graph=False),
         Overlays(_examples_to_watch(source, config.image_size), logs),
     ]
     if config.ema_momentum:
-        chosen.insert(0, keras.callbacks.SwapEMAWeights())
+        chosen.insert(0, ValidateAverages())
     if config.early_stopping:
         chosen.append(EarlyStopping(config.early_stopping, rows(workdir)))
     return [*chosen, checkpointing, NonFinite(config, checkpointing)]
@@ -49,11 +49,27 @@ def _examples_to_watch(source, image_size):
     return batch["image"].numpy()
 
 
-class CsvLogger(keras.callbacks.CSVLogger):
-    """Keras' metrics.csv, its epochs counted from 1 as on the console."""
+class MetricsFile(keras.callbacks.Callback):
+    """Adds a row to metrics.csv after each epoch, epochs counted from 1 as on the console."""
+
+    def __init__(self, workdir):
+        super().__init__()
+        self._workdir = workdir
 
     def on_epoch_end(self, epoch, logs=None):
-        super().on_epoch_end(epoch + 1, logs)
+        row = {"epoch": epoch + 1, **{name: logs[name] for name in sorted(logs)}}
+        _write_rows(self._workdir, [*rows(self._workdir), row])
+
+
+class ValidateAverages(keras.callbacks.Callback):
+    """Validates the moving averages of the weights, which are what is evaluated and exported."""
+
+    def on_test_begin(self, logs=None):
+        self._averaged = averaged(self.model)
+        self._averaged.__enter__()
+
+    def on_test_end(self, logs=None):
+        self._averaged.__exit__(None, None, None)
 
 
 class TensorBoard(keras.callbacks.TensorBoard):
@@ -72,12 +88,17 @@ def rows(workdir):
 def forget_rows_after(workdir, epochs):
     """Takes out of metrics.csv the epochs that are going to be trained again, because no checkpoint holds them."""
     kept = [row for row in rows(workdir) if row["epoch"] and int(row["epoch"]) <= epochs and None not in row.values()]
+    _write_rows(workdir, kept)
+
+
+def _write_rows(workdir, table):
+    """Writes metrics.csv as a whole: what is measured may change within a run, and the columns with it."""
     partial = workdir / f"{METRICS}.partial"
     with partial.open("w", newline="") as file:
-        if kept:
-            writer = csv.DictWriter(file, kept[0].keys(), lineterminator="\n")
+        writer = csv.DictWriter(file, dict.fromkeys(name for row in table for name in row), lineterminator="\n")
+        if table:
             writer.writeheader()
-            writer.writerows(kept)
+        writer.writerows(table)
     os.replace(partial, workdir / METRICS)
 
 
@@ -242,7 +263,8 @@ class Overlays(keras.callbacks.Callback):
         self.images, self.writer = images, tf.summary.create_file_writer(f"{logs}/overlays")
 
     def on_epoch_end(self, epoch, logs=None):
-        heatmaps = self.model.explain(self.images)["heatmap"].numpy()
+        with averaged(self.model):
+            heatmaps = self.model.explain(self.images)["heatmap"].numpy()
         drawn = [figures.overlay(x, g) for x, g in zip(self.images, heatmaps, strict=True)]
         with self.writer.as_default():
             # As one array: `tf.stack` of uint8 arrays can make int32, which a summary rescales until it is black.

@@ -8,7 +8,7 @@ import time
 
 from cgc_tf import architectures, backbones, flag_fields, sources
 from cgc_tf.errors import UserError
-from cgc_tf.flag_fields import setting
+from cgc_tf.flag_fields import HARMLESS, NEVER, WHILE_USED, setting
 from cgc_tf.gradcam import CAMS
 from cgc_tf.objective import EXPLAIN_CLASS, NEGATIVES, OBJECTIVES, VIEWS, Objective
 
@@ -20,47 +20,52 @@ INTERVAL = re.compile(r"[1-9]\d*m?", re.ASCII)
 class Config:
     """The resolved settings of one training run."""
 
-    dataset: str = setting("toy_aircraft", f"What to train on: {', '.join(sources.KNOWN)}.", is_lasting=True)
+    dataset: str = setting("toy_aircraft", f"What to train on: {', '.join(sources.KNOWN)}.", on_change=NEVER)
     data_dir: str = setting(
         "",
         "For --dataset=folder the folder itself: DIR/{train,test}/<class>/*.{jpg,jpeg,png} and perhaps "
         "DIR/boxes.csv. For the others, where TFDS keeps prepared data (default: ~/tensorflow_datasets).",
+        on_change=HARMLESS,
     )
-    on_bad_image: str = setting("fail", "What to do about a picture that cannot be read.", ("fail", "skip"))
+    on_bad_image: str = setting(
+        "fail", "What to do about a picture that cannot be read.", ("fail", "skip"), on_change=HARMLESS
+    )
     cache: str = setting(
         "none",
         "Where training pictures are kept once decoded: none, memory, or a folder, which later runs use again.",
+        on_change=HARMLESS,
     )
     unlabeled_dataset: str = setting(
         "",
         "Where the consistency term takes its pictures from, without their labels: a dataset's training split; "
         "--dataset's own name means its examples that --labeled_fraction leaves without a label.",
+        on_change=NEVER,
     )
-    unlabeled_data_dir: str = setting("", "As --data_dir, for --unlabeled_dataset.")
+    unlabeled_data_dir: str = setting("", "As --data_dir, for --unlabeled_dataset.", on_change=HARMLESS)
     labeled_fraction: float = setting(
         1.0,
         "Share of each class's training examples whose labels are used, chosen by --seed.",
         above=0,
         most=1,
-        is_lasting=True,
+        on_change=NEVER,
     )
     backbone: str = setting(
         "resnet50",
         f"library:name of the network, a bare name being KerasHub's: {', '.join(architectures.known_backbones())}.",
-        is_lasting=True,
+        on_change=NEVER,
     )
-    weights: str = setting("none", f"What the network starts from: {backbones.HOW}.", is_lasting=True)
+    weights: str = setting("none", f"What the network starts from: {backbones.HOW}.", on_change=NEVER)
     reset_classifier: bool = setting(
         False,
         "Start with a new classifier where --weights is a PyTorch file that holds one of another size, or none.",
-        is_lasting=True,
+        on_change=NEVER,
     )
-    pooling: str = setting("average", "How the head pools over positions.", tuple(backbones.POOLINGS), is_lasting=True)
+    pooling: str = setting("average", "How the head pools over positions.", tuple(backbones.POOLINGS), on_change=NEVER)
     hidden_units: tuple = setting(
-        (), "Widths of the head's hidden layers, as in 4096,4096; none by default.", items=int, is_lasting=True
+        (), "Widths of the head's hidden layers, as in 4096,4096; none by default.", items=int, on_change=NEVER
     )
     explain_layer: str = setting(
-        "", "Layer whose output is explained (default: the network's last feature map).", is_lasting=True
+        "", "Layer whose output is explained (default: the network's last feature map).", on_change=NEVER
     )
     objective: str = setting(
         "cgc",
@@ -86,14 +91,16 @@ class Config:
     epochs: int = setting(
         10, "Passes over the training split, or the unlabeled pictures where there are some.", least=1
     )
-    batch_size: int = setting(32, "Examples in a step, over all replicas.", least=1)
+    batch_size: int = setting(32, "Examples in a step, over all replicas.", least=1, on_change=NEVER)
     image_size: int = setting(224, "Side of the training views in pixels.", least=16)
     color_jitter: float = setting(
         0.0, "Strength of random changes of colour, in the views ce and augmented; 0 for none.", least=0, most=1
     )
-    optimizer: str = setting("sgd", "sgd (with --momentum) or adamw.", ("sgd", "adamw"))
+    optimizer: str = setting("sgd", "sgd (with --momentum) or adamw.", ("sgd", "adamw"), on_change=NEVER)
     learning_rate: float = setting(0.01, "Peak learning rate.", above=0)
-    head_learning_rate: float = setting(0.0, "Peak learning rate of the classifier; 0 for the same.", least=0)
+    head_learning_rate: float = setting(
+        0.0, "Peak learning rate of the classifier; 0 for the same.", least=0, on_change=WHILE_USED
+    )
     schedule: str = setting(
         "cosine",
         "cosine falls to zero; step multiplies by --step_factor at each of --step_epochs.",
@@ -104,7 +111,7 @@ class Config:
     )
     step_factor: float = setting(0.1, "What the step schedule multiplies by.", above=0, below=1)
     warmup_epochs: float = setting(0.0, "Epochs over which the learning rate first rises from zero.", least=0)
-    momentum: float = setting(0.9, "Momentum of sgd.", least=0, below=1)
+    momentum: float = setting(0.9, "Momentum of sgd.", least=0, below=1, on_change=WHILE_USED)
     nesterov: bool = setting(False, "Whether the momentum of sgd is Nesterov's.")
     weight_decay: float = setting(
         1e-4, "L2 weight decay as PyTorch's SGD counts it; for adamw its own decoupled decay.", least=0
@@ -113,9 +120,13 @@ class Config:
         "none", "Weights that do not decay: none, as in the reference, or norm_and_bias.", ("none", "norm_and_bias")
     )
     clip_norm: float = setting(0.0, "Largest norm of all gradients together; 0 for no limit.", least=0)
-    accumulate_steps: int = setting(1, "Steps whose gradients are averaged into one update.", least=1)
+    accumulate_steps: int = setting(1, "Steps whose gradients are averaged into one update.", least=1, on_change=NEVER)
     ema_momentum: float = setting(
-        0.0, "Momentum of a moving average of the weights, which is what is evaluated; 0 for none.", least=0, below=1
+        0.0,
+        "Momentum of a moving average of the weights, which is what is evaluated; 0 for none.",
+        least=0,
+        below=1,
+        on_change=WHILE_USED,
     )
     early_stopping: int = setting(
         0,
@@ -126,12 +137,15 @@ class Config:
         "float32",
         "Precision of the network; heatmaps, losses and weights are float32 always.",
         ("float32", "mixed_bfloat16", "mixed_float16"),
+        on_change=NEVER,
     )
-    xla: bool = setting(False, "Compile the whole step with XLA: on a CPU slower, on a GPU worth a try.")
+    xla: bool = setting(
+        False, "Compile the whole step with XLA: on a CPU slower, on a GPU worth a try.", on_change=HARMLESS
+    )
     sync_batch_norm: bool = setting(
-        False, "Normalise by the statistics of all replicas' examples together.", is_lasting=True
+        False, "Normalise by the statistics of all replicas' examples together.", on_change=NEVER
     )
-    seed: int = setting(0, "Seed of everything random; the same seed gives the same run.", least=0, is_lasting=True)
+    seed: int = setting(0, "Seed of everything random; the same seed gives the same run.", least=0, on_change=NEVER)
     strategy: str = setting(
         "mirrored",
         "mirrored: every GPU there is, or the CPU. single: the default device alone.",
@@ -139,18 +153,24 @@ class Config:
     )
     validation_examples: int = setting(256, "Examples to validate on after each epoch.", least=1)
     checkpoint_every: str = setting(
-        "10m", "Minutes (10m) or steps (500) between checkpoints; there is one after each epoch, too."
+        "10m",
+        "Minutes (10m) or steps (500) between checkpoints; there is one after each epoch, too.",
+        on_change=HARMLESS,
     )
     keep_checkpoints: int = setting(
-        2, "How many of the last checkpoints to keep, beside the best by a validation split.", least=1
+        2,
+        "How many of the last checkpoints to keep, beside the best by a validation split.",
+        least=1,
+        on_change=HARMLESS,
     )
     on_nan: str = setting(
         "stop",
         "A step whose loss or gradient is not finite changes nothing. stop: after --nan_steps of them the run stops. "
         "skip: it goes on.",
         ("stop", "skip"),
+        on_change=HARMLESS,
     )
-    nan_steps: int = setting(10, "How many steps in a row may be not finite.", least=1)
+    nan_steps: int = setting(10, "How many steps in a row may be not finite.", least=1, on_change=HARMLESS)
 
     def __post_init__(self):
         flag_fields.check_bounds(self)
@@ -164,6 +184,8 @@ class Config:
             raise UserError(
                 f"--step_epochs should rise, between 0 and --epochs={self.epochs}. Received: {self.step_epochs}"
             )
+        if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
+            raise UserError("--nesterov goes with --optimizer=sgd and a --momentum above 0")
         if not all(units > 0 for units in self.hidden_units):
             raise UserError(f"--hidden_units should be above 0. Received: {self.hidden_units}")
         if not INTERVAL.fullmatch(self.checkpoint_every):
@@ -248,8 +270,14 @@ class Config:
                 f"{workdir} holds a run of another configuration: {listed}. Choose another --workdir, or go on "
                 "differently with --allow_changes"
             )
-        if lasting := [f.name for f in dataclasses.fields(self) if f.name in changed and f.metadata["is_lasting"]]:
-            raise UserError(f"--{lasting[0]} cannot change within a run; choose another --workdir ({listed})")
+        for field in dataclasses.fields(self):
+            on_change, (old, new) = field.metadata["on_change"], pairs[field.name]
+            if on_change == NEVER and old != new:
+                raise UserError(f"--{field.name} cannot change within a run; choose another --workdir ({listed})")
+            if on_change == WHILE_USED and bool(old) != bool(new):
+                raise UserError(
+                    f"--{field.name} cannot change from or to 0 within a run; choose another --workdir ({listed})"
+                )
         return changed
 
     @staticmethod
@@ -260,9 +288,9 @@ class Config:
             stored = json.loads(path.read_text())
             return Config(**{name: tuple(x) if isinstance(x, list) else x for name, x in stored.items()})
         except FileNotFoundError:
-            raise UserError(f"{workdir} is no workdir: it has no {FILE}; train one with train.py") from None
+            raise UserError(f"{workdir} is not a run folder: it has no {FILE}; train one with train.py") from None
         except (json.JSONDecodeError, TypeError) as error:
-            raise UserError(f"{path} is no configuration of this version: {error}") from error
+            raise UserError(f"{path} is not a configuration of this version: {error}") from error
 
 
 def newest_workdir():

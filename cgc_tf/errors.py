@@ -1,6 +1,7 @@
 """A user's mistake is one line and a status, never a stack trace."""
 
 import os
+import re
 import signal
 import sys
 
@@ -16,6 +17,8 @@ class Stopped(Exception):
 
 
 STOPPED = 75  # the exit status then, sysexits.h's EX_TEMPFAIL: try again later
+URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+HANDLES = ("hf://", "kaggle://", "modelscope://")  # which --weights may be: a KerasHub preset's
 READER_LEFT = 128 + signal.SIGPIPE  # what a shell reports of a program whose output nobody reads any more
 
 
@@ -28,6 +31,21 @@ def first_few(names, count=3):
     """Of many names the first, and how many more there are: what one line has room for."""
     more = len(names) - count
     return ", ".join(names[:count]) + (f" and {more} more" if more > 0 else "")
+
+
+def check_paths():
+    """Raises `UserError` for a parsed flag that names a place elsewhere: what is read and written is on local disks.
+
+    TensorFlow would take some of these, Python's own functions would make a folder named `gs:`.
+    """
+    for name, value in flags.FLAGS.flag_values_dict().items():
+        for text in value if isinstance(value, list) else [value]:
+            is_handle = name == "weights" and str(text).startswith(HANDLES)
+            if URL.match(str(text)) and name != "url" and not is_handle:
+                raise UserError(
+                    f"--{name}={text} is a URL, which is not supported: pass a path on this machine, and mount or copy "
+                    "there what is elsewhere"
+                )
 
 
 def run(main):
@@ -44,6 +62,7 @@ def run(main):
             print(f"error: flags start with --. Received: {' '.join(argv[1:])}", file=sys.stderr)
             return 2
         try:
+            check_paths()
             return main(argv)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)

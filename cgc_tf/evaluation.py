@@ -106,9 +106,9 @@ def _evaluate(subject, source, protocol, batch_size, explainer):
 
 
 def _names(found):
-    """The shortest name that tells each subject from the others: its objective, if it has one of its own."""
+    """The shortest name that tells each subject from the others: its objective, if it alone has it, and no other."""
     objectives = [each.report["config"]["objective"] for each in found]
-    if len(set(objectives)) == len(found):
+    if len(set(objectives)) == len(found) and not any(each.report["history"] for each in found):
         return objectives
     return [each.subject.name for each in found]
 

@@ -16,12 +16,19 @@ _LIMITS = {
 }
 
 
+# What it means that a setting is changed within a run, when that goes on from a checkpoint.
+NEVER = "never"  # it decides what a checkpoint holds, or what its position counts: refused
+WHILE_USED = "while used"  # a checkpoint holds what it needs only if it is used: another value, but not from or to 0
+EFFECT = "effect"  # what is trained, or chosen, is another thing from there on
+HARMLESS = "harmless"  # the same weights come of it, but for rounding
+
+
 def setting(
-    default, help_text, choices=None, above=None, least=None, below=None, most=None, items=None, is_lasting=False
+    default, help_text, choices=None, above=None, least=None, below=None, most=None, items=None, on_change=EFFECT
 ):
-    """A field with its flag's help and bounds; for a list the type of its items; and whether it is a run's for good."""
+    """A field with its flag's help and bounds; for a list the type of its items; what changing it in a run means."""
     bounds = {"choices": choices, "above": above, "least": least, "below": below, "most": most}
-    metadata = {"help": help_text, "items": items, "is_lasting": is_lasting, **bounds}
+    metadata = {"help": help_text, "items": items, "on_change": on_change, **bounds}
     return dataclasses.field(default=default, metadata=metadata)
 
 

@@ -1,6 +1,7 @@
 """The record of a run: every start and stop, a line of JSON each; and the lock that keeps a workdir to one process."""
 
 import contextlib
+import dataclasses
 import datetime
 import fcntl
 import json
@@ -8,9 +9,13 @@ import os
 import pathlib
 import socket
 
+from cgc_tf.checkpoints import Position
+from cgc_tf.config import Config
 from cgc_tf.errors import UserError
+from cgc_tf.flag_fields import HARMLESS
 
 FILE, LOCK = "journal.jsonl", "lock"
+HARMLESS_SETTINGS = {field.name for field in dataclasses.fields(Config) if field.metadata["on_change"] == HARMLESS}
 
 
 @contextlib.contextmanager
@@ -68,3 +73,48 @@ def read(workdir):
         with contextlib.suppress(json.JSONDecodeError):
             events.append(json.loads(line))
     return events
+
+
+def history(workdir):
+    """What a run was trained with, where that was changed on the way.
+
+    Returns:
+        A list of dicts, one for each period between changes: `position`, a `Position`'s fields, where it begins; and
+        `settings`, {name: value}, those that changed at some time. Empty where nothing changed that has an effect.
+    """
+    periods = []
+    for event in read(workdir):
+        if event["event"] == "start":
+            # What was trained beyond the checkpoint that a start goes on from is trained again.
+            periods = [each for each in periods if _place(each) < _place(event)]
+            settings = {name: value for name, value in event["config"].items() if name not in HARMLESS_SETTINGS}
+            if not periods or periods[-1]["settings"] != settings:
+                periods.append({"position": event["position"], "settings": settings})
+    names = [name for name in periods[0]["settings"] if _differs(name, periods)] if periods else []
+    return [{**each, "settings": {name: each["settings"].get(name) for name in names}} for each in periods if names]
+
+
+def told(periods):
+    """A `history` in words, as in "objective baseline to the end of epoch 2, then cgc"; "" where nothing changed."""
+    return "; ".join(_told(name, periods) for name in periods[0]["settings"]) if periods else ""
+
+
+def _told(name, periods):
+    text, value = f"{name} {_text(periods[0]['settings'][name])}", periods[0]["settings"][name]
+    for each in periods[1:]:
+        if each["settings"][name] != value:
+            value = each["settings"][name]
+            text += f" to {Position(**each['position'])}, then {_text(value)}"
+    return text
+
+
+def _text(value):
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _place(event):
+    return event["position"]["epoch"], event["position"]["step"]
+
+
+def _differs(name, periods):
+    return any(each["settings"].get(name) != periods[0]["settings"][name] for each in periods)

@@ -103,9 +103,3 @@ class TwoRates(keras.optimizers.MultiOptimizer):
 
     def get_config(self):
         return {**super().get_config(), "global_clipnorm": self.global_clipnorm}
-
-
-def average_weights(model):
-    """Gives a model with a compiled, restored optimizer the moving averages of its weights, where it keeps them."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    optimizer.finalize_variable_values(model.trainable_variables)

@@ -6,7 +6,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from cgc_tf import cache, checkpoints, data, runs, sources
+from cgc_tf import cache, checkpoints, data, journal, runs, sources
 from cgc_tf.checkpoints import Checkpoint, Position
 from cgc_tf.errors import UserError
 from cgc_tf.model import CGCModel
@@ -52,6 +52,8 @@ def prepare(config, workdir, strategy):
     source, unlabeled = open_sources(config)
     if is_resumed and source.class_names != runs.class_names(workdir):
         raise UserError(f"{workdir} was trained on other classes than --dataset={config.dataset} has now")
+    if is_resumed:
+        _check_sizes(workdir, {"train": source.sizes["train"], "unlabeled": unlabeled and unlabeled.sizes["train"]})
     # Preparing a dataset draws from Python's generator, so that a first run would get another head than a second.
     keras.utils.set_random_seed(config.seed)
     steps = (unlabeled or source).sizes["train"] // config.batch_size
@@ -63,7 +65,7 @@ def prepare(config, workdir, strategy):
         runs.compile_model(model, config, steps, strategy.num_replicas_in_sync)
     start = Checkpoint({}, Position(0, 0, steps))
     if is_resumed:
-        start = _at_steps(checkpoints.find(workdir), steps)
+        start = checkpoints.find(workdir)
         restore(start.state, model, source=workdir)
         sums = {name: array for name, array in start.state.items() if name.startswith("metrics/")}
         start = dataclasses.replace(start, state=sums)  # which belong to the epoch that it stands in
@@ -75,13 +77,16 @@ def prepare(config, workdir, strategy):
     return Prepared(model, source, unlabeled, steps, start)
 
 
-def _at_steps(checkpoint, steps):
-    """A checkpoint in terms of epochs of so many steps: in the middle of one of another length, that begins anew."""
-    position = checkpoint.position
-    if position.step and position.steps_per_epoch != steps:
-        print(f"note: an epoch now has {steps} steps instead of {position.steps_per_epoch}: this one begins anew")
-        position = dataclasses.replace(position, step=0)
-    return dataclasses.replace(checkpoint, position=dataclasses.replace(position, steps_per_epoch=steps))
+def _check_sizes(workdir, sizes):
+    """Raises `UserError` where a run goes on with more or fewer examples, which its schedule and its order count."""
+    starts = [event for event in journal.read(workdir) if event["event"] == "start"]
+    before = starts[-1]["data"] if starts else {}
+    for name, count in sizes.items():
+        if before.get(name, count) != count:
+            raise UserError(
+                f"{workdir} was trained on {before[name]} {name} examples, of which there are {count} now: "
+                "bring the data back, or choose another --workdir"
+            )
 
 
 def make_deterministic(seed, xla=False):
@@ -106,6 +111,8 @@ def make_strategy(config):
     replicas = strategy.num_replicas_in_sync
     if config.batch_size % replicas:
         raise UserError(f"--batch_size={config.batch_size} should divide by {replicas} replicas")
+    if config.xla and replicas > 1:  # a step that is conditional on all replicas is no single graph
+        raise UserError(f"--xla works on one device, not on {replicas}: add --strategy=single")
     if config.accumulate_steps > 1:  # Keras updates within a `cond`, where a mirrored variable cannot be updated
         if replicas > 1:
             raise UserError(f"--accumulate_steps works on one device, not on {replicas}: add --strategy=single")
@@ -173,4 +180,4 @@ def writing(workdir):
 def _cannot_write(workdir, reason):
     left = [path.name for path in checkpoints.files(workdir / checkpoints.FOLDER)]
     kept = f"the last checkpoint, {left[-1]}, is untouched" if left else "there is no checkpoint yet"
-    return UserError(f"--workdir={workdir} cannot be written: {reason}; {kept}. Mend that and start again")
+    return UserError(f"--workdir={workdir} cannot be written: {reason}; {kept}. Fix that and start again")

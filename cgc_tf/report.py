@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from cgc_tf import environment, statistics
+from cgc_tf import environment, journal, statistics
 from cgc_tf.errors import UserError
 
 REPORT, PER_IMAGE, CURVES = "evaluation.json", "per_image.csv", "curves.csv"
@@ -48,7 +48,8 @@ def make(measurement, subject, protocol, explainer="", batch_size=32):
     """A report: a dict for JSON. Metrics are at its top as means, with their uncertainty under `statistics`.
 
     Besides: `content_heatmap_of_uniform`, what a uniform map would score; counts `examples`, `zero_heatmaps` (left
-    out of CH) and `without_boxes`; `per_class`; `curves`; `protocol`, `config`, `commit`, `versions`, `hardware`.
+    out of CH) and `without_boxes`; `per_class`; `curves`; `protocol`, `config`, `history` (see
+    `journal.history`), `commit`, `versions`, `hardware`.
     """
     columns, seed = measurement.columns, protocol.evaluation_seed
     found = {
@@ -77,6 +78,7 @@ def make(measurement, subject, protocol, explainer="", batch_size=32):
         "protocol": dataclasses.asdict(protocol),
         "batch_size": batch_size,
         "config": dataclasses.asdict(subject.config),
+        "history": journal.history(subject.folder),
         "commit": environment.commit(),
         "versions": environment.versions(),
         "hardware": environment.hardware(),

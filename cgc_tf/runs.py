@@ -9,7 +9,7 @@ import keras
 from cgc_tf import backbones, checkpoints, optimizers, torch_files, torch_weights
 from cgc_tf.errors import UserError
 from cgc_tf.model import CGCModel
-from cgc_tf.state import restore
+from cgc_tf.state import restore_trained
 
 CLASSES = "classes.txt"
 ARCHITECTURE = "model.json"
@@ -22,20 +22,16 @@ def class_names(workdir):
 
 
 def trained_model(config, workdir):
-    """The model of a trained workdir, in float32, as its last whole checkpoint left it; averaged, if its weights were.
+    """The model of a trained workdir, in float32, as its last whole checkpoint left it.
+
+    Where the run kept averages of its weights, they are the model's.
 
     Raises:
         UserError: there is no whole checkpoint, or it is of another model.
     """
     last = checkpoints.find(workdir)
     model = read_model(config, workdir, precision="float32")
-    groups = ("model",)
-    if config.ema_momentum:
-        compile_model(model, config, steps_per_epoch=1)
-        groups = ("model", "optimizer")
-    restore(last.state, model, groups, workdir)
-    if config.ema_momentum:
-        optimizers.average_weights(model)
+    restore_trained(last.state, model, workdir)
     return model
 
 
@@ -66,7 +62,7 @@ def make_model(config, backbone, classes):
         last = None if config.reset_classifier else classifier.get_layer("classifier")
         print("\n".join(_load_torch(config.weights, backbone, last)))
     elif kind == "checkpoint":
-        restore(checkpoints.find(config.weights).state, model, ("model",), config.weights)
+        restore_trained(checkpoints.find(config.weights).state, model, config.weights)
     return model
 
 

@@ -1,5 +1,6 @@
 """All that training changes in a model, as arrays, and back."""
 
+import contextlib
 import re
 
 import keras
@@ -13,20 +14,88 @@ UNNAMED = re.compile(r"variable_\d+")
 def state_of(model):
     """Copies of all that training changes in a compiled model: {"group/index/name": array}.
 
-    Groups are `model` (weights, statistics, the seeds of random layers), `optimizer` (iterations, momenta, moving
-    averages, loss scale) and `metrics` (sums over the epoch so far).
+    Groups are `model` (weights, statistics, the seeds of random layers), `average` (the moving averages of the
+    trainable weights, where there are some), `optimizer` (iterations, momenta, loss scale) and `metrics` (sums over the
+    epoch so far).
     """
-    return {name: np.array(keras.ops.convert_to_numpy(variable)) for name, variable in _variables(model).items()}
+    return {name: _array(variable) for name, variable in _variables(model).items()}
 
 
-def restore(state, model, groups=("model", "optimizer"), source="the checkpoint"):
+def restore(state, model, groups=("model", "average", "optimizer"), source="the checkpoint"):
     """Puts groups of a state into a model of the same architecture, compiled alike if `optimizer` is among them.
 
     Raises:
         UserError: the state is of another model; nothing has been put in then.
     """
-    offered = {name: array for name, array in state.items() if name.split("/")[0] in groups}
-    wanted = {name: variable for name, variable in _variables(model).items() if name.split("/")[0] in groups}
+    _put(_of(state, groups), _of(_variables(model), groups), source)
+
+
+def restore_trained(state, model, source="the checkpoint"):
+    """Makes a model what a state's training has come to: with the averages of its weights, where it has some.
+
+    The model need not be compiled, and may compute in another precision than it was trained in.
+
+    Raises:
+        UserError: as `restore`.
+    """
+    _put(_of(state, ["model"]), _of(_variables(model), ["model"]), source)
+    if averages := _of(state, ["average"]):
+        _put(averages, _named("average", model.trainable_variables), source)
+
+
+@contextlib.contextmanager
+def averaged(model):
+    """Within it a compiled model's weights are their moving averages, where it keeps some; after it what they were."""
+    weights, averages = model.trainable_variables, averages_of(model)
+    if not averages:
+        yield
+        return
+    own = [_array(variable) for variable in weights]
+    _assign(weights, [_array(variable) for variable in averages])
+    try:
+        yield
+    finally:
+        _assign(weights, own)
+
+
+def averages_of(model):
+    """The Keras variables that hold the moving average of each trainable one of a compiled model; none if it has none.
+
+    Keras keeps them in its optimizers, which may be several and may be wrapped by one that scales the loss.
+    """
+    optimizer, averages = getattr(model.optimizer, "inner_optimizer", model.optimizer), {}
+    for each in getattr(optimizer, "optimizers", [optimizer]):
+        if each.use_ema:
+            pairs = zip(each._trainable_variables, each._model_variables_moving_average, strict=True)
+            averages |= {variable.path: average for variable, average in pairs}
+    return [averages[variable.path] for variable in model.trainable_variables] if averages else []
+
+
+def _variables(model):
+    variables = _named("model", model.variables) | _named("metrics", model.metrics_variables)
+    if getattr(model, "optimizer", None):
+        averages = averages_of(model)
+        if averages:
+            variables |= zip(_names("average", model.trainable_variables), averages, strict=True)
+        of_average = {id(average) for average in averages}
+        variables |= _named("optimizer", [v for v in model.optimizer.variables if id(v) not in of_average])
+    return variables
+
+
+def _named(group, variables):
+    return dict(zip(_names(group, variables), variables, strict=True))
+
+
+def _names(group, variables):
+    # Paths, and names that no one has given, count what the process has made before.
+    return [f"{group}/{index:04d}/{UNNAMED.sub('variable', each.name)}" for index, each in enumerate(variables)]
+
+
+def _of(state, groups):
+    return {name: value for name, value in state.items() if name.split("/")[0] in groups}
+
+
+def _put(offered, wanted, source):
     other = [name for name in {**wanted, **offered} if name not in wanted or name not in offered]
     other += [name for name in wanted if name in offered and tuple(wanted[name].shape) != offered[name].shape]
     if other:
@@ -34,17 +103,13 @@ def restore(state, model, groups=("model", "optimizer"), source="the checkpoint"
             f"{source} does not fit this model (another backbone, head, number of classes or optimizer?): "
             f"{len(other)} of its variables differ, first {other[0]}"
         )
-    for name, variable in wanted.items():
-        variable.assign(offered[name])
+    _assign(wanted.values(), [offered[name] for name in wanted])
 
 
-def _variables(model):
-    groups = {"model": model.variables, "metrics": model.metrics_variables}
-    if getattr(model, "optimizer", None):
-        groups["optimizer"] = model.optimizer.variables
-    # Paths, and names that no one has given, count what the process has made before.
-    return {
-        f"{group}/{index:04d}/{UNNAMED.sub('variable', variable.name)}": variable
-        for group, variables in groups.items()
-        for index, variable in enumerate(variables)
-    }
+def _assign(variables, arrays):
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+
+
+def _array(variable):
+    return np.array(keras.ops.convert_to_numpy(variable))

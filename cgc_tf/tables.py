@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from cgc_tf import statistics
+from cgc_tf import journal, statistics
 from cgc_tf.report import COLUMNS, METRICS
 
 LATEX = str.maketrans(
@@ -75,9 +75,11 @@ def compare(names, all_columns, resamples=statistics.RESAMPLES, seed=0):
 
 
 def label(report):
-    """What tables call a report's subject: its objective, name and, where it is another, explainer."""
+    """What tables call a report's subject: its objective, name, perhaps explainer, and what changed on the way."""
     objective, name = report["config"]["objective"], report["name"]
-    return name if name.startswith(objective) else f"{objective} ({name})"
+    found = name if name.startswith(objective) else f"{objective} ({name})"
+    changes = journal.told(report.get("history", []))
+    return f"{found}: {changes}" if changes else found
 
 
 def text(head, rows):

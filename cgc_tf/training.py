@@ -24,7 +24,7 @@ def train(config, workdir=None, allow_changes=False):
         The workdir, a `pathlib.Path`: config.json, journal.jsonl, checkpoints/, metrics.csv, tensorboard/.
 
     Raises:
-        UserError: for whatever the user can mend; before any training, but for what only shows on the way: a workdir
+        UserError: for whatever the user can fix; before any training, but for what only shows on the way: a workdir
             that cannot be written any more, numbers that are not finite, too little memory.
         Stopped: a signal came; the state is saved.
     """

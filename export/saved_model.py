@@ -21,7 +21,7 @@ import tensorflow as tf
 from absl import flags
 
 from cgc_tf import config as settings
-from cgc_tf import environment, errors, folder, runs
+from cgc_tf import environment, errors, folder, journal, runs
 from cgc_tf.report import REPORT
 from cgc_tf.views import original_view
 from export import artifact, pictures
@@ -85,8 +85,11 @@ def describe(config, workdir, class_names, precision, on_bad_image):
     """The model card of a run, a dict."""
     report = pathlib.Path(workdir) / REPORT
     metrics = json.loads(report.read_text()) if report.exists() else {}
+    history = journal.history(workdir)
+    changes = f" ({journal.told(history)})" if history else ""
     return {
-        "name": f"{config.backbone} trained with {config.objective} on {config.dataset}",
+        "name": f"{config.backbone} trained with {config.objective} on {config.dataset}{changes}",
+        "history": history,
         "method": "Contrastive Grad-CAM Consistency, CVPR 2022, arXiv 2110.00527",
         "exported": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": environment.commit(),

@@ -62,7 +62,7 @@ def pictures(tmp_path_factory):
     return draw_pictures(tmp_path_factory.mktemp("pictures") / "folder", {"train": 8, "test": 4})
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def draw_folder():
     """`draw_pictures` itself: `draw_folder(path, {"train": 8, "test": 4})`."""
     return draw_pictures

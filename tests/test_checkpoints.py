@@ -10,7 +10,7 @@ from cgc_tf import checkpoints, runs
 from cgc_tf.checkpoints import Checkpoint, Position
 from cgc_tf.errors import UserError
 from cgc_tf.model import CGCModel
-from cgc_tf.state import restore, state_of
+from cgc_tf.state import averaged, restore, restore_trained, state_of
 
 
 class Scale(keras.layers.Layer):
@@ -162,3 +162,35 @@ def test_state_holds_all_that_training_changes(small_config):
     restore(state, second, ("model", "optimizer", "metrics"))
     for name, array in state_of(second).items():
         np.testing.assert_array_equal(array, state[name])
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("head_learning_rate", [0.0, 0.1])
+def test_averages_are_the_model_wherever_it_is_read(policy, head_learning_rate, small_config):
+    """Under one optimizer, two, or one that scales the loss; looking at them leaves the raw weights bit for bit."""
+    settings = dataclasses.replace(small_config, ema_momentum=0.9, head_learning_rate=head_learning_rate)
+
+    def make():
+        images = keras.Input((8, 8, 3))
+        features = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3)(images))
+        logits = keras.layers.Dense(3, name="classifier")(keras.layers.GlobalAveragePooling2D()(features))
+        return CGCModel.from_classifier(keras.Model(images, logits))
+
+    with runs.precision(policy):
+        model = make()
+        runs.compile_model(model, settings, 5)
+    weights = model.trainable_variables
+    expected = np.array(weights[0])
+    for step in range(3):
+        model.optimizer.apply([keras.ops.ones_like(weight) for weight in weights], weights)
+        expected = np.array(weights[0]) if step == 0 else 0.9 * expected + 0.1 * np.array(weights[0])
+    state, raw = state_of(model), [np.array(weight) for weight in weights]
+    with averaged(model):
+        np.testing.assert_allclose(weights[0], expected, rtol=1e-5)
+        seen = [np.array(weight) for weight in weights]
+    for weight, array in zip(weights, raw, strict=True):
+        np.testing.assert_array_equal(weight, array)
+    read = make()
+    restore_trained(state, read)
+    for weight, array in zip(read.trainable_variables, seen, strict=True):
+        np.testing.assert_array_equal(weight, array)

@@ -139,7 +139,7 @@ def test_comparison_of_two_runs(workdir, tmp_path):
 
 
 def test_what_cannot_be_evaluated(workdir, tmp_path):
-    with pytest.raises(UserError, match="is no workdir"):
+    with pytest.raises(UserError, match="is not a run folder"):
         evaluation.evaluate_runs([tmp_path])
     broken = shutil.copytree(workdir, tmp_path / "broken")
     files = checkpoints.files(broken / "checkpoints")

@@ -173,7 +173,7 @@ def test_serve_and_ask(exported, files, expected, tmp_path):
 
 
 def test_what_cannot_be_exported(tmp_path, workdir):
-    with pytest.raises(UserError, match="is no workdir"):
+    with pytest.raises(UserError, match="is not a run folder"):
         saved_model.export(tmp_path, tmp_path / "out")
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):

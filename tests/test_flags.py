@@ -126,3 +126,19 @@ def test_a_list_of_something_else(name, value):
     ended = start("train.py", f"--{name}={value}", "--dataset=folder", "--data_dir=absent")
     assert ended["status"] in (1, 2), ended["text"]
     assert "Traceback" not in ended["text"]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_url_is_no_path(program):
+    """Whatever the flag: a folder named `gs:` was made and trained into."""
+    start(program, "--no_such_flag")  # as TensorFlow is loaded it has flags of its own, once
+    found = start(program, "--no_such_flag")["flags"]
+    names = [name for name, flag in found.items() if flag["kind"] in ("string", "comma separated list of strings")]
+    assert names
+    for name in names:
+        for url in ("gs://bucket/run", "s3://bucket/run", "hdfs://host/run", "https://host/run", "file:///tmp/run"):
+            if name != "url":
+                ended = start(program, f"--{name}={url}")
+                assert ended["status"] == 2 and ended["text"].count("\n") == 1, ended["text"]
+                assert ended["text"].startswith(f"error: --{name}={url} is a URL"), ended["text"]
+    assert not any((ROOT / scheme).exists() for scheme in ("gs:", "s3:", "hdfs:", "https:", "file:"))

@@ -34,3 +34,26 @@ def test_nothing_is_left_of_a_run_that_never_began(tmp_path):
     with pytest.raises(UserError, match="no"), journal.locked(tmp_path / "runs" / "a"):
         raise UserError("no")
     assert list(tmp_path.iterdir()) == []
+
+
+def start(workdir, epoch, step, **settings):
+    journal.append(workdir, "start", position={"epoch": epoch, "step": step, "steps_per_epoch": 5}, config=settings)
+
+
+def test_history_is_of_what_is_in_the_weights(tmp_path):
+    """What was trained beyond the checkpoint that a start went on from is gone; what has no effect is left out."""
+    assert journal.history(tmp_path) == [] and journal.told([]) == ""
+    start(tmp_path, 0, 0, learning_rate=0.1, cache="none")
+    start(tmp_path, 1, 2, learning_rate=0.1, cache="memory")
+    assert journal.history(tmp_path) == []
+    start(tmp_path, 4, 0, learning_rate=0.5, cache="memory")
+    start(tmp_path, 3, 2, learning_rate=0.2, cache="memory")
+    start(tmp_path, 6, 0, learning_rate=0.3, cache="memory", ce_views=["ce"])
+    history = journal.history(tmp_path)
+    assert [(each["position"]["epoch"], each["position"]["step"]) for each in history] == [(0, 0), (3, 2), (6, 0)]
+    assert journal.told(history[:2]) == "learning_rate 0.1 to epoch 4, step 2, then 0.2"
+    assert journal.told(history).startswith(
+        "learning_rate 0.1 to epoch 4, step 2, then 0.2 to the end of epoch 6, then 0.3"
+    )
+    start(tmp_path, 0, 0, learning_rate=0.3)
+    assert journal.history(tmp_path) == []

@@ -20,11 +20,11 @@ def run(*command):
         (["train.py", "--backbone=resnet18", "--image_size=32"], "a heatmap needs 2x2 or more"),
         (["train.py", "--temperature=0"], "--temperature should be above 0. Received: 0.0"),
         (["train.py", "configs/demo.flags"], "flags start with --. Received: configs/demo.flags"),
-        (["evaluate.py", "--workdir=absent"], "absent is no workdir"),
-        (["-m", "export.saved_model", "--workdir=absent"], "absent is no workdir"),
+        (["evaluate.py", "--workdir=absent"], "absent is not a run folder"),
+        (["-m", "export.saved_model", "--workdir=absent"], "absent is not a run folder"),
         (["-m", "export.client", "--image=absent.jpg"], "absent.jpg"),
         (["-m", "export.verify", "--model_dir=absent"], "absent holds no version"),
-        (["-m", "export.onnx_model", "--workdir=absent"], "absent is no workdir"),
+        (["-m", "export.onnx_model", "--workdir=absent"], "absent is not a run folder"),
     ],
 )
 def test_a_mistake_is_one_line(command, message):

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import callbacks, checkpoints, config, data, runs, sources, training
+from cgc_tf import callbacks, checkpoints, config, data, figures, runs, sources, training
 from cgc_tf.errors import UserError
+from cgc_tf.state import restore
 
 
 def stored(workdir):
@@ -137,10 +138,29 @@ def test_resume_restores_averages_and_the_heads_own_rate(small_config, tmp_path)
     whole, resumed = stored(tmp_path / "whole"), stored(tmp_path / "resumed")
     for name, array in whole.items():
         np.testing.assert_array_equal(array, resumed[name], err_msg=name)
-    averaged = runs.trained_model(settings, tmp_path / "whole")
-    raw = runs.trained_model(dataclasses.replace(settings, ema_momentum=0.0), tmp_path / "whole")
+    averaged, raw = (runs.trained_model(settings, tmp_path / "whole") for _ in range(2))
+    restore(whole, raw, ("model",))
     kernels = [model.head.get_layer("classifier").kernel.numpy() for model in (averaged, raw)]
     assert 0 < np.abs(kernels[0] - kernels[1]).max() < 0.1
+    assert_validated_and_drawn(averaged, settings, tmp_path / "whole")
+    from_run = dataclasses.replace(settings, weights=str(tmp_path / "whole"))
+    started = runs.make_model(from_run, runs.make_backbone(from_run, from_run.weights), 3)
+    for ours, theirs in zip(started.weights, averaged.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def assert_validated_and_drawn(model, settings, workdir):
+    """The last validation and TensorBoard's last heatmaps are of this model."""
+    source = sources.load("folder", settings.data_dir)
+    model.compile()
+    measured = model.evaluate(data.validation_batches(source, "test", 48, 4, 12), verbose=0, return_dict=True)
+    last = callbacks.rows(workdir)[-1]
+    np.testing.assert_allclose(float(last["val_cross_entropy"]), measured["cross_entropy"], rtol=1e-4)
+    images = callbacks._examples_to_watch(source, 48)
+    drawn = [figures.overlay(x, g) for x, g in zip(images, model.explain(images)["heatmap"].numpy(), strict=True)]
+    value = max((step, value.tensor.string_val) for step, value in summaries(workdir) if value.tag == "heatmaps")[1]
+    shown = [tf.io.decode_png(png).numpy() for png in value[2:]]
+    assert max(np.abs(x.astype(int) - y).max() for x, y in zip(shown, drawn, strict=True)) <= 2
 
 
 @pytest.mark.parametrize("name", ["", "file"])

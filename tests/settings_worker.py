@@ -1,0 +1,87 @@
+"""Takes settings through a run: trains, is stopped on the way, goes on, is evaluated and exported; one process a list.
+
+A folder for the runs and a JSON list of settings; a line of JSON for each comes back, how it went.
+"""
+
+import functools
+import json
+import pathlib
+import signal
+import sys
+import traceback
+
+import cgc_tf.quiet  # noqa: F401  # isort: skip
+import numpy as np
+import tensorflow as tf
+
+from cgc_tf import callbacks, config, evaluation, journal, runs, training
+from cgc_tf.errors import Stopped, UserError
+from cgc_tf.protocol import Protocol
+from export import saved_model
+
+FEW = Protocol(limit=4, curve_steps=1, resamples=100)
+
+
+class StopsOnce(callbacks.Overlays):
+    """Asks a run to stop, as a user would, in its second step."""
+
+    steps = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        StopsOnce.steps += 1
+        if StopsOnce.steps == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def take_through(settings, workdir):
+    """Returns what a `UserError` says, or what is there in the end."""
+    StopsOnce.steps = 0
+    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    try:
+        settings = config.Config(**settings)
+        try:
+            training.train(settings, workdir)
+        except Stopped:
+            training.train(settings, workdir)
+    except UserError as error:
+        return {"refused": str(error)}
+    rows = callbacks.rows(workdir)
+    measured = [float(value) for row in rows for value in row.values()]
+    (report,), _ = evaluation.evaluate_runs([workdir], protocol=FEW, drawing=evaluation.Drawing(1, gallery=1))
+    version = saved_model.export(workdir, workdir / "exported")
+    answer = tf.saved_model.load(str(version)).signatures["explain_tensor"](
+        images=np.full((1, 48, 48, 3), 99, np.float32)
+    )
+    expected = runs.trained_model(settings, workdir).explain(np.full((1, 48, 48, 3), 99, np.float32))
+    return {
+        "starts": [event["position"]["step"] for event in journal.read(workdir) if event["event"] == "start"],
+        "epochs": len(rows),
+        "finite": bool(np.isfinite(measured).all()),
+        "examples": report["examples"],
+        "exported_difference": float(np.abs(answer["probabilities"] - expected["probabilities"]).max()),
+    }
+
+
+def use_replicas(count):
+    device = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * count)
+    devices = [f"CPU:{index}" for index in range(count)]
+    # One in a process: a second strategy breaks TensorFlow's collectives.
+    tf.distribute.MirroredStrategy = functools.cache(functools.partial(tf.distribute.MirroredStrategy, devices))
+
+
+def main(folder, rows):
+    if replicas := rows[0].pop("replicas", 0):
+        use_replicas(replicas)
+    callbacks.Overlays, ended = StopsOnce, sys.stdout
+    sys.stdout = sys.stderr
+    for index, settings in enumerate(rows):
+        try:
+            result = take_through(settings, pathlib.Path(folder) / str(index))
+        except Exception:
+            result = {"failed": traceback.format_exc()}
+        print(json.dumps(result), file=ended, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.argv[2]))
