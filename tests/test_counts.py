@@ -5,18 +5,22 @@ import dataclasses
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from cgc_tf import cache, data, held_out, sources, subjects, training
 from cgc_tf.errors import UserError
+from cgc_tf.geometry import whole_view
 from cgc_tf.measuring import measure
 from cgc_tf.model import CGCModel
 from cgc_tf.protocol import Protocol
+from cgc_tf.source import faults_named, read
 
 ROOT = pathlib.Path(__file__).parent.parent
 TOY = """
@@ -146,3 +150,51 @@ def test_start_says_what_is_left_out_and_where_it_is_computed(small_config, tmp_
     )
     assert "val_accuracy and the like: on 5 of the 12 examples of the test split, for watching alone\n" in printed
     assert re.search(r"device: the CPU \(.+\)\n", printed)
+
+
+def test_strip_is_enlarged_within_bounds(tmp_path):
+    """4 x 6000 pixels would become 448 x 672000, and took 3.4 GB."""
+    assert whole_view(4, 6000, 448).numpy().tolist() == [46, 69403]
+    assert whole_view(100, 1600, 448).numpy().tolist() == [448, 7168]  # as long as any may be
+    for height, width in ((1, 30_000), (30_000, 1), (2, 60_000_000), (101, 1700)):
+        pixels = np.prod(whole_view(height, width, 448).numpy().astype(int))
+        assert 0.9 * 16 * 448**2 < pixels <= 16 * 448**2 or min(height, width) == 2
+
+
+def spoiled(pictures, tmp_path, split):
+    """A copy of a folder in which the header and end of a picture are right and its pixels are not; and its path."""
+    root = pathlib.Path(shutil.copytree(pictures, tmp_path / "copy"))
+    path = root / split / "red_wings/003.png"
+    contents = bytearray(path.read_bytes())
+    contents[len(contents) // 2] ^= 0xFF
+    path.write_bytes(contents)
+    return root, path
+
+
+def test_every_reader_names_a_bad_picture(pictures, tmp_path):
+    root, path = spoiled(pictures, tmp_path, "test")
+    source = sources.load("folder", str(root))
+    message = f"1 of 12 test examples cannot be decoded, the first: {path} \\(.*PNG.*\\); fix or remove it"
+    for batches in (
+        held_out.centre_views(source, "test", 32, 4),
+        held_out.whole_images(source, "test", 32, 4),
+        data.validation_batches(source, "test", 32, 4),
+    ):
+        with pytest.raises(UserError, match=message):
+            list(read(source, batches, 12, "reading"))
+    with pytest.raises(UserError, match=message):
+        held_out.by_index(source, "test", [0, 11])
+    part = source.subset("test", np.array([3, 11]))
+    with pytest.raises(UserError, match=message.replace("12 test", "2 test")), faults_named(None, part):
+        list(part.decoded("test"))
+
+
+def test_inspection_and_cache_name_a_bad_picture_in_one_line(pictures, tmp_path):
+    root, path = spoiled(pictures, tmp_path, "train")
+    with pytest.raises(UserError, match=f"1 of 24 train examples cannot be decoded, the first: {path} "):
+        cache.cached(sources.load("folder", str(root)), "memory")
+    command = ["-m", "cgc_tf.inspection", "--dataset=folder", f"--data_dir={root}", "--examples=24"]
+    command.append(f"--output={tmp_path / 'sheet.png'}")
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert f"the first: {path} (" in done.stderr
