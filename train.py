@@ -5,7 +5,7 @@
   python evaluate.py                                     then: measure and draw the newest run
 
   python train.py --workdir=runs/A                       goes on with a run that was interrupted, from its own record
-  python train.py --flagfile=configs/aircraft.flags --dry_run         checks everything, and estimates time and memory
+  python train.py --flagfile=configs/folder.flags --data_dir=DIR --dry_run      checks everything, estimates time
 
 Any flag after --flagfile overrides the file's. The run is kept in --workdir, or a new folder under runs/. SIGTERM and
 Ctrl-C save after the step and leave with exit status 75; once more, at once. Exit status 2: something to mend.

@@ -34,7 +34,7 @@ from cgc_tf import data, errors, memory, preparation, sources
 from cgc_tf.objective import VIEWS
 from cgc_tf.preprocessing import imagenet_normalisation
 
-SIZE, FILES, BATCH = 224, 256, 32
+SIZE, BATCH = 224, 32
 PASSES = 2  # of ours in a round: its iterator takes a while to start, once in a run
 
 
@@ -43,7 +43,7 @@ def main(_):
     memory.keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         small, large = pathlib.Path(folder, "small"), pathlib.Path(folder, "large")
-        draw_files(small)
+        draw_files(small, flags.FLAGS.files)
         with multiprocessing.get_context("spawn").Pool(1, initializer=one_thread) as pool:
             ratios = pool.apply(loaders, (small, flags.FLAGS.rounds))
         ratios |= waiting(small, flags.FLAGS.backbone, flags.FLAGS.batch_size, flags.FLAGS.steps)
@@ -61,10 +61,10 @@ def one_thread():
 def loaders(folder, rounds):
     """Times both loaders over all files; prints a table, returns ratios."""
     source, paths = sources.load("folder", str(folder)), sorted(folder.glob("train/*/*.jpg"))
-    batches = data.training_batches(source, SIZE, BATCH, seed=0, steps=PASSES * FILES // BATCH)
+    batches = data.training_batches(source, SIZE, BATCH, seed=0, steps=PASSES * len(paths) // BATCH)
     normalise = imagenet_normalisation()
     normalised = batches.map(lambda batch: {view: normalise(batch[view]) for view in VIEWS})
-    decoded = tf.data.Dataset.range(FILES).repeat(PASSES)
+    decoded = tf.data.Dataset.range(len(paths)).repeat(PASSES)
     decoded = decoded.map(lambda index: tf.shape(source.decode("train", index)["image"]), data.PARALLEL)
 
     def consume(dataset):
@@ -72,7 +72,7 @@ def loaders(folder, rounds):
             pass
 
     def pillow(load):
-        for start in range(0, FILES, BATCH):
+        for start in range(0, len(paths), BATCH):
             load(paths[start : start + BATCH], SIZE)
 
     functions = {
@@ -83,7 +83,7 @@ def loaders(folder, rounds):
         "Pillow, normalised": lambda: pillow(pillow_loader.batch),
     }
     seconds = timing.interleaved(functions, rounds, clock=time.process_time)
-    each = {name: value / FILES / (PASSES if name.startswith("our") else 1) for name, value in seconds.items()}
+    each = {name: value / len(paths) / (PASSES if name.startswith("our") else 1) for name, value in seconds.items()}
     size = np.mean([path.stat().st_size for path in paths]) / 1000
     print(f"\nthree views of {SIZE} pixels from JPEG files of 500x375 and {size:.0f} kB, median of {rounds} rounds")
     for name, value in each.items():
@@ -130,12 +130,12 @@ def start_up(folder):
     return _printed({"start_seconds": seconds, "start_cpu_seconds": cpu, "start_bytes": grown})
 
 
-def draw_files(folder):
-    """Writes FILES pictures whose spectrum falls as photographs' do, in two classes, and one test picture of each."""
+def draw_files(folder, count):
+    """Writes so many pictures whose spectrum falls as photographs' do, in two classes, and one test picture of each."""
     frequency = np.hypot(np.fft.fftfreq(375)[:, None], np.fft.rfftfreq(500)[None])
     frequency[0, 0] = 1
-    for index in range(FILES + 2):
-        split = "train" if index < FILES else "test"
+    for index in range(count + 2):
+        split = "train" if index < count else "test"
         path = folder / split / "ab"[index % 2] / f"{index:03d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         spectrum = np.fft.rfft2(np.random.default_rng(index).normal(size=(3, 375, 500))) / frequency**1.1
@@ -166,6 +166,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer("batch_size", 8, "Its batch size.", lower_bound=1)
     flags.DEFINE_integer("steps", 10, "Its steps.", lower_bound=1)
     flags.DEFINE_integer("rounds", 5, "Interleaved rounds whose median counts.", lower_bound=1)
+    flags.DEFINE_integer("files", 256, "Pictures that are drawn.", lower_bound=BATCH)
     flags.DEFINE_integer("links", 100_000, "Files of the large folder.", lower_bound=1000)
     flags.DEFINE_integer("quality", 92, "Quality of the JPEG files.", lower_bound=1, upper_bound=100)
     flags.DEFINE_string("output", None, "File to write the ratios to, as JSON.")

@@ -28,8 +28,10 @@ SIZE, TEMPERATURE = 224, 0.5
 def main(_):
     memory.keep_freed_memory()
     preparation.make_deterministic(seed=0)  # as every run is
-    ratios = {**steps(flags.FLAGS.backbone, flags.FLAGS.batch_size, flags.FLAGS.rounds), **loss_alone()}
-    timing.write(flags.FLAGS.output, ratios)
+    args = flags.FLAGS
+    ratios = steps(args.backbone, args.batch_size, args.rounds)
+    ratios |= loss_alone([int(size) for size in args.loss_batches])
+    timing.write(args.output, ratios)
 
 
 def steps(backbone, batch_size, rounds):
@@ -56,7 +58,7 @@ def steps(backbone, batch_size, rounds):
     return ratios
 
 
-def loss_alone(sizes=(16, 64, 256), cells=7):
+def loss_alone(sizes, cells=7):
     """Times and weighs the loss, forward and backward, against the literal one; prints a table, returns ratios."""
     ratios = {}
     print(f"\nloss alone, {cells}x{cells} heatmaps, {SIZE} pixels: ours | literal | ratio")
@@ -140,6 +142,7 @@ def random_transforms(size):
 if __name__ == "__main__":
     flags.DEFINE_string("backbone", "resnet50", "The network of the whole steps.")
     flags.DEFINE_integer("batch_size", 8, "Their batch size.", lower_bound=1)
+    flags.DEFINE_list("loss_batches", ["16", "64", "256"], "Batch sizes of the loss alone.")
     flags.DEFINE_integer("rounds", 5, "Interleaved rounds whose median counts.", lower_bound=1)
     flags.DEFINE_string("output", None, "File to write the ratios to, as JSON.")
     errors.run(main)

@@ -11,6 +11,8 @@ matplotlib.use("Agg")
 from matplotlib import patches
 from matplotlib import pyplot as plt
 
+from cgc_tf import lettering
+
 COLOURS = matplotlib.colormaps["inferno"]
 STRENGTH = 0.75
 CELL = 1.9  # inches
@@ -48,24 +50,29 @@ def explanations(path, images, rows):
         rows: {name of the model: a list, parallel to `images`, of dicts: `heatmap` `[h, w]`, `caption` and perhaps
             `box`, as `overlay` takes it}.
     """
-    figure, axes = plt.subplots(
-        1 + len(rows), len(images), squeeze=False, figsize=(CELL * len(images), CELL * 1.12 * (1 + len(rows)))
-    )
-    for axis in axes.flat:
-        axis.set_xticks([])
-        axis.set_yticks([])
-        axis.spines[:].set_visible(False)
-    for column, example in enumerate(images):
-        show(axes[0, column], example["image"], example["boxes"])
-        axes[0, column].set_title(example["title"], fontsize=7)
-    axes[0, 0].set_ylabel("image", fontsize=9)
-    for row, (name, explained) in enumerate(rows.items(), 1):
-        axes[row, 0].set_ylabel(name, fontsize=9)
-        for axis, example, answer in zip(axes[row], images, explained, strict=True):
-            drawn = overlay(example["image"], answer["heatmap"], answer.get("box", WHOLE))
-            show(axis, drawn, example["boxes"])
-            axis.set_xlabel(answer["caption"], fontsize=7, labelpad=2)
-    _save(figure, path)
+    captions = [answer["caption"] for explained in rows.values() for answer in explained]
+    with lettering.styled([*rows, *captions, *(example["title"] for example in images)]):
+        size = CELL * len(images), CELL * 1.2 * (1 + len(rows))
+        figure, axes = plt.subplots(1 + len(rows), len(images), squeeze=False, figsize=size)
+        for axis in axes.flat:
+            axis.set_xticks([])
+            axis.set_yticks([])
+            axis.spines[:].set_visible(False)
+        for column, example in enumerate(images):
+            show(axes[0, column], example["image"], example["boxes"])
+            axes[0, column].set_title(_by_picture(example["title"]), fontsize=7)
+        axes[0, 0].set_ylabel("image", fontsize=9)
+        for row, (name, explained) in enumerate(rows.items(), 1):
+            axes[row, 0].set_ylabel(lettering.fitted(name, 0.9 * CELL, 9), fontsize=9)
+            for axis, example, answer in zip(axes[row], images, explained, strict=True):
+                drawn = overlay(example["image"], answer["heatmap"], answer.get("box", WHOLE))
+                show(axis, drawn, example["boxes"])
+                axis.set_xlabel(_by_picture(answer["caption"]), fontsize=7, labelpad=2)
+        save(figure, path, pathlib.Path(path).with_suffix(".pdf"))
+
+
+def _by_picture(text):
+    return lettering.fitted(text, 0.88 * CELL, 7, lines=3)
 
 
 def curves(path, reports):
@@ -76,22 +83,22 @@ def curves(path, reports):
         reports: {name: a report's `curves`}, of the same kinds, one or more.
     """
     kinds = list(next(iter(reports.values())))
-    size = 0.6 + 3.3 * len(kinds), 3.2 + 0.17 * len(reports)  # the legends are below
-    figure, axes = plt.subplots(1, len(kinds), squeeze=False, figsize=size, sharey=True)
-    for axis, kind in zip(axes[0], kinds, strict=True):
-        for colour, (name, found) in zip(_colours(reports), reports.items(), strict=True):
-            mean, error = (np.array(found[kind][key]) for key in ("mean", "standard_error"))
-            share = np.linspace(0, 100, len(mean))
-            axis.plot(share, mean, label=f"{name}, {100 * np.mean((mean[1:] + mean[:-1]) / 2):.1f}", color=colour)
-            axis.fill_between(share, mean - 2 * error, mean + 2 * error, alpha=0.2, linewidth=0, color=colour)
-        axis.set_title(kind, fontsize=9)
-        axis.set_xlabel(f"pixels {'inserted' if kind == 'insertion' else 'deleted'}, %", fontsize=8)
-        legend = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "frameon": False}
-        axis.legend(fontsize=7, title="area, %", title_fontsize=7, **legend)
-        axis.tick_params(labelsize=7)
-        axis.set_ylim(0, 1)
-    axes[0, 0].set_ylabel("probability of the class", fontsize=8)
-    _save(figure, path)
+    with lettering.styled(reports):
+        size = 0.6 + 3.3 * len(kinds), 3.2 + 0.17 * len(reports)  # the legends are below
+        figure, axes = plt.subplots(1, len(kinds), squeeze=False, figsize=size, sharey=True)
+        for axis, kind in zip(axes[0], kinds, strict=True):
+            for colour, (name, found) in zip(_colours(reports), reports.items(), strict=True):
+                mean, error = (np.array(found[kind][key]) for key in ("mean", "standard_error"))
+                share, area = np.linspace(0, 100, len(mean)), np.mean((mean[1:] + mean[:-1]) / 2)
+                axis.plot(share, mean, label=f"{_in_legend(name)}, {100 * area:.1f}", color=colour)
+                axis.fill_between(share, mean - 2 * error, mean + 2 * error, alpha=0.2, linewidth=0, color=colour)
+            axis.set_title(kind, fontsize=9)
+            axis.set_xlabel(f"pixels {'inserted' if kind == 'insertion' else 'deleted'}, %", fontsize=8)
+            _legend_below(axis, title="area, %")
+            axis.tick_params(labelsize=7)
+            axis.set_ylim(0, 1)
+        axes[0, 0].set_ylabel("probability of the class", fontsize=8)
+        save(figure, path, pathlib.Path(path).with_suffix(".pdf"))
 
 
 def histogram(path, shares):
@@ -101,26 +108,36 @@ def histogram(path, shares):
         path: the PNG to write; a PDF of the same name is written beside it.
         shares: {name: float `[N]` in [0, 1]; NaN does not count}.
     """
-    figure, axis = plt.subplots(figsize=(4.6, 3.0))
-    for colour, (name, values) in zip(_colours(shares), shares.items(), strict=True):
-        known = 100 * np.asarray(values)[~np.isnan(values)]
-        axis.hist(known, np.arange(0, 101, 5), histtype="step", linewidth=1.4, label=name, color=colour)
-        axis.axvline(np.mean(known) if len(known) else 0, linestyle=":", linewidth=1, color=colour)
-    axis.set_xlabel("Content Heatmap, %; dotted: the mean", fontsize=8)
-    axis.set_ylabel("images", fontsize=8)
-    axis.tick_params(labelsize=7)
-    axis.legend(fontsize=7)
-    _save(figure, path)
+    with lettering.styled(shares):
+        figure, axis = plt.subplots(figsize=(4.6, 3.0 + 0.17 * len(shares)))
+        for colour, (name, values) in zip(_colours(shares), shares.items(), strict=True):
+            known = 100 * np.asarray(values)[~np.isnan(values)]
+            axis.hist(known, np.arange(0, 101, 5), histtype="step", linewidth=1.4, label=_in_legend(name), color=colour)
+            axis.axvline(np.mean(known) if len(known) else 0, linestyle=":", linewidth=1, color=colour)
+        axis.set_xlabel("Content Heatmap, %; dotted: the mean", fontsize=8)
+        axis.set_ylabel("images", fontsize=8)
+        axis.tick_params(labelsize=7)
+        _legend_below(axis)
+        save(figure, path, pathlib.Path(path).with_suffix(".pdf"))
+
+
+def _in_legend(name):
+    return lettering.fitted(name, 2.2, 7)
+
+
+def _legend_below(axis, title=None):
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "frameon": False}
+    axis.legend(fontsize=7, title=title, title_fontsize=7, **below)
 
 
 def _colours(items):
     return matplotlib.colormaps["tab10"](np.arange(len(items)) % 10)
 
 
-def _save(figure, path):
-    figure.tight_layout(pad=0.4)
-    figure.savefig(path, dpi=130)
-    figure.savefig(pathlib.Path(path).with_suffix(".pdf"))
+def save(figure, *paths):
+    """Writes a figure, grown to hold all of its text, into each of some files; and closes it."""
+    for path in paths:
+        figure.savefig(path, dpi=130, bbox_inches="tight", pad_inches=0.05)
     plt.close(figure)
 
 

@@ -159,14 +159,16 @@ PAGE = """<!doctype html>
 <style>
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #1b1f24 }
 h1 { font-size: 1.35rem } h2 { font-size: 1.1rem; margin-top: 2rem }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem } dt { color: #57606a } dd { margin: 0 }
-.wide { overflow-x: auto } table { border-collapse: collapse; font-size: .85rem }
+h1, dd, figcaption { overflow-wrap: anywhere }
+dl { display: grid; grid-template-columns: fit-content(45%) minmax(0, 1fr); gap: .15rem 1rem }
+dt { color: #57606a } dd { margin: 0 }
+.wide, pre { overflow-x: auto } select { max-width: 100% } table { border-collapse: collapse; font-size: .85rem }
 th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #d8dee4; white-space: nowrap }
 th:first-child, td:first-child, .scores :is(th, td):last-child { text-align: left }
 .chart { max-width: 100% }
 #gallery { display: grid; gap: 1rem }
 #gallery { grid-template-columns: repeat(auto-fill, minmax(min(100%, calc(var(--pictures) * 8.5rem)), 1fr)) }
-figure { margin: 0; border: 1px solid #d8dee4; border-radius: 6px; padding: .5rem }
+figure { margin: 0; min-width: 0; border: 1px solid #d8dee4; border-radius: 6px; padding: .5rem }
 figcaption { font-weight: 600; margin-bottom: .3rem } small { color: #57606a; font-weight: 400 }
 .row { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); gap: .4rem }
 .row span { display: block; font-size: .75rem; overflow-wrap: anywhere } .row img { width: 100% }

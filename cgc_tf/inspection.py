@@ -12,7 +12,7 @@ from absl import flags
 from matplotlib import patches
 from matplotlib import pyplot as plt
 
-from cgc_tf import data, errors, figures, geometry, sources, views
+from cgc_tf import data, errors, figures, geometry, lettering, sources, views
 from cgc_tf.objective import VIEWS
 from cgc_tf.source import read
 
@@ -96,8 +96,15 @@ def drawn_views(example, seed, size, color_jitter, class_names):
 
 def sheet(path, shown):
     """Draws examples as `drawn_views` gives them: boxes in green, and on `original` in amber what `augmented` shows."""
+    shown = list(shown)
+    with lettering.styled(example["title"] for example in shown):
+        figure = _drawn_sheet(shown)
+        figures.save(figure, path)
+
+
+def _drawn_sheet(shown):
     rows = -(-len(shown) // COLUMNS)
-    shape = (CELL * 3 * COLUMNS, CELL * 1.15 * rows)
+    shape = (CELL * 3 * COLUMNS, CELL * 1.3 * rows)
     figure, axes = plt.subplots(rows, 3 * COLUMNS, squeeze=False, figsize=shape)
     for axis in axes.flat:
         axis.set_axis_off()
@@ -111,10 +118,9 @@ def sheet(path, shown):
         axis = axes[row, 3 * column + VIEWS.index("original")]
         corner, extent = (xmin * side, ymin * side), ((xmax - xmin) * side, (ymax - ymin) * side)
         axis.add_patch(patches.Rectangle(corner, *extent, fill=False, edgecolor=CROP_COLOUR, linewidth=1.2))
-        axes[row, 3 * column].set_title(f"{example['title']}: {VIEWS[0]}", fontsize=6)
-    figure.tight_layout(pad=0.4)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+        title = lettering.fitted(example["title"], 0.9 * CELL, 6, lines=3)
+        axes[row, 3 * column].set_title(f"{title}\n{VIEWS[0]}", fontsize=6)
+    return figure
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ from cgc_tf.protocol import Protocol
 from cgc_tf.source import faults_named
 from cgc_tf.state import state_of
 
-STEPS = 4  # at most; the first one compiles
+STEPS = 3  # at most; the first one compiles
 SECONDS = 15  # of steps, after which no other is begun
-EXAMPLES = 2  # to evaluate
+EXAMPLES = 1  # to evaluate
 
 
 def rehearse(config, workdir, export):
@@ -47,19 +47,26 @@ def rehearse(config, workdir, export):
     near = next(folder for folder in workdir.absolute().parents if folder.exists())
     with writing(workdir), tempfile.TemporaryDirectory(prefix="dry-run-", dir=near) as scratch:
         scratch = pathlib.Path(scratch)
+        _say("data and network")
         prepared = prepare(config, scratch, make_strategy(config))
+        _say(f"training, up to {STEPS} steps, the first of which compiles")
         with faults_named(prepared.source, prepared.unlabeled):
             step_seconds = _train(config, prepared)
+            _say("validation")
             validation_seconds = _validate(config, prepared)
+        _say("a checkpoint")
         began = time.monotonic()
         state = state_of(prepared.model)
         step = Checkpoint(state, Position(0, 1, prepared.steps))
         (scratch / checkpoints.FOLDER).mkdir()
         size = checkpoints.write(scratch / checkpoints.FOLDER, step).stat().st_size
         checkpoint_seconds = time.monotonic() - began
-        with contextlib.redirect_stdout(io.StringIO()):
+        _say("an evaluation")
+        with contextlib.redirect_stdout(io.StringIO()), _eagerly():
             protocol = Protocol(limit=EXAMPLES, curve_steps=1, resamples=100)
             evaluation.evaluate_runs([scratch], protocol=protocol, drawing=evaluation.Drawing(1, gallery=1))
+        _say("an export")
+        with contextlib.redirect_stdout(io.StringIO()):
             export(scratch, scratch / "exported")
         free = shutil.disk_usage(scratch).free
     wanted = size * (config.keep_checkpoints + 2)  # the best, and one being written
@@ -78,6 +85,21 @@ def rehearse(config, workdir, export):
             f"disk:     {_size(size)} a checkpoint, {_size(wanted)} in all; {_size(free)} are free in {near}",
         ]
     )
+
+
+def _say(part):
+    """Says what is done next: of a large network each part takes a while, and a file or a pipe shows no bar."""
+    print(f"dry run: {part}", flush=True)
+
+
+@contextlib.contextmanager
+def _eagerly():
+    """Functions run as Python: of so few examples, tracing them takes longer than they do."""
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
 
 
 def _train(config, prepared):

@@ -1,9 +1,9 @@
 """Serves an exported model as TF Serving does, where `tensorflow_model_server` cannot be installed.
 
-    python -m export.server --model_dir=DIR
+    python -m export.server --model_dir=exported
 
-DIR holds numbered versions (DIR/1/saved_model.pb, ...); the highest is served, over gRPC and REST, and a page to try it
-on a picture at REST's address. A new version is taken up while the old one goes on answering.
+The folder holds numbered versions (exported/1/saved_model.pb, ...); the highest is served, over gRPC and REST, and a
+page to try it on a picture at REST's address. A new version is taken up while the old one goes on answering.
 """
 
 import logging

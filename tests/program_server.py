@@ -1,7 +1,8 @@
 """Runs Python programs as the interpreter does, but with TensorFlow loaded already: each in a fork of this process.
 
 Started with the path of a socket to listen on. `program_client.py` stands in for `python` and sends each start here:
-its arguments, folder, environment, and its three standard files themselves.
+its arguments, folder, environment, and its three standard files themselves. EAGERLY in that environment names files of
+programs whose functions TensorFlow is not to trace.
 """
 
 import atexit
@@ -64,6 +65,8 @@ def become(arguments, folder, environment):
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    if arguments[0] in environment.get("EAGERLY", "").split(","):  # of few steps, tracing is most of the work
+        sys.modules["tensorflow"].config.run_functions_eagerly(True)
     status = 0
     try:
         run(arguments, folder)

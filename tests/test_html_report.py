@@ -1,11 +1,13 @@
 """The page in a real browser: it shows, sorts, and asks the network for nothing."""
 
+import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 
-from cgc_tf import evaluation
+from cgc_tf import evaluation, html_report
 from cgc_tf.evaluation import Drawing
 from cgc_tf.protocol import Protocol
 
@@ -57,3 +59,27 @@ def test_gallery_sorts(page, key):
         values = page.evaluate(f"[...gallery.children].map(figure => figure.dataset.{key}).filter(Boolean).map(Number)")
         assert len(values) >= 10
         assert values == sorted(values, reverse=down)
+
+
+@pytest.mark.parametrize("width", [390, 1280])  # pixels of a telephone's and a laptop's window
+def test_page_does_not_scroll_sideways(width, file, browser, tmp_path):
+    """With names of classes, runs and files that are long, and have no place for a line's end."""
+    long = "a-long-name-without-a-space-" * 6
+    reports = [json.loads((file.parent / name / "evaluation.json").read_text()) for name in ("first", "second")]
+    for report in reports:
+        report["name"] = f"{long}{report['name']}"
+        report["per_class"] = {f"{long}$cost$": report["per_class"]["red_wings"]}
+    image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+    example = {"image": image, "boxes": [(0.2, 0.2, 0.8, 0.8)], "id": f"{long}.jpg", "title": f"{long}$cost$ 红色翅膀"}
+    answer = {"heatmap": np.eye(4), "box": (0, 0, 1, 1), "content_heatmap": 0.5, "caption": f"says {long}"}
+    answers = {report["name"]: [answer] * 3 for report in reports}
+    pictures = {"Content Heatmap": file.parent / "comparison_content_heatmap.png"}
+    html_report.write(tmp_path / "page.html", reports, [], pictures, [example] * 3, answers)
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto((tmp_path / "page.html").as_uri(), wait_until="load")
+    page.evaluate("document.querySelector('details').open = true")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    texts = "[...document.querySelectorAll('figcaption, .row, .row span, dd, h1')]"
+    assert page.evaluate(f"{texts}.filter(x => x.scrollWidth > x.clientWidth).map(x => x.textContent)") == []
+    assert "$cost$ 红色翅膀" in page.inner_text("#gallery")
+    page.close()
