@@ -84,7 +84,7 @@ def test_epoch_of_fewer_steps_is_an_error_and_not_kept(small_config, tmp_path, m
 
 
 def test_validation_of_fewer_examples_is_an_error(small_config, tmp_path, monkeypatch):
-    shortened(monkeypatch, training.data, "validation_batches", 1)
+    shortened(monkeypatch, data, "validation_batches", 1)
     with pytest.raises(UserError, match="validation of epoch 1: 8 examples instead of 12; "):
         training.train(small_config, tmp_path / "run")
     assert not (tmp_path / "run/metrics.csv").read_text()

@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from cgc_tf import data, folder, headers
+from cgc_tf import folder, headers
+from cgc_tf.views import original_view
 from export import declared, pictures
 
 TABLE = odd_pictures.table()
@@ -32,7 +33,7 @@ def test_training_and_the_exported_graph_agree(tmp_path):
         if is_right and is_decoded:
             image = headers.upright(folder.decode_image(odd.contents), orientation)
             is_right = (image.shape[0] < image.shape[1]) == (orientation >= 5)
-            is_right &= np.array_equal(views[0], data.original_view(image, SIZE)[0])
+            is_right &= np.array_equal(views[0], original_view(image, SIZE)[0])
             is_right &= name in LOSSY or _looks_like_the_bird(odd.contents)
         if not is_right:
             wrong[name] = orientation, fault, bool(is_decoded)
