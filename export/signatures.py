@@ -14,6 +14,8 @@ TensorFlow Serving does not compare inputs with the signature, and TensorFlow en
 each function checks its inputs' shapes itself, before anything else.
 """
 
+import bisect
+
 import keras
 import tensorflow as tf
 
@@ -51,6 +53,7 @@ class Signatures:
     ):
         self._model, self._class_names, self._size = model, list(class_names), image_size
         self._variables, self._on_bad_image, self._max_pixels = variables or {}, on_bad_image, max_pixels
+        self._least = smallest_side(model, image_size)
         # Traced once for each shape, so that signatures share one copy of the network's graph.
         self._probabilities = tf.function(self._compute_probabilities)
         self._explained = tf.function(self._compute_explained)
@@ -161,11 +164,12 @@ class Signatures:
         return tf.cast(views, tf.float32), boxes, decoded
 
     def _checked(self, images):
-        """Images `[B, H, W, 3]` as float32; INVALID_ARGUMENT for another rank, and for no pixels or too many."""
+        """Images `[B, H, W, 3]` as float32; INVALID_ARGUMENT for another rank, none, too few or too many pixels."""
         images = tf.ensure_shape(images, IMAGES.shape)
         count, height, width = tf.unstack(tf.cast(tf.shape(images, tf.int64)[:3], tf.float64))
-        fits = (count >= 1) & (height * width >= 1) & (height * width <= self._max_pixels)
-        wrong = [f"images must be one or more, of 1 to {self._max_pixels} pixels, not", tf.shape(images, tf.int64)]
+        fits = (count >= 1) & (tf.minimum(height, width) >= self._least) & (height * width <= self._max_pixels)
+        sizes = f"of sides from {self._least} and at most {self._max_pixels} pixels"
+        wrong = [f"images must be one or more, {sizes}, not", tf.shape(images, tf.int64)]
         with tf.control_dependencies([tf.debugging.Assert(fits, wrong, summarize=4)]):
             return tf.cast(images, tf.float32)
 
@@ -195,6 +199,23 @@ class Signatures:
         top = {"class_id": class_ids, "label": labels, "score": scores}
         first = {name: value[:, 0] for name, value in top.items()}
         return {"probabilities": probabilities, **first, **{f"top5_{name}": value for name, value in top.items()}}
+
+
+def smallest_side(model, most):
+    """The side in pixels, `most` at most, of the smallest image of which each of a `CGCModel`'s layers has a map."""
+    # Its nodes rather than its layers, which may be called elsewhere, too.
+    nodes = [node for nodes in model.head._nodes_by_depth.values() for node in nodes]
+    tensors = [tensor for node in nodes for tensor in node.output_tensors]
+    maps = keras.Model(model.head.inputs, [tensor for tensor in tensors if len(tensor.shape) == 4])
+
+    def has_maps(side):
+        try:
+            shapes = maps.compute_output_shape(model.trunk.compute_output_shape((1, side, side, 3)))
+        except ValueError:
+            return False
+        return all(min(shape[1:3]) >= 1 for shape in shapes)
+
+    return bisect.bisect_left(range(1, most), True, key=has_maps) + 1
 
 
 def _blanked(answer, good):

@@ -3,12 +3,14 @@
 import io
 import itertools
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
 from cgc_tf import figures, folder, geometry, runs
+from cgc_tf.model import CGCModel
 from cgc_tf.views import original_view
 from export import pictures, saved_model, verify
 from export.client import Client
@@ -122,6 +124,20 @@ def test_pictures_are_turned_as_exif_asks():
     assert len({view.tobytes() for view in look(asked)[0].numpy()}) == 2 * 8
     for ours, expected in zip(look(asked), look(upright), strict=True):
         np.testing.assert_array_equal(ours, expected)
+
+
+def test_an_image_too_small_for_the_network_is_refused():
+    """Two poolings need four pixels. VGG16's fifth, of less than 32, ended as ABORTED, which clients try again."""
+    images = keras.Input((None, None, 3))
+    features = images
+    for channels in (4, 8):
+        features = keras.layers.MaxPooling2D()(keras.layers.Conv2D(channels, 3, padding="same")(features))
+    outputs = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(features))
+    model = CGCModel.from_classifier(keras.Model(images, outputs))
+    predict = Signatures(model, "abc", 32).all()["predict_tensor"]
+    assert predict(tf.zeros([1, 4, 5, 3]))["class_id"].shape == [1]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="sides from 4"):
+        predict(tf.zeros([1, 3, 9, 3]))
 
 
 def test_class_asked_for_and_tensors(model, files, workdir, small_config):
