@@ -1,93 +1,141 @@
-"""Measures trained runs and their explanations, draws them, and compares them image by image.
+"""Measures trained models and their explanations, draws them, and compares them image by image.
 
   python evaluate.py                                  the newest run under runs/
   python evaluate.py --workdir=runs/A                 one run
   python evaluate.py --workdir=runs/A,runs/B,runs/C   several on one dataset, each against the first
   python evaluate.py --workdir=runs/A --explainer=,occlusion,smoothgrad      its own heatmaps beside others
-  python evaluate.py --saved_model=exported --dataset=folder --data_dir=DIR --image_size=224
-  python evaluate.py --checkpoint --backbone=resnet50 --weights=FILE --dataset=imagenet100
+  python evaluate.py --workdir=runs/A --data_dir=DIR  on other pictures of the same classes than it was trained on
+  python evaluate.py --saved_model=exported           an exported model, which says what it was trained on, and how
+  python evaluate.py --checkpoint --weights=FILE --backbone=resnet50 --image_size=224 --labels=FILE --dataset=imagenet
   python evaluate.py --table=no_negatives --dataset=toy_aircraft             a table of the paper, trained if missing
 
-Into each workdir go evaluation.json, per_image.csv, curves.csv, explanations.{png,pdf} and, for one run, report.html;
-several together also make comparison.{html,md,tex,json,png,pdf} beside them. --help lists how to measure and to draw.
+Into each workdir go evaluation.json, per_image.csv, curves.csv, explanations.{png,pdf} and report.html; several
+together also make comparison.{html,md,tex,json,png,pdf} beside them. What is not of the whole test split of the run's
+own dataset has other names, as evaluation-limit-100.json. --help lists how to measure and to draw.
 """
 
 import cgc_tf.quiet  # noqa: F401  # isort: skip
-import json
+import dataclasses
 import pathlib
 
 from absl import flags
 
-from cgc_tf import config, errors, explainers, gallery, protocol
+from cgc_tf import config, errors, explainers, flag_fields, gallery, model_card, protocol
 
-config.define_flags()
 protocol.define_flags()
 flags.adopt_module_key_flags(protocol)
 WORKDIR = flags.DEFINE_list("workdir", None, "Folders of trained runs, comma-separated (default: the newest).")
-SAVED_MODEL = flags.DEFINE_string("saved_model", None, "An exported model to measure on --dataset.")
+SAVED_MODEL = flags.DEFINE_string("saved_model", None, "An exported model to measure.")
 CHECKPOINT = flags.DEFINE_bool("checkpoint", False, "Measure --weights, classifier included, as they are.")
+WEIGHTS = flags.DEFINE_string("weights", None, "Of --checkpoint: a run, one of its checkpoints, or a PyTorch ResNet.")
+BACKBONE = flags.DEFINE_string("backbone", None, "Of --checkpoint: the network, where the file does not say it.")
+POOLING = flags.DEFINE_string("pooling", None, "Of --checkpoint: as for train.py.")
+EXPLAIN_LAYER = flags.DEFINE_string("explain_layer", None, "Of --checkpoint: as for train.py.")
+IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size", None, "Side in pixels, where the model does not say it.", lower_bound=16
+)
+LABELS = flags.DEFINE_string(
+    "labels", None, "Classes of a model that does not name them: a file, one a line in order; `dataset`: as there."
+)
 TABLE = flags.DEFINE_string("table", None, "A table of configs/tables/ to make, training what is missing.")
 SEEDS = flags.DEFINE_integer("seeds", 0, "Of --table: how many seeds; 0 for its own number.", lower_bound=0)
 OUTPUT = flags.DEFINE_string("output", None, "Folder of what has no workdir (default: one under runs/).")
 EXPLAINER = flags.DEFINE_list(
     "explainer", [""], f"Who explains, one or more: {', '.join(explainers.NAMES)} (default: as the run was trained)."
 )
-EXAMPLES = flags.DEFINE_integer("examples", 6, "How many images to draw.", lower_bound=1)
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Examples at a time.", lower_bound=1)
+EXAMPLES = flags.DEFINE_integer("examples", 6, "How many images to draw, at most.", lower_bound=1, upper_bound=100)
 SHOW = flags.DEFINE_enum(
     "show", "spread", gallery.CHOICES, "Which images to draw; best and worst by CH, or by the last run's gain in it."
 )
 SHOW_IDS = flags.DEFINE_list("show_ids", [], "Ids of the images to draw, as per_image.csv names them.")
-GALLERY = flags.DEFINE_integer("gallery", 24, "How many images the HTML report shows.", lower_bound=1)
-for used in ("batch_size", "dataset", "data_dir", "image_size", "backbone", "weights"):  # of config's
-    flags.declare_key_flag(used)
+GALLERY = flags.DEFINE_integer("gallery", 24, "How many images the HTML report shows, at most.", lower_bound=1)
+
+MEASURING = {field.name for field in dataclasses.fields(protocol.Protocol)} | {"batch_size"}
+DRAWING = {"examples", "show", "show_ids", "gallery"}
+READ = {  # what each mode reads
+    "workdir": {"workdir", "explainer"} | MEASURING | DRAWING,
+    "saved_model": {"saved_model", "image_size", "labels", "output"} | MEASURING | DRAWING,
+    "checkpoint": {"checkpoint", "weights", "backbone", "pooling", "explain_layer", "image_size", "labels", "output"}
+    | {"explainer"} | MEASURING | DRAWING,
+    "table": {"table", "dataset", "data_dir", "seeds", "output"},
+}  # fmt: skip
 
 
 def main(_):
-    if unknown := set(EXPLAINER.value) - {"", *explainers.NAMES}:
-        raise errors.UserError(f"unknown --explainer={unknown.pop()}; known: {', '.join(explainers.NAMES)}")
-    if sum(map(bool, (WORKDIR.value, SAVED_MODEL.value, CHECKPOINT.value, TABLE.value))) > 1:
-        raise errors.UserError("pass one of --workdir, --saved_model, --checkpoint and --table")
-    if TABLE.value:
+    mode = _mode()
+    if mode == "table":
         from cgc_tf import paper_tables
 
-        given = flags.FLAGS["dataset"]
-        dataset = given.value if given.present else ""
-        print(paper_tables.make(TABLE.value, dataset, flags.FLAGS.data_dir, SEEDS.value, output=OUTPUT.value))
+        given = flags.FLAGS
+        print(paper_tables.make(TABLE.value, given.dataset or "", given.data_dir, SEEDS.value, output=OUTPUT.value))
         return
-    if not (WORKDIR.value or SAVED_MODEL.value or CHECKPOINT.value):
-        WORKDIR.value = [str(config.newest_workdir())]
-        print(f"newest run: {WORKDIR.value[0]}")
-    from cgc_tf import evaluation, report, sources, tables
+    if unknown := set(EXPLAINER.value) - {"", *explainers.NAMES}:
+        raise errors.UserError(f"unknown --explainer={unknown.pop()}; known: {', '.join(explainers.NAMES)}")
+    from cgc_tf import evaluation, tables
 
     chosen = protocol.from_flags()
     drawing = evaluation.Drawing(EXAMPLES.value, SHOW.value, tuple(SHOW_IDS.value), GALLERY.value)
-    rest = {"batch_size": flags.FLAGS.batch_size, "explainers": EXPLAINER.value, "drawing": drawing}
-    if WORKDIR.value:
-        reports, figure = evaluation.evaluate_runs(WORKDIR.value, protocol=chosen, **rest)
+    rest = {"batch_size": BATCH_SIZE.value, "explainers": EXPLAINER.value, "drawing": drawing}
+    if mode == "workdir":
+        done = evaluation.evaluate_runs(_workdirs(), chosen, **rest)
     else:
-        settings = config.from_flags()
-        source = sources.load(settings.dataset, settings.data_dir or None, settings.on_bad_image)
-        make = lambda: _from_outside(settings, source.class_names)
-        reports, figure = evaluation.evaluate_subjects([make], source, chosen, **rest)
-    print(evaluation.table(reports))
-    if len(reports) > 1:
-        compared = json.loads(figure.with_name("comparison.json").read_text())
-        print(f"\n{tables.text(*tables.differences(compared))}")
-    page = figure.with_name("comparison.html" if figure.stem == "comparison" else "report.html")
-    print(f"figure: {figure}\npage:   {page}")
-    for folder in dict.fromkeys(found["workdir"] for found in reports):
-        for explainer in EXPLAINER.value:
-            print(f"report: {report.file(folder, report.REPORT, explainer)}")
+        chosen = chosen.on_data_of(_trained_on())
+        source = chosen.open_source()
+        done = evaluation.evaluate_subjects([lambda: _from_outside(source)], source, chosen, **rest)
+    print(f"{tables.text(*tables.means(done.reports))}\n{tables.what_it_is_of(done.reports)}")
+    if done.comparisons:
+        print(f"\n{tables.text(*tables.differences(done.comparisons, done.reports))}")
+    print(f"figure: {done.figure}\npage:   {done.page}")
 
 
-def _from_outside(settings, class_names):
+def _mode():
+    """What is asked for; refuses every flag that would not be read then."""
+    chosen = [flag.name for flag in (WORKDIR, SAVED_MODEL, CHECKPOINT, TABLE) if flag.value]
+    if len(chosen) > 1:
+        raise errors.UserError(f"choose one of {' and '.join(f'--{name}' for name in chosen)}")
+    mode = chosen[0] if chosen else "workdir"
+    flag_fields.refuse_unread(f"--{mode}", READ[mode])
+    if SHOW_IDS.value:
+        flag_fields.refuse_unread("--show_ids, which says which images to draw", READ[mode] - {"examples", "show"})
+    return mode
+
+
+def _workdirs():
+    if WORKDIR.value:
+        return WORKDIR.value
+    newest = str(config.newest_workdir())
+    print(f"newest run: {newest}")
+    return [newest]
+
+
+def _trained_on():
+    """What is known of how a model from outside was trained."""
+    if SAVED_MODEL.value:
+        card = model_card.read(model_card.version_of(SAVED_MODEL.value)) or {}
+        return card.get("configuration") or {}
+    if not WEIGHTS.value:
+        raise errors.UserError("--checkpoint needs --weights: a run, one of its checkpoints, or a PyTorch ResNet")
     from cgc_tf import subjects
 
-    source = SAVED_MODEL.value or settings.weights
-    folder = pathlib.Path(OUTPUT.value or f"runs/evaluation-{pathlib.Path(source).name}")
+    return subjects.trained_on(WEIGHTS.value)
+
+
+def _from_outside(source):
+    from cgc_tf import saved_models, subjects
+
+    labels = source.class_names if LABELS.value == "dataset" else None
+    if LABELS.value and not labels:
+        labels = model_card.read_labels(LABELS.value)
+        if not labels:
+            raise errors.UserError(f"--labels={LABELS.value}: no such file")
     if SAVED_MODEL.value:
-        return subjects.from_saved_model(source, settings, class_names, folder)
-    return subjects.from_checkpoint(settings, class_names, folder)
+        version = model_card.version_of(SAVED_MODEL.value)
+        folder = pathlib.Path(OUTPUT.value or f"runs/evaluation-{version.parent.name}-{version.name}")
+        return saved_models.from_saved_model(SAVED_MODEL.value, folder, IMAGE_SIZE.value, labels)
+    folder = pathlib.Path(OUTPUT.value or f"runs/evaluation-{pathlib.Path(WEIGHTS.value).absolute().name}")
+    told = {flag.name: flag.value for flag in (BACKBONE, IMAGE_SIZE, POOLING, EXPLAIN_LAYER) if flag.value}
+    return subjects.from_checkpoint(WEIGHTS.value, folder, told, labels)
 
 
 if __name__ == "__main__":

@@ -30,12 +30,14 @@ DRY_RUN = flags.DEFINE_bool(
 def main(_):
     from cgc_tf import training
 
+    if ALLOW_CHANGES.value and not WORKDIR.value:
+        raise errors.UserError("--allow_changes is not used without --workdir: a new run has nothing to change")
     settings = config.from_flags(WORKDIR.value)
     if DRY_RUN.value:
         from cgc_tf import rehearsal
         from export import saved_model
 
-        print(rehearsal.rehearse(settings, WORKDIR.value, saved_model.export))
+        print(rehearsal.rehearse(settings, WORKDIR.value, saved_model.export, ALLOW_CHANGES.value))
         return
     workdir = training.train(settings, WORKDIR.value, ALLOW_CHANGES.value)
     print(f"trained: {workdir}\nnext: python evaluate.py --workdir={workdir}")

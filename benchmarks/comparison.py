@@ -21,7 +21,5 @@ def compare(configs):
     runs = {name: config.to_flags() for name, config in configs.items()}
     reports = paper_tables.evaluated(runs, seeds, output)
     print(tables.markdown(*paper_tables.summary(reports, runs, seeds)))
-    uniform = next(iter(reports.values()))["content_heatmap_of_uniform"]
-    if uniform is not None:
-        print(f"A uniform heatmap scores CH {100 * uniform:.1f}.")
+    print(paper_tables.what_it_is_of(reports))
     print(f"summary: {output}/summary.json\nfigures: {output}/seed-*/comparison.png")

@@ -38,11 +38,15 @@ class Position:
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds: a state, as `state_of` gives it; the position; the validation accuracy there, or None."""
+    """What a file holds: a state, as `state_of` gives it; the position; the validation accuracy there, or None.
+
+    `name` is that of the file that it was read from.
+    """
 
     state: dict
     position: Position
     score: float | None = None
+    name: str | None = None
 
 
 def write(folder, checkpoint):
@@ -89,7 +93,7 @@ def read(path):
         raise UserError(f"{path} is damaged: its contents are not those that its name was made from")
     with safetensors.safe_open(path, "numpy") as file:
         about = json.loads(file.metadata()["cgc_tf"])
-    return Checkpoint(safetensors.numpy.load(contents), Position(**about["position"]), about["score"])
+    return Checkpoint(safetensors.numpy.load(contents), Position(**about["position"]), about["score"], path.name)
 
 
 def is_checkpoint(path):

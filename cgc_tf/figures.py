@@ -48,9 +48,9 @@ def explanations(path, images, rows):
         path: the PNG to write; a PDF of the same name is written beside it.
         images: a list of dicts: `image` uint8 `[H, W, 3]`, `boxes` `[n, 4]`, `title`.
         rows: {name of the model: a list, parallel to `images`, of dicts: `heatmap` `[h, w]`, `caption` and perhaps
-            `box`, as `overlay` takes it}.
+            `box`, as `overlay` takes it; or None for an empty place}.
     """
-    captions = [answer["caption"] for explained in rows.values() for answer in explained]
+    captions = [answer["caption"] for explained in rows.values() for answer in explained if answer]
     with lettering.styled([*rows, *captions, *(example["title"] for example in images)]):
         size = CELL * len(images), CELL * 1.2 * (1 + len(rows))
         figure, axes = plt.subplots(1 + len(rows), len(images), squeeze=False, figsize=size)
@@ -65,6 +65,8 @@ def explanations(path, images, rows):
         for row, (name, explained) in enumerate(rows.items(), 1):
             axes[row, 0].set_ylabel(lettering.fitted(name, 0.9 * CELL, 9), fontsize=9)
             for axis, example, answer in zip(axes[row], images, explained, strict=True):
+                if answer is None:
+                    continue
                 drawn = overlay(example["image"], answer["heatmap"], answer.get("box", WHOLE))
                 show(axis, drawn, example["boxes"])
                 axis.set_xlabel(_by_picture(answer["caption"]), fontsize=7, labelpad=2)

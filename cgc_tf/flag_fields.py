@@ -36,7 +36,7 @@ def check_bounds(settings):
     """Raises `UserError` for the first field of an instance that is out of its bounds; None is out of none."""
     for field in dataclasses.fields(settings):
         name, value, bounds = field.name, getattr(settings, field.name), field.metadata
-        if bounds["choices"] and value not in bounds["choices"]:
+        if bounds["choices"] and value is not None and value not in bounds["choices"]:
             raise UserError(f"--{name} should be one of {', '.join(bounds['choices'])}. Received: {value}")
         for key, (words, holds) in _LIMITS.items():
             if value is not None and bounds[key] is not None and not holds(value, bounds[key]):
@@ -55,6 +55,19 @@ def define_flags(cls):
             flags.DEFINE_list(field.name, list(map(str, field.default)), field.metadata["help"])
         else:
             kinds[field.type](field.name, field.default, field.metadata["help"])
+
+
+def refuse_unread(mode, read):
+    """Raises `UserError` for a flag that was given, on the command line or in a --flagfile, and that no one reads.
+
+    Args:
+        mode: what the program is asked to do, as the user says it: "--table", say.
+        read: the names of the flags that are read then.
+    """
+    for name in flags.FLAGS:
+        is_general = flags.FLAGS.find_module_defining_flag(name).startswith("absl.")
+        if flags.FLAGS[name].present and name not in read and not is_general:
+            raise UserError(f"--{name} is not used by {mode}: leave it out")
 
 
 def from_flags(cls, recorded=None):

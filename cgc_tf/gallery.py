@@ -1,11 +1,13 @@
 """Which examples to show, and how each subject explains them."""
 
 import numpy as np
+import tensorflow as tf
 
 from cgc_tf import geometry, held_out, views
 from cgc_tf.errors import UserError
 
-CHOICES = ("spread", "random", "best", "worst", "median", "quantiles")
+BY_CONTENT_HEATMAP = ("best", "worst", "median", "quantiles")
+CHOICES = ("spread", "random", *BY_CONTENT_HEATMAP)
 
 
 def choose(how, count, all_columns, ids=(), seed=0):
@@ -73,26 +75,51 @@ def explain(subject, columns, shown, ch_resize=0):
     """How a subject explains the examples, a list parallel to `shown`.
 
     Returns:
-        Dicts: `heatmap` `[h, w]`; `box`, the part of the image that it covers; `content_heatmap`, a float or NaN; and
-        `caption`, whether the prediction is right, and CH in percent.
+        Dicts: `heatmap` `[h, w]`, of the labelled class where the subject can be asked for one, else of the predicted
+        class; `box`, the part of the image that it covers; `content_heatmap`, a float or NaN; `caption`, whose heatmap
+        it is, or that the two are the same, and CH in percent; and `mistake`, the same of the predicted class, without
+        CH, where that is another one; else None.
     """
     rows = {int(index): row for row, index in enumerate(columns["index"])}
     answers = []
     for example in shown:
         row, image, box = rows[example["index"]], example["image"], (0.0, 0.0, 1.0, 1.0)
         if subject.takes_any_size:
-            side = ch_resize or 2 * subject.config.image_size
+            side = ch_resize or 2 * subject.image_size
             view = geometry.resize_image(image, geometry.whole_view(*image.shape[:2], side))
         else:
-            view, box = _centre(image, subject.config.image_size)
-        heatmap = subject.explain(view[None], example["label"][None])[0].numpy()
-        predicted = columns["predicted"][row]
-        caption = "right" if predicted == example["label"] else f"says {readable(subject.class_names[predicted])}"
+            view, box = _centre(image, subject.image_size)
+        label, predicted, mistake = int(example["label"]), int(columns["predicted"][row]), None
+        heatmap = subject.explain(view[None], tf.constant([label]))[0].numpy()
+        says = f"says {readable(subject.class_names[predicted])}"
+        if predicted == label:
+            caption = "right"
+        elif subject.takes_any_class:
+            caption = f"label {readable(subject.class_names[label])}"
+            of_predicted = subject.explain(view[None], tf.constant([predicted]))[0].numpy()
+            mistake = {"heatmap": of_predicted, "box": box, "caption": says}
+        else:
+            caption = says
         share = float(columns["content_heatmap"][row]) if "content_heatmap" in columns else float("nan")
         if not np.isnan(share):
             caption += f", CH {100 * share:.0f}"
-        answers.append({"heatmap": heatmap, "box": box, "content_heatmap": share, "caption": caption})
+        answer = {"heatmap": heatmap, "box": box, "content_heatmap": share, "caption": caption, "mistake": mistake}
+        answers.append(answer)
     return answers
+
+
+def rows_of_figure(answers):
+    """The rows of a figure, {name: a list of answers}: a subject's, and below them the mistakes that it makes, if any.
+
+    Args:
+        answers: {subject's name: what `explain` gives}.
+    """
+    rows = {}
+    for name, each in answers.items():
+        rows[name] = each
+        if any(answer["mistake"] for answer in each):
+            rows[f"{name}, its mistakes"] = [answer["mistake"] for answer in each]
+    return rows
 
 
 def readable(name):

@@ -29,14 +29,17 @@ def write(path, reports, comparisons, pictures, shown, answers):
     """
     first = reports[0]
     facts = {
-        "split": f"{first['split']}, {first['examples']} images",
-        "dataset": first["config"]["dataset"],
+        "dataset": first["dataset"],
+        "split": f"{first['split']}, {first['examples']} of its {first['split_examples']} images",
+        "image size": ", ".join(f"{r['name']}: {r['image_size']}" for r in reports),
         "zero heatmaps, left out of CH": ", ".join(f"{r['name']}: {r['zero_heatmaps']}" for r in reports),
         "images without boxes": first["without_boxes"],
         "CH measured on": f"{first['content_heatmap_on']}, {first['protocol']['ch_region']} of the object",
     }
     if first["content_heatmap_of_uniform"] is not None:
         facts["CH of a uniform heatmap"] = f"{100 * first['content_heatmap_of_uniform']:.2f}"
+    if notes := [f"{r['name']}: {note}" for r in reports for note in r["notes"]]:
+        facts["note"] = "; ".join(notes)
     sections = [
         f"<h1>{html.escape(' · '.join(tables.label(report) for report in reports))}</h1>",
         _facts(facts),
@@ -44,11 +47,11 @@ def write(path, reports, comparisons, pictures, shown, answers):
         _table(*tables.every_score(reports), "scores"),
     ]
     if comparisons:
-        sections += ["<h2>Paired differences</h2>", _table(*tables.differences(comparisons))]
+        sections += ["<h2>Paired differences</h2>", _table(*tables.differences(comparisons, reports))]
     sections += [_embedded(caption, pathlib.Path(file)) for caption, file in pictures.items()]
     sections += [_randomization(report) for report in reports if report["randomization"]]
     sections += [
-        "<h2>Gallery</h2>",
+        f"<h2>Gallery</h2><p>{len(shown)} of the {first['examples']} images.",
         _sorting(list(answers)),
         f'<div id=gallery style="--pictures: {1 + len(answers)}">',
     ]
@@ -98,7 +101,8 @@ def _randomization(report):
         [found["layer"], "-" if found["spearman"] is None else f"{found['spearman']:.3f}"]
         for found in report["randomization"]
     ]
-    title = f"<h2>Randomization check, {html.escape(report['name'])}</h2>"
+    count = report["randomization_examples"]
+    title = f"<h2>Randomization check, {html.escape(report['name'])}, {count} images</h2>"
     return title + _table(["layers shuffled down to", "rank correlation with the heatmap before"], rows)
 
 
@@ -122,6 +126,9 @@ def _figure(shown, answers, place):
     for name, answer in zip(answers, each, strict=True):
         drawn = figures.overlay(example["image"], answer["heatmap"], answer["box"])
         cells.append(_picture(drawn, example["boxes"], f"{name}: {answer['caption']}"))
+        if mistake := answer["mistake"]:
+            drawn = figures.overlay(example["image"], mistake["heatmap"], mistake["box"])
+            cells.append(_picture(drawn, example["boxes"], f"{name} {mistake['caption']}"))
     identity = example["id"].decode() if isinstance(example["id"], bytes) else str(example["id"])
     title = f"<figcaption>{html.escape(example['title'])} <small>{html.escape(identity)}</small></figcaption>"
     return f"<figure {data}>{title}<div class=row>{''.join(cells)}</div></figure>"

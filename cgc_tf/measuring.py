@@ -53,7 +53,7 @@ def measure(subject, source, protocol, batch_size=32, keep_curves=None):
     columns, place = {}, {}
     put = functools.partial(_put, columns, count)
     means, follow = {name: curves.CurveMean() for name in CURVES[protocol.curves]}, _follow(subject, protocol)
-    consistency = Consistency(subject.config.image_size)
+    consistency = Consistency(subject.image_size)
     views = _centre_views(subject, source, protocol, batch_size)
     for batch in read(source, views, count, f"{subject.name}: classes, curves"):
         rows = np.arange(len(place), len(place) + len(batch["label"]))
@@ -87,14 +87,14 @@ def _put(columns, count, rows, values):
 
 def _centre_views(subject, source, protocol, batch_size):
     return held_out.centre_views(
-        source, protocol.split, subject.config.image_size, batch_size, protocol.limit, protocol.evaluation_seed
+        source, protocol.split, subject.image_size, batch_size, protocol.limit, protocol.evaluation_seed
     )
 
 
 def _located(subject, source, protocol, batch_size):
     if not subject.takes_any_size:
         return _centre_views(subject, source, protocol, batch_size)
-    side = protocol.ch_resize or 2 * subject.config.image_size
+    side = protocol.ch_resize or 2 * subject.image_size
     return held_out.whole_images(source, protocol.split, side, batch_size, protocol.limit)
 
 
@@ -113,10 +113,11 @@ def _score(subject, batch, protocol, follow):
         "label": label,
         "predicted": predicted,
         "top1": predicted == label,
-        "top5": tf.math.in_top_k(label, probabilities, min(5, probabilities.shape[-1])),
         "probability_of_label": tf.gather(probabilities, label, axis=1, batch_dims=1),
         **{f"{name}_auc": curves.area_under(curve) for name, curve in followed.items()},
     }
+    if probabilities.shape[-1] > 5:  # of five classes or fewer it would be 1 whatever is predicted
+        values["top5"] = tf.math.in_top_k(label, probabilities, 5)
     if "region" in batch:
         values |= _parts(subject, images, label, batch["region"])
     return values, followed, (original, augmented)
@@ -180,7 +181,7 @@ def _placed(heatmaps, regions, protocol):
 def _randomization(subject, source, protocol):
     if not protocol.randomization:
         return []
-    size, count = subject.config.image_size, protocol.randomization
+    size, count = subject.image_size, protocol.randomization
     count = min(count, source.sizes[protocol.split])
     views = held_out.centre_views(source, protocol.split, size, count, count, protocol.evaluation_seed)
     (batch,) = read(source, views, count, f"{subject.name}: images for shuffled weights")

@@ -54,7 +54,7 @@ def make(name, dataset="", data_dir="", seeds=0, flags=(), output=None):
         raise UserError(f"{table['source']}:\n\n{lines}\nnot run here: {error}") from None
     lines = [f"{table['title']}: {dataset}, {output}", ""]
     lines += [tables.markdown(*summary(reports, runs, range(seeds or chosen["seeds"]), published))]
-    lines += [f"Published: {table['source']}."]
+    lines += [what_it_is_of(reports), "", f"Published: {table['source']}."]
     if not chosen.get("has_published"):
         lines[-1] += f" Another dataset than {dataset}: compare the order, not the numbers."
     text = "\n".join(lines)
@@ -84,7 +84,7 @@ def evaluated(runs, seeds, output):
             raise UserError(lines[-1].removeprefix("error: "))
     reports = {}
     for seed in seeds:
-        found, _ = evaluation.evaluate_runs([folders[name, seed] for name in runs])
+        found = evaluation.evaluate_runs([folders[name, seed] for name in runs]).reports
         reports |= {(name, seed): report for name, report in zip(runs, found, strict=True)}
     kept = {f"{name}-{seed}": report for (name, seed), report in reports.items()}
     (output / "summary.json").write_text(json.dumps(kept, indent=2) + "\n")
@@ -100,12 +100,19 @@ def summary(reports, names, seeds, published=None):
         seeds: the seeds.
         published: {name: {metric: percent}}, put beside; None for no such columns.
     """
-    columns, rows = COLUMNS, []
+    columns, rows = tables.columns(reports.values()) if reports else COLUMNS, []
     beside = [key for key in columns if any(key in row for row in (published or {}).values())]
     for name in names:
         cells = [_over_seeds([reports[name, seed][key] for seed in seeds]) for key in columns]
         rows.append([f"`{name}`", *cells, *(f"{published[name][key]:.2f}" for key in beside)])
     return ["run", *columns.values(), *(f"{columns[key]}, published" for key in beside)], rows
+
+
+def what_it_is_of(reports):
+    """What the numbers of `summary` are of, in a sentence."""
+    seeds = {seed for _, seed in reports}
+    measured_on = tables.measured_on(next(iter(reports.values())))
+    return f"Mean ± standard deviation of {len(seeds)} seeds, in percent: {measured_on}."
 
 
 def _over_seeds(values):

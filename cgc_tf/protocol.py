@@ -1,13 +1,15 @@
-"""How explanations are measured: every choice with its flag, the reference's as default."""
+"""What explanations are measured on and how: every choice with its flag, the reference's as default."""
 
 import dataclasses
+import os
 
-from cgc_tf import flag_fields, metrics
+from cgc_tf import flag_fields, metrics, sources
 from cgc_tf.curves import STEPS, SUBSTRATES
 from cgc_tf.errors import UserError
 from cgc_tf.flag_fields import setting
 
 CLASSES = ("predicted", "label")
+_OF_CURVES = ("curve_substrate", "curve_steps", "explained_class", "scored_class")
 CURVES = {"both": ("insertion", "deletion"), "insertion": ("insertion",), "deletion": ("deletion",), "none": ()}
 
 
@@ -15,6 +17,13 @@ CURVES = {"both": ("insertion", "deletion"), "insertion": ("insertion",), "delet
 class Protocol:
     """The settings of an evaluation; each is a flag of evaluate.py."""
 
+    dataset: str = setting(
+        None, f"What to measure on (default: the dataset that the model was trained on): {', '.join(sources.KNOWN)}."
+    )
+    data_dir: str = setting(None, "Where that is, as for train.py (default: as the model was trained).")
+    on_bad_image: str = setting(
+        None, "What to do about a picture that cannot be read (default: as the model was trained).", ["fail", "skip"]
+    )
     split: str = setting("test", "The split to measure on.")
     limit: int = setting(None, "Measure on so many examples, spread over the split.", least=1)
     ch_resize: int = setting(
@@ -53,10 +62,48 @@ class Protocol:
         0, "Adebayo's check on so many images: do heatmaps change as weights are shuffled? 0 for none.", least=0
     )
     resamples: int = setting(2000, "Resamples of a bootstrap interval.", least=100)
-    evaluation_seed: int = setting(0, "Seed of what an evaluation draws: transformations, noise, resamples.")
+    evaluation_seed: int = setting(0, "Seed of what an evaluation draws: transformations, noise, resamples.", least=0)
 
     def __post_init__(self):
         flag_fields.check_bounds(self)
+        if self.curves == "none":
+            for field in dataclasses.fields(self):
+                if field.name in _OF_CURVES and getattr(self, field.name) != field.default:
+                    raise UserError(f"--{field.name} is not used by --curves=none: leave it out")
+
+    def on_data_of(self, trained):
+        """The same protocol with the data named: its own choice, or else what a model was trained on.
+
+        Args:
+            trained: the model's settings as they are known, a dict with perhaps `dataset`, `data_dir`, `on_bad_image`.
+
+        Raises:
+            UserError: nobody says what to measure on.
+        """
+        dataset = self.dataset or trained.get("dataset")
+        if not dataset:
+            raise UserError("--dataset is missing: what to measure on, which this model does not say")
+        if self.on_bad_image and dataset != "folder":
+            raise UserError(f"--on_bad_image is not used by --dataset={dataset}: it is for folders of pictures")
+        data_dir, on_bad_image = self.data_dir, self.on_bad_image or trained.get("on_bad_image") or "fail"
+        if data_dir is None and dataset == trained.get("dataset"):
+            data_dir = trained.get("data_dir")
+        return dataclasses.replace(self, dataset=dataset, data_dir=data_dir or None, on_bad_image=on_bad_image)
+
+    def open_source(self):
+        """The `Source` of a protocol whose data is named."""
+        return sources.load(self.dataset, self.data_dir, self.on_bad_image)
+
+    def is_on_own_data(self, trained):
+        """Whether a protocol whose data is named measures on the dataset that a model was trained on."""
+        if self.dataset != "folder" or trained.get("dataset") != "folder":
+            return self.dataset == trained.get("dataset")
+        return os.path.realpath(self.data_dir) == os.path.realpath(trained.get("data_dir") or "")
+
+    @property
+    def is_whole(self):
+        """Whether every example of the test split is measured."""
+        return self.split == "test" and self.limit is None
 
     def check(self, source):
         """Raises `UserError` unless a source can be measured so."""
@@ -64,6 +111,9 @@ class Protocol:
             raise UserError(f"--split={self.split}: {source.name} has {', '.join(source.sizes)}")
         if self.ch_region == "mask" and not source.has_masks:
             raise UserError(f"--ch_region=mask: {source.name} has no masks")
+        if not source.has_boxes and (self.ch_resize or self.tolerance != metrics.TOLERANCE):
+            name = "ch_resize" if self.ch_resize else "tolerance"
+            raise UserError(f"--{name} is not used: {source.name} has no boxes, so Content Heatmap is not measured")
 
 
 def define_flags():

@@ -25,7 +25,7 @@ SECONDS = 15  # of steps, after which no other is begun
 EXAMPLES = 1  # to evaluate
 
 
-def rehearse(config, workdir, export):
+def rehearse(config, workdir, export, allow_changes=False):
     """Rehearses a run: data, weights, steps, validation, a checkpoint, an evaluation and an export.
 
     Args:
@@ -33,6 +33,7 @@ def rehearse(config, workdir, export):
         workdir: where the run would be kept; None for `config.default_workdir()`. Everything is written beside it, on
             the same disk, and removed again.
         export: a function, `(workdir, output)`, which exports a trained run.
+        allow_changes: as for `training.train`.
 
     Returns:
         A text: what was checked, and estimates of time, memory and disk.
@@ -41,7 +42,7 @@ def rehearse(config, workdir, export):
         UserError: for whatever the user can mend.
     """
     workdir = pathlib.Path(workdir or config.default_workdir())
-    config.changes(workdir)
+    config.changes(workdir, allow_changes)
     memory.keep_freed_memory()
     make_deterministic(config.seed, config.xla)
     near = next(folder for folder in workdir.absolute().parents if folder.exists())

@@ -7,9 +7,10 @@ import pathlib
 
 import numpy as np
 
-from cgc_tf import environment, journal, statistics
+from cgc_tf import config, consistency, environment, statistics
 from cgc_tf.errors import UserError
 
+WHOLE_AND_LABELLED = "whole images, labelled class"  # what CH is of, unless it says otherwise
 REPORT, PER_IMAGE, CURVES = "evaluation.json", "per_image.csv", "curves.csv"
 
 
@@ -31,7 +32,7 @@ METRICS = {
     "deletion_auc": Metric("deletion", "mean probability as pixels vanish, most salient first", -1),
     "pointing_game": Metric("pointing", "how often the heatmap's peak hits the object"),
     "consistency": Metric("consistency", "cosine of the heatmap, transformed, and the transformed image's heatmap"),
-    "retrieval_rank": Metric("rank", "place of that image's heatmap among 32, not in percent", -1, 1.0),
+    "retrieval_rank": Metric("rank", "place of that image's heatmap among so many images', not in percent", -1, 1.0),
     "mask_energy": Metric("in mask", "share of the heatmap inside the object's mask"),
     "entropy": Metric("entropy", "of the heatmap: 100 uniform, 0 one cell alone", 0),
     "sparsity": Metric("Gini", "inequality of the heatmap's cells: 0 uniform, towards 100 one cell alone", 0),
@@ -44,12 +45,14 @@ COLUMNS = {
 }
 
 
-def make(measurement, subject, protocol, explainer="", batch_size=32):
+def make(measurement, subject, source, protocol, explainer="", batch_size=32):
     """A report: a dict for JSON. Metrics are at its top as means, with their uncertainty under `statistics`.
 
-    Besides: `content_heatmap_of_uniform`, what a uniform map would score; counts `examples`, `zero_heatmaps` (left
-    out of CH) and `without_boxes`; `per_class`; `curves`; `protocol`, `config`, `history` (see
-    `journal.history`), `commit`, `versions`, `hardware`.
+    Besides: what was measured (`name`, `checkpoint`, `image_size`, `config`, in which None is what nobody knows, and
+    `notes`, what the numbers rest on that the model does not say); on what (`dataset`, `data_dir`, `split`, its size
+    `split_examples`, `skipped` pictures); `content_heatmap_of_uniform`, what a uniform map would score; counts
+    `examples`, `zero_heatmaps` (left out of CH), `without_boxes`, `retrieval_rank_among`, `randomization_examples`;
+    `per_class`; `curves`; `protocol`, `history` (see `journal.history`), `commit`, `versions`, `hardware`.
     """
     columns, seed = measurement.columns, protocol.evaluation_seed
     found = {
@@ -63,27 +66,38 @@ def make(measurement, subject, protocol, explainer="", batch_size=32):
         "examples": examples,
         "zero_heatmaps": int(np.nansum(zero)),
         "without_boxes": int(np.sum(np.isnan(zero))),
+        "retrieval_rank_among": min(consistency.GROUP, examples),
         "name": subject.name,
+        "checkpoint": subject.checkpoint,
+        "image_size": subject.image_size,
+        "notes": list(subject.notes),
+        "dataset": source.name,
+        "data_dir": protocol.data_dir,
         "split": protocol.split,
+        "split_examples": source.sizes[protocol.split],
+        "skipped": len(source.skipped),
         "workdir": str(subject.folder),
-        "explainer": explainer or subject.config.cam,
-        "content_heatmap_on": "whole images, labelled class"
-        if subject.takes_any_size and subject.takes_any_class
-        else f"{'whole images' if subject.takes_any_size else 'centre views'}, "
-        f"{'labelled' if subject.takes_any_class else 'predicted'} class",
+        "explainer": explainer or subject.settings.get("cam"),
+        "content_heatmap_on": _content_heatmap_on(subject),
         "statistics": found,
         "per_class": _per_class(columns, subject.class_names),
         "curves": {name: mean.summary() for name, mean in measurement.curves.items()},
         "randomization": measurement.randomization,
+        "randomization_examples": min(protocol.randomization, source.sizes[protocol.split]),
         "protocol": dataclasses.asdict(protocol),
         "batch_size": batch_size,
-        "config": dataclasses.asdict(subject.config),
-        "history": journal.history(subject.folder),
+        "config": {field.name: subject.settings.get(field.name) for field in dataclasses.fields(config.Config)},
+        "history": list(subject.history),
         "commit": environment.commit(),
         "versions": environment.versions(),
         "hardware": environment.hardware(),
     }
     return json.loads(json.dumps(made))  # so that it equals what a reader of the file gets
+
+
+def _content_heatmap_on(subject):
+    images = "whole images" if subject.takes_any_size else "centre views"
+    return f"{images}, {'labelled' if subject.takes_any_class else 'predicted'} class"
 
 
 def _per_class(columns, names):
@@ -99,18 +113,39 @@ def _per_class(columns, names):
     return per_class
 
 
-def file(folder, name, explainer=""):
-    """Where a file of an evaluation goes: an explainer other than the run's own has files of its own."""
+def variant(protocol, settings, explainer=""):
+    """What the names of an evaluation's files end with; nothing for one of the whole test split by its own heatmaps.
+
+    Args:
+        protocol: a `Protocol` whose data is named.
+        settings: how the model was trained, as `Subject.settings`.
+        explainer: as `explainers.make` takes it.
+
+    Returns:
+        "" or such as "occlusion-train-limit-6", so that evaluation-limit-6.json leaves evaluation.json alone.
+    """
+    parts = [explainer]
+    if settings.get("dataset") not in (None, protocol.dataset):
+        parts.append(protocol.dataset)
+    if protocol.split != "test":
+        parts.append(protocol.split)
+    if protocol.limit:
+        parts.append(f"limit-{protocol.limit}")
+    return "-".join(filter(None, parts))
+
+
+def file(folder, name, variant=""):
+    """Where a file of an evaluation goes; see `variant`."""
     path = pathlib.Path(folder) / name
-    return path.with_stem(f"{path.stem}-{explainer}") if explainer else path
+    return path.with_stem(f"{path.stem}-{variant}") if variant else path
 
 
-def write(report, measurement, class_names, explainer=""):
+def write(report, measurement, class_names, variant=""):
     """Writes evaluation.json and per_image.csv into the report's folder; raises `UserError` where it cannot."""
     columns = measurement.columns
     try:
-        file(report["workdir"], REPORT, explainer).write_text(json.dumps(report, indent=2) + "\n")
-        with file(report["workdir"], PER_IMAGE, explainer).open("w", newline="") as stream:
+        file(report["workdir"], REPORT, variant).write_text(json.dumps(report, indent=2) + "\n")
+        with file(report["workdir"], PER_IMAGE, variant).open("w", newline="") as stream:
             rows = csv.writer(stream)
             first = ["index", "id", "label", "predicted"]
             others = [name for name in columns if name not in first]
@@ -126,8 +161,8 @@ def write(report, measurement, class_names, explainer=""):
 class CurveFile:
     """Writes each example's curves to curves.csv as they come: id, curve, then the scores from the first step on."""
 
-    def __init__(self, folder, explainer=""):
-        path = file(folder, CURVES, explainer)
+    def __init__(self, folder, variant=""):
+        path = file(folder, CURVES, variant)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = path.open("w", newline="")

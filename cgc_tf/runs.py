@@ -7,6 +7,7 @@ import pathlib
 import keras
 
 from cgc_tf import backbones, checkpoints, optimizers, torch_files, torch_weights
+from cgc_tf import config as settings
 from cgc_tf.errors import UserError
 from cgc_tf.model import CGCModel
 from cgc_tf.state import restore_trained
@@ -21,15 +22,23 @@ def class_names(workdir):
     return tuple(text.removesuffix("\n").split("\n"))  # as written; `splitlines` also splits at other characters
 
 
-def trained_model(config, workdir):
-    """The model of a trained workdir, in float32, as its last whole checkpoint left it.
+def in_words(workdir):
+    """Which run a workdir holds, in words: its folder, objective, backbone and data, and how far it is trained."""
+    config, position = settings.Config.load(workdir), checkpoints.find(workdir).position
+    trained = f"trained to {position} of {config.epochs}"
+    return f"{workdir}: {config.objective}, {config.backbone} on {config.dataset}, {trained}"
 
-    Where the run kept averages of its weights, they are the model's.
+
+def trained_model(config, workdir, checkpoint=None):
+    """The model of a trained workdir, in float32, as a checkpoint left it.
+
+    The `Checkpoint` is the last whole one of the workdir unless another one of the same run is given. Where the run
+    kept averages of its weights, they are the model's.
 
     Raises:
         UserError: there is no whole checkpoint, or it is of another model.
     """
-    last = checkpoints.find(workdir)
+    last = checkpoint or checkpoints.find(workdir)
     model = read_model(config, workdir, precision="float32")
     restore_trained(last.state, model, workdir)
     return model

@@ -1,4 +1,4 @@
-"""What can be evaluated, behind one interface: a trained run, a checkpoint from elsewhere, or a SavedModel."""
+"""What is measured, behind one interface: a trained run, or a file of weights; `saved_models` has exported ones."""
 
 import dataclasses
 import pathlib
@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from cgc_tf import backbones, explainers, runs
+from cgc_tf import backbones, checkpoints, explainers, journal, runs
 from cgc_tf import config as settings
-from cgc_tf.errors import UserError
+from cgc_tf.errors import UserError, first_few
 from cgc_tf.model import CGCModel
+
+TOLD_LABELS = "the names and order of its classes are what --labels says"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,26 +21,34 @@ class Subject:
     Attributes:
         name: what tables and figures call it.
         folder: where its reports go.
-        config: its `Config`; of a SavedModel what is known of it.
-        class_names: the names of its classes.
+        settings: how it was trained, {name of a `Config`'s field: value}; None for what nobody knows.
+        image_size: the side of its images in pixels.
+        class_names: the names of its classes, in the order of its probabilities.
         probabilities: a callable, images `[B, H, W, 3]` in 0..255 -> float32 `[B, classes]`.
         explain: an explainer (see `explainers`).
+        checkpoint: the name of the file that its weights are from; None where there is no such file.
         model: the `CGCModel`; None for a SavedModel, whose inside cannot be reached.
-        takes_any_size: whether images may be of another size than `config.image_size` squared.
+        takes_any_size: whether images may be of another size than `image_size` squared.
         takes_any_class: whether another class than the predicted one can be explained.
         owner: what holds a SavedModel's variables, which its signatures do not.
+        history: what changed while it was trained, as `journal.history` gives it.
+        notes: what its numbers rest on that it does not say itself.
     """
 
     name: str
     folder: pathlib.Path
-    config: settings.Config
+    settings: dict
+    image_size: int
     class_names: tuple[str, ...]
     probabilities: Callable
     explain: Callable
+    checkpoint: str | None = None
     model: CGCModel | None = None
     takes_any_size: bool = True
     takes_any_class: bool = True
     owner: object = None
+    history: tuple[dict, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def check(self, protocol):
         """Raises `UserError` where a `Protocol` asks for what only the network itself can answer."""
@@ -61,126 +71,121 @@ class Subject:
         explain = explainers.make(explainer, self.model, seed)
         return dataclasses.replace(self, name=f"{self.name}, {explainer}", explain=explain)
 
+    def in_order_of(self, class_names):
+        """The same subject, its classes in the order of a dataset's, which are matched by name.
 
-def from_workdir(workdir):
-    """The run that a workdir holds, as its last checkpoint left it."""
-    config = settings.Config.load(workdir)
-    workdir = pathlib.Path(workdir)
-    return _of_model(runs.trained_model(config, workdir), workdir.name, workdir, config, runs.class_names(workdir))
-
-
-def from_checkpoint(config, class_names, folder):
-    """A configuration's network with `config.weights`, classifier included: nothing is trained.
-
-    Args:
-        config: a `Config`; its `weights` is a file that holds a classifier of these classes.
-        class_names: those of the dataset that it is measured on.
-        folder: where reports go.
-
-    Raises:
-        UserError: the file cannot be read, or no classifier is read from it.
-    """
-    kinds = ("checkpoint",) if config.hidden_units else ("checkpoint", "torch")
-    if backbones.weight_kind(config.weights) not in kinds:
-        raise UserError(
-            f"--checkpoint --weights={config.weights}: a trained classifier is read from a run of this project (its "
-            "folder) or from a ResNet's file of PyTorch"
+        Raises:
+            UserError: the names are not the same.
+        """
+        if self.class_names == tuple(class_names):
+            return self
+        check_classes(self.name, self.class_names, class_names)
+        own = tf.constant([self.class_names.index(name) for name in class_names])  # of the dataset's class 0, 1, ...
+        return dataclasses.replace(
+            self,
+            class_names=tuple(class_names),
+            probabilities=lambda images: tf.gather(self.probabilities(images), own, axis=1),
+            explain=lambda images, class_ids: self.explain(images, tf.gather(own, class_ids)),
         )
-    config = dataclasses.replace(config, reset_classifier=False)
-    model = runs.make_model(config, runs.make_backbone(config, config.weights), len(class_names))
-    return _of_model(model, pathlib.Path(config.weights).name, pathlib.Path(folder), config, class_names)
 
 
-def _of_model(model, name, folder, config, class_names):
-    probabilities = tf.function(lambda images: tf.nn.softmax(model(images, training=False)), reduce_retracing=True)
-    return Subject(name, folder, config, tuple(class_names), probabilities, explainers.make("", model), model)
+def check_classes(name, class_names, of_dataset):
+    """Raises `UserError` unless a model's classes and a dataset's have the same names, in whichever order."""
+    only_model, only_dataset = set(class_names) - set(of_dataset), set(of_dataset) - set(class_names)
+    if only_model or only_dataset:
+        told = [
+            f"{whose} alone has {len(names)}: {first_few(sorted(names))}"
+            for whose, names in (("the model", only_model), ("the dataset", only_dataset))
+            if names
+        ]
+        raise UserError(f"{name} has other classes than the dataset; {'; '.join(told)}")
 
 
-def from_saved_model(path, config, class_names, folder):
-    """An exported model, called through its signatures alone.
+def from_workdir(workdir, name=None):
+    """The run that a workdir holds, as its last checkpoint left it; its name is the folder's if none is given."""
+    workdir = pathlib.Path(workdir)
+    return _of_run(workdir, checkpoints.find(workdir), name or workdir.absolute().name, workdir)
 
-    A signature over image tensors is used where there is one, and else the one over encoded pictures: each image is
-    then framed and encoded as PNG so that the export's own centre crop gives back exactly these pixels, in whole
-    numbers of 0..255. Such a model is measured on centre views only, and explains the predicted class unless a
-    signature takes a class.
+
+def from_checkpoint(weights, folder, told=None, labels=None):
+    """A trained classifier from a file of weights: nothing is trained.
 
     Args:
-        path: a version's folder, with saved_model.pb, or the folder of versions, whose highest is taken.
-        config: a `Config`, of which `image_size` must be the export's.
-        class_names: those of the dataset that it is measured on.
+        weights: a run's folder, or one of the checkpoints in it, which then says everything of itself; or a ResNet's
+            file of PyTorch, which says nothing.
         folder: where reports go.
+        told: what the user says of it: {name of a `Config`'s field: value}.
+        labels: the names of its classes in the order of its outputs, where it does not say them.
 
     Raises:
-        UserError: there is no SavedModel, or none that explains.
+        UserError: the file cannot be read, no classifier is read from it, or what is told is too little, or not so.
     """
-    loaded = _load(pathlib.Path(path))
-    explaining = [f for f in loaded.signatures.values() if "heatmap" in f.structured_outputs]
-    if not explaining:
-        raise UserError(f"--saved_model={path} has no signature with a heatmap, only {', '.join(loaded.signatures)}")
-    best = max(explaining, key=lambda signature: (_image_input(signature).dtype != tf.string, _takes_class(signature)))
-    images, size = _image_input(best), config.image_size
-    if images.dtype != tf.string and images.shape[1] not in (None, size):
-        raise UserError(f"--saved_model={path} takes images of {images.shape[1]} pixels; pass --image_size")
-    if best.structured_outputs["probabilities"].shape[-1] not in (None, len(class_names)):
-        raise UserError(f"--saved_model={path} has other classes than the dataset's {len(class_names)}")
-
-    def call(pictures, class_ids):
-        arguments = {images.name: _framed(pictures, size) if images.dtype == tf.string else _as(pictures, images)}
-        arguments |= {name: tf.cast(class_ids, spec.dtype) for name, spec in _class_inputs(best).items()}
-        return best(**arguments)
-
-    def probabilities(pictures):
-        return call(pictures, tf.zeros([tf.shape(pictures)[0]], tf.int32))["probabilities"]
-
-    return Subject(
-        name=pathlib.Path(path).name,
-        folder=pathlib.Path(folder),
-        config=config,
-        class_names=tuple(class_names),
-        probabilities=tf.function(probabilities, reduce_retracing=True),
-        explain=tf.function(lambda pictures, ids: call(pictures, ids)["heatmap"], reduce_retracing=True),
-        takes_any_size=images.dtype != tf.string and images.shape[1] is None,
-        takes_any_class=_takes_class(best),
-        owner=loaded,
-    )
+    told = told or {}
+    run = _run_of(weights)
+    if run:
+        _refuse_contradictions(f"--weights={weights}", dataclasses.asdict(settings.Config.load(run)), told)
+        name = pathlib.Path(weights).absolute().name
+        subject = _of_run(run, checkpoints.find(weights), name, pathlib.Path(folder))
+        check_labels(f"--weights={weights}", subject.class_names, labels)
+        return subject
+    kind = backbones.weight_kind(weights)
+    if kind == "checkpoint":
+        raise UserError(f"--weights={weights}: it is not in its run's folder, which says what network it is of")
+    if kind != "torch":
+        raise UserError(
+            f"--checkpoint --weights={weights}: a trained classifier is read from a run of this project (its folder, "
+            "or a checkpoint in it) or from a ResNet's file of PyTorch"
+        )
+    for name in ("backbone", "image_size"):
+        if not told.get(name):
+            raise UserError(f"--{name} is missing: {weights} does not say it")
+    check_labels(f"--weights={weights}", None, labels)
+    config = settings.Config(weights=str(weights), **told)
+    model = runs.make_model(config, runs.make_backbone(config, config.weights), len(labels))
+    known = {"weights": str(weights), "cam": config.cam, **told}
+    subject = _of_model(model, pathlib.Path(weights).name, pathlib.Path(folder), known, config.image_size, labels)
+    return dataclasses.replace(subject, notes=(TOLD_LABELS,))
 
 
-def _load(path):
-    versions = [pb.parent for pb in path.glob("*/saved_model.pb") if pb.parent.name.isdecimal()]
-    try:
-        return tf.saved_model.load(str(max(versions, key=lambda version: int(version.name), default=path)))
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        raise UserError(f"--saved_model={path} cannot be loaded: {str(error).splitlines()[0]}") from error
+def trained_on(weights):
+    """The settings of the run that a file of weights lies in, a dict; empty where it lies in none."""
+    run = _run_of(weights)
+    return dataclasses.asdict(settings.Config.load(run)) if run else {}
 
 
-def _inputs(signature):
-    return signature.structured_input_signature[1]
+def _run_of(weights):
+    """The folder of the run that weights are of; None where they are of none."""
+    path = pathlib.Path(weights).absolute()
+    run = path if path.is_dir() else path.parent.parent
+    is_inside = path.is_dir() or path.parent.name == checkpoints.FOLDER
+    return run if is_inside and (run / settings.FILE).exists() else None
 
 
-def _image_input(signature):
-    return next(spec for spec in _inputs(signature).values() if spec.dtype == tf.string or len(spec.shape) == 4)
+def _refuse_contradictions(source, known, told):
+    for name, value in told.items():
+        if known.get(name) not in (None, value):
+            raise UserError(f"--{name}={value}: {source} says {known[name]}")
 
 
-def _class_inputs(signature):
-    return {name: spec for name, spec in _inputs(signature).items() if spec.dtype.is_integer and len(spec.shape) == 1}
+def check_labels(source, own, labels):
+    """Raises `UserError` unless a model's classes are named, by itself or by `--labels`, and not in two ways."""
+    if own is None and labels is None:
+        raise UserError(
+            f"{source} does not name its classes: add --labels=FILE, one name a line in the order of its outputs, or "
+            "--labels=dataset if that is the dataset's own order"
+        )
+    if own and labels and tuple(own) != tuple(labels):
+        raise UserError(f"--labels: {source} names its own classes, others or in another order: leave it out")
 
 
-def _takes_class(signature):
-    return bool(_class_inputs(signature))
+def _of_run(run, checkpoint, name, folder):
+    config = settings.Config.load(run)
+    model = runs.trained_model(config, run, checkpoint)
+    subject = _of_model(model, name, folder, dataclasses.asdict(config), config.image_size, runs.class_names(run))
+    return dataclasses.replace(subject, checkpoint=checkpoint.name, history=tuple(journal.history(run)))
 
 
-def _as(pictures, spec):
-    if spec.dtype.is_integer:
-        pictures = tf.clip_by_value(tf.round(tf.cast(pictures, tf.float32)), 0, 255)
-    return tf.cast(pictures, spec.dtype)
-
-
-def _framed(pictures, size):
-    """PNGs, string `[B]`, whose centre view (`geometry.centre_view`) is the given S x S pixels."""
-    frame = round(size * 256 / 224) - size
-    # The view starts at round(frame / 2), halves to even.
-    before = round(frame / 2)
-    paddings = [[0, 0], [before, frame - before], [before, frame - before], [0, 0]]
-    whole = tf.clip_by_value(tf.round(tf.cast(pictures, tf.float32)), 0, 255)
-    whole = tf.pad(tf.cast(whole, tf.uint8), paddings)
-    return tf.map_fn(tf.io.encode_png, whole, fn_output_signature=tf.string)
+def _of_model(model, name, folder, known, image_size, class_names):
+    probabilities = tf.function(lambda images: tf.nn.softmax(model(images, training=False)), reduce_retracing=True)
+    explain = explainers.make("", model)
+    return Subject(name, folder, known, image_size, tuple(class_names), probabilities, explain, model=model)

@@ -5,8 +5,9 @@ import re
 import numpy as np
 
 from cgc_tf import journal, statistics
-from cgc_tf.report import COLUMNS, METRICS
+from cgc_tf.report import COLUMNS, METRICS, WHOLE_AND_LABELLED
 
+ARROWS = {1: "↑", -1: "↓", 0: ""}
 LATEX = str.maketrans(
     {character: f"\\{character}" for character in "_%&#${}"}
     | {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "±": "$\\pm$", "−": "$-$"}
@@ -15,15 +16,27 @@ LATEX = str.maketrans(
 
 def scores(reports):
     """What each report scores: `(head, rows)`, of strings; an interval of 95% follows each mean."""
-    rows = []
+    shown, rows = columns(reports), []
     for report in reports:
         cells = [label(report)]
-        for key in COLUMNS:
+        for key in shown:
             found = report["statistics"][key]
             scale = METRICS[key].scale
             cells.append(_with_interval(found, scale) if found else "-")
         rows.append(cells)
-    return ["run", *COLUMNS.values()], rows
+    return ["run", *shown.values()], rows
+
+
+def columns(reports):
+    """The columns of a table of reports, {metric: title}: those of `COLUMNS` that any of them has."""
+    return {key: title for key, title in COLUMNS.items() if any(report[key] is not None for report in reports)}
+
+
+def title(key, report):
+    """A metric's title in tables; a rank's says among how many, which is fewer for a small split."""
+    if key == "retrieval_rank":
+        return f"{METRICS[key].title} of {report['retrieval_rank_among']}"
+    return METRICS[key].title
 
 
 def every_score(reports):
@@ -33,19 +46,57 @@ def every_score(reports):
         found = [report["statistics"][key] for report in reports]
         if any(found):
             cells = [_with_interval(one, metric.scale) if one else "-" for one in found]
-            rows.append([f"{metric.title} {('', '↑', '↓')[metric.better]}".strip(), *cells, metric.meaning])
+            rows.append([f"{title(key, reports[0])} {ARROWS[metric.better]}".strip(), *cells, metric.meaning])
     return ["metric", *map(label, reports), "what it is"], rows
 
 
-def differences(comparisons):
+def differences(comparisons, reports):
     """Paired differences, `(head, rows)`: one row for each metric of each pair of runs (see `compare`)."""
     rows = []
     for pair in comparisons:
         for key, found in pair["metrics"].items():
-            cells = [f"{pair['second']} - {pair['first']}", METRICS[key].title]
+            cells = [f"{pair['second']} - {pair['first']}", title(key, reports[0])]
             cells += [_with_interval(found, METRICS[key].scale, signed=True)]
             rows.append([*cells, *(str(found[count]) for count in ("better", "worse", "count"))])
     return ["runs", "metric", "difference [95% interval]", "better", "worse", "images"], rows
+
+
+def means(reports):
+    """The means of reports, `(head, rows)`: one row for each, in percent."""
+    shown = columns(reports)
+    rows = []
+    for report in reports:
+        scaled = [None if report[key] is None else METRICS[key].scale * report[key] for key in shown]
+        rows.append([label(report), *("-" if x is None else f"{x:.2f}" for x in scaled)])
+    return ["", *shown.values()], rows
+
+
+def what_it_is_of(reports):
+    """What the numbers of reports on one dataset are of: its images, and all that a reader could take for granted."""
+    lines = [measured_on(reports[0])]
+    for report in reports:
+        if report["content_heatmap_on"] != WHOLE_AND_LABELLED:
+            lines.append(f"{label(report)}: CH on {report['content_heatmap_on']}")
+        share = report["statistics"]["content_heatmap"]
+        if share and share["count"] < report["examples"]:
+            missing = f"{report['zero_heatmaps']} heatmaps are zero, {report['without_boxes']} images have no box"
+            lines.append(f"{label(report)}: CH of {share['count']} images; {missing}")
+        lines += [f"{label(report)}: {note}" for note in report["notes"]]
+    for key, words in (("image_size", "at its own image size"), ("explainer", "by its own explainer")):
+        if len({report[key] for report in reports}) > 1:
+            each = ", ".join(f"{label(report)} {report[key] or 'unknown'}" for report in reports)
+            lines.append(f"each {words}: {each}")
+    return "\n".join(lines)
+
+
+def measured_on(report):
+    """The images that a report is of, and what a heatmap that says nothing scores on them, a line."""
+    count, size = report["examples"], report["split_examples"]
+    whole = f"{count} images" if count == size else f"{count} of the {size} images"
+    line = f"{whole} of split {report['split']} of {report['dataset']}"
+    if report["content_heatmap_of_uniform"] is not None:
+        line += f"; a uniform heatmap scores CH {100 * report['content_heatmap_of_uniform']:.2f}"
+    return line
 
 
 def compare(names, all_columns, resamples=statistics.RESAMPLES, seed=0):
@@ -76,7 +127,7 @@ def compare(names, all_columns, resamples=statistics.RESAMPLES, seed=0):
 
 def label(report):
     """What tables call a report's subject: its objective, name, perhaps explainer, and what changed on the way."""
-    objective, name = report["config"]["objective"], report["name"]
+    objective, name = report["config"]["objective"] or "unknown objective", report["name"]
     found = name if name.startswith(objective) else f"{objective} ({name})"
     changes = journal.told(report.get("history", []))
     return f"{found}: {changes}" if changes else found

@@ -8,7 +8,6 @@ VERSION/assets.extra/SHA256SUMS                            for `sha256sum --chec
 """
 
 import hashlib
-import json
 import pathlib
 
 import numpy as np
@@ -18,11 +17,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 EXTRA = "assets.extra"
-CARD = f"{EXTRA}/model_card.json"
 WARMUP = f"{EXTRA}/tf_serving_warmup_requests"
 SUMS = f"{EXTRA}/SHA256SUMS"
 EXAMPLES = f"{EXTRA}/examples"
-LABELS = "assets/labels.txt"
 
 
 def versions(model_dir):
@@ -104,11 +101,6 @@ def changed_files(version):
         if not (version / name).is_file() or _sha256(version / name) != expected:
             changed.append(name)
     return changed
-
-
-def read_card(version):
-    """A version's model card, a dict."""
-    return json.loads((pathlib.Path(version) / CARD).read_text())
 
 
 def _sha256(path):

@@ -230,6 +230,8 @@ def main(_):
     args = flags.FLAGS
     if args.image is None:
         raise UserError("--image is missing: the picture, folder or glob to ask about")
+    if args.version is not None and args.label:
+        raise UserError(f"--label={args.label} is not used by --version={args.version}: leave one of them out")
     paths = find(args.image)
     if args.url.startswith("grpc"):
         import cgc_tf.quiet  # noqa: F401  # gRPC's stubs load TensorFlow

@@ -74,6 +74,7 @@ def _peaks(heatmaps):
 def main(_):
     args = flags.FLAGS
     workdir = args.workdir or settings.newest_workdir()
+    print(f"exporting {runs.in_words(workdir)}")
     worst = export(workdir, args.output)
     print(f"exported: {args.output}, as ONNX Runtime computes it within {worst:.1e} of the trained model")
 

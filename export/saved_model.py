@@ -2,12 +2,14 @@
 
   python -m export.saved_model --workdir=runs/A --output=exported
 
-writes exported/1/ (the next free number, if versions are there). Its signatures are told in `export.signatures`, its
-files in `export.artifact`. Decoding, resizing, normalisation and labels are inside; TensorFlow is enough to run it.
+writes exported/1/, or the next free number where versions of the same run are. Its signatures are told in
+`export.signatures`, its files in `export.artifact`. Decoding, resizing, normalisation and labels are inside; TensorFlow
+is enough to run it.
 """
 
 import dataclasses
 import datetime
+import hashlib
 import json
 import os
 import pathlib
@@ -20,8 +22,9 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
+from cgc_tf import checkpoints, environment, errors, folder, journal, model_card, runs
 from cgc_tf import config as settings
-from cgc_tf import environment, errors, folder, journal, runs
+from cgc_tf.protocol import Protocol
 from cgc_tf.report import REPORT
 from cgc_tf.views import original_view
 from export import artifact, pictures
@@ -29,9 +32,12 @@ from export.signatures import ON_BAD_IMAGE, Signatures
 
 PRECISIONS = ("float32", "float16")
 _NOT_METRICS = ("config", "workdir")
+NO_RUN = {"name": "an unknown run", "identity": None}
 
 
-def export(workdir, output, precision="float32", on_bad_image="blank", max_pixels=pictures.MAX_PIXELS):
+def export(
+    workdir, output, precision="float32", on_bad_image="blank", max_pixels=pictures.MAX_PIXELS, allow_other_run=False
+):
     """Writes the next version of a trained run under `output`; returns its path.
 
     The version appears under its number only when it is whole, so a server may watch the folder.
@@ -42,16 +48,42 @@ def export(workdir, output, precision="float32", on_bad_image="blank", max_pixel
         precision: "float16" stores the kernels, which are nearly all of the bytes, in half precision; batch
             normalisation's statistics and biases stay float32, and so does all computing.
         on_bad_image, max_pixels: as for `Signatures`.
+        allow_other_run: whether the newest version in `output` may be of another run.
 
     Raises:
-        UserError: the workdir cannot be read, or `output` cannot be written.
+        UserError: the workdir cannot be read, `output` cannot be written, or it holds another run.
     """
     config = settings.Config.load(workdir)
-    model = runs.trained_model(config, workdir)
+    run, output = run_of(workdir), pathlib.Path(output)
+    if not allow_other_run:
+        check_same_run(run, output)
+    checkpoint = checkpoints.find(workdir)
+    model = runs.trained_model(config, workdir, checkpoint)
     class_names = runs.class_names(workdir)
-    card = describe(config, workdir, class_names, precision, on_bad_image)
+    card = {**describe(config, workdir, checkpoint, class_names), "run": run}
+    card |= {"precision": precision, "on_bad_image": on_bad_image}
     options = {"on_bad_image": on_bad_image, "max_pixels": max_pixels}
     return write(model, class_names, config.image_size, output, precision, card, **options)
+
+
+def run_of(workdir):
+    """Which run a workdir holds: its folder's `name`, and an `identity` that it keeps where it is moved or renamed."""
+    started = next(iter(journal.read(workdir)), None) or settings.Config.load(workdir).to_flags()
+    digest = hashlib.sha256(json.dumps(started).encode()).hexdigest()
+    return {"name": pathlib.Path(workdir).absolute().name, "identity": digest[:16]}
+
+
+def check_same_run(run, output):
+    """Raises `UserError` where the newest version in a folder is of another run, which a server would then replace."""
+    versions = artifact.versions(output)
+    if versions:
+        newest = versions[max(versions)]
+        there = (model_card.read(newest) or {}).get("run") or NO_RUN
+        if there["identity"] != run["identity"]:
+            raise errors.UserError(
+                f"--output={output}: version {newest.name} there is of {there['name']}, not of {run['name']}, and a "
+                "server would go over to the new one; choose another folder, or add --allow_other_run"
+            )
 
 
 def write(model, class_names, image_size, output, precision="float32", card=None, **options):
@@ -81,10 +113,9 @@ def write(model, class_names, image_size, output, precision="float32", card=None
         raise errors.UserError(f"--output={output} cannot be written: {error.strerror}") from error
 
 
-def describe(config, workdir, class_names, precision, on_bad_image):
-    """The model card of a run, a dict."""
-    report = pathlib.Path(workdir) / REPORT
-    metrics = json.loads(report.read_text()) if report.exists() else {}
+def describe(config, workdir, checkpoint, class_names):
+    """What the model card of a run says of it: a dict; `metrics` is empty where `no_metrics` says why."""
+    report, reason = whole_evaluation(config, workdir, checkpoint)
     history = journal.history(workdir)
     changes = f" ({journal.told(history)})" if history else ""
     return {
@@ -93,14 +124,34 @@ def describe(config, workdir, class_names, precision, on_bad_image):
         "method": "Contrastive Grad-CAM Consistency, CVPR 2022, arXiv 2110.00527",
         "exported": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": environment.commit(),
+        "checkpoint": checkpoint.name,
         "data": {"dataset": config.dataset, "classes": len(class_names)},
-        "metrics": {name: value for name, value in metrics.items() if name not in _NOT_METRICS},
-        "precision": precision,
-        "on_bad_image": on_bad_image,
+        "metrics": {name: value for name, value in report.items() if name not in _NOT_METRICS},
+        "no_metrics": reason,
         "image_size": config.image_size,
         "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
         "configuration": dataclasses.asdict(config),
     }
+
+
+def whole_evaluation(config, workdir, checkpoint):
+    """`(report, None)` of an evaluation of these very weights on the whole test split; or `({}, why there is none)`."""
+    path = pathlib.Path(workdir) / REPORT
+    try:
+        report = json.loads(path.read_text())
+        fields = {field.name for field in dataclasses.fields(Protocol)}
+        protocol = Protocol(**{name: value for name, value in report["protocol"].items() if name in fields})
+    except FileNotFoundError:
+        return {}, "it was not evaluated"
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return {}, f"{path} cannot be read: {errors.first_line(error)}"
+    if report.get("checkpoint") != checkpoint.name:
+        return {}, f"{path} is of another checkpoint, {report.get('checkpoint')}"
+    if not protocol.is_whole:
+        return {}, f"{path} is not of the whole test split"
+    if not protocol.is_on_own_data(dataclasses.asdict(config)):
+        return {}, f"{path} is of other data than the run's: {protocol.dataset}, {protocol.data_dir}"
+    return report, None
 
 
 def expected_answers(model, image_size, encoded, stored=None):
@@ -133,7 +184,7 @@ def _save(model, class_names, signatures, stored, version):
     # A plain module of the variables alone: Keras' own archive stores them twice (Keras issue 23553).
     module.stored = [stored.get(variable.path, variable.value) for variable in model.weights]
     with tempfile.TemporaryDirectory() as directory:
-        labels = pathlib.Path(directory, pathlib.Path(artifact.LABELS).name)
+        labels = pathlib.Path(directory, pathlib.Path(model_card.LABELS).name)
         labels.write_text("".join(f"{name}\n" for name in class_names), "utf-8")
         module.labels = tf.saved_model.Asset(str(labels))
         tf.saved_model.save(module, str(version), signatures.all())
@@ -147,7 +198,7 @@ def _add_extras(model, image_size, stored, card, version):
     answers = expected_answers(model, image_size, examples.values(), stored)
     answers = {"pictures": list(examples), **{name: value.tolist() for name, value in answers.items()}}
     (version / artifact.EXAMPLES / "expected.json").write_text(json.dumps(answers) + "\n")
-    (version / artifact.CARD).write_text(json.dumps(card, indent=2) + "\n")
+    (version / model_card.CARD).write_text(json.dumps(card, indent=2) + "\n")
     artifact.write_warmup(version, examples["0.jpg"], image_size)
     written = [request.model_spec.signature_name for request in artifact.read_warmup(version)]
     if sorted(written) != sorted(artifact.signature_defs(version)):
@@ -171,13 +222,17 @@ def _publish(partial, output):
 def main(_):
     args = flags.FLAGS
     workdir = args.workdir or settings.newest_workdir()
-    version = export(workdir, args.output, args.precision, args.on_bad_image, args.max_pixels)
+    print(f"exporting {runs.in_words(workdir)}")
+    version = export(workdir, args.output, args.precision, args.on_bad_image, args.max_pixels, args.allow_other_run)
+    if reason := model_card.read(version)["no_metrics"]:
+        print(f"note: its model card has no metrics: {reason}; python evaluate.py --workdir={workdir} makes them")
     print(f"exported: {version}\nnext: python -m export.server --model_dir={version.parent}")
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "Folder of a trained run (default: the newest under runs/).")
     flags.DEFINE_string("output", "exported", "Folder to write the version into.")
+    flags.DEFINE_bool("allow_other_run", False, "Add a version of another run than the newest one there is of.")
     flags.DEFINE_enum("precision", "float32", PRECISIONS, "What the kernels are stored in; computing is in float32.")
     flags.DEFINE_enum(
         "on_bad_image", "blank", ON_BAD_IMAGE, "A picture that cannot be decoded: a blank answer for it, or an error."

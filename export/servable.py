@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2
 
+from cgc_tf import model_card
 from cgc_tf.errors import UserError
 from export import artifact
 
@@ -51,7 +52,7 @@ class Servable:
     @property
     def labels(self):
         """The names of the classes, a list; empty where the version does not carry them."""
-        path = self.path / artifact.LABELS
+        path = self.path / model_card.LABELS
         return path.read_text("utf-8").removesuffix("\n").split("\n") if path.exists() else []
 
     def inputs(self, signature):

@@ -55,6 +55,7 @@ def state_dict(model):
 
 def main(_):
     workdir = flags.FLAGS.workdir or settings.newest_workdir()
+    print(f"exporting {runs.in_words(workdir)}")
     count = export(workdir, flags.FLAGS.output)
     print(f"exported: {flags.FLAGS.output}, {count} tensors of {workdir}")
 

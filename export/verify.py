@@ -7,11 +7,13 @@ Prints what was compared, and ends with status 2 and one line where something di
 """
 
 import json
+import pathlib
 
 import cgc_tf.quiet  # noqa: F401  # isort: skip
 import numpy as np
 from absl import flags
 
+from cgc_tf import model_card
 from cgc_tf.errors import UserError, run
 from export import artifact
 from export.servable import Servable
@@ -62,15 +64,26 @@ def verify(version, expected=None):
 
 
 def from_workdir(workdir, version):
-    """What the trained model of a workdir answers to a version's stored pictures."""
-    from cgc_tf import config, runs
+    """What the trained model of a workdir answers to a version's stored pictures, as it was when it was exported.
+
+    Raises:
+        UserError: the workdir does not hold that checkpoint.
+    """
+    from cgc_tf import checkpoints, config, runs
     from export import saved_model
 
     settings = config.Config.load(workdir)
     folder = version / artifact.EXAMPLES
     names = json.loads((folder / "expected.json").read_text())["pictures"]
-    model = runs.trained_model(settings, workdir)
-    stored = saved_model.half(model) if artifact.read_card(version).get("precision") == "float16" else {}
+    card = model_card.read(version) or {}
+    path = pathlib.Path(workdir) / checkpoints.FOLDER / card.get("checkpoint", "unknown")
+    if not path.exists():
+        raise UserError(
+            f"--workdir={workdir} does not hold the checkpoint that {version} was exported from, {path.name}: another "
+            "run, or trained on since then? Without --workdir it is compared with what was stored when it was exported"
+        )
+    model = runs.trained_model(settings, workdir, checkpoints.find(path))
+    stored = saved_model.half(model) if card.get("precision") == "float16" else {}
     encoded = [(folder / name).read_bytes() for name in names]
     return saved_model.expected_answers(model, settings.image_size, encoded, stored)
 

@@ -1,5 +1,6 @@
 """Train, export, serve and ask: the SavedModel elsewhere, and over real sockets."""
 
+import functools
 import hashlib
 import json
 import pathlib
@@ -12,8 +13,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from cgc_tf import config, folder, runs
+from cgc_tf import checkpoints, config, evaluation, folder, model_card, runs
 from cgc_tf.errors import UserError
+from cgc_tf.evaluation import Drawing
+from cgc_tf.protocol import Protocol
 from cgc_tf.views import original_view
 from export import artifact, onnx_model, saved_model, verify
 from export.client import Client
@@ -90,8 +93,8 @@ def test_artifact(exported, workdir):
     model_bytes = 4 * runs.trained_model(config.Config.load(workdir), workdir).count_params()
     assert weights == model_bytes
     assert [entry.name for entry in exported.parent.iterdir()] == ["1"]
-    assert (exported / artifact.LABELS).read_text() == "".join(f"{name}\n" for name in runs.class_names(workdir))
-    card = artifact.read_card(exported)
+    assert (exported / model_card.LABELS).read_text() == "".join(f"{name}\n" for name in runs.class_names(workdir))
+    card = model_card.read(exported)
     assert card["configuration"]["backbone"] == "resnet8" and card["data"] == {"dataset": "folder", "classes": 3}
     sums = dict(reversed(line.split("  ")) for line in (exported / artifact.SUMS).read_text().splitlines())
     assert set(sums) == {path.relative_to(exported).as_posix() for path in exported.rglob("*") if path.is_file()} - {
@@ -111,6 +114,10 @@ def test_warm_up_has_a_request_for_each_signature(exported):
 def test_verify_says_where(exported, workdir, tmp_path):
     assert set(verify.verify(exported)) >= {"serving_default.probabilities", "explain.heatmap", "explain_class.heatmap"}
     assert max(verify.verify(exported, verify.from_workdir(workdir, exported)).values()) <= verify.TOLERANCE
+    trained_on = shutil.copytree(workdir, tmp_path / "trained_on")
+    checkpoints.files(trained_on / checkpoints.FOLDER)[-1].unlink()
+    with pytest.raises(UserError, match="does not hold the checkpoint"):
+        verify.from_workdir(trained_on, exported)
     copy = shutil.copytree(exported, tmp_path / "1")
     expected = json.loads((copy / artifact.EXAMPLES / "expected.json").read_text())
     expected["heatmap"][0][0][0] += 0.01
@@ -170,6 +177,46 @@ def test_serve_and_ask(exported, files, expected, tmp_path):
                 assert drawn.size == picture.size
                 assert (np.asarray(drawn) != np.asarray(picture)).any()
             output.unlink()
+
+
+def test_model_card_has_whole_evaluations_of_these_weights(workdir, small_config, tmp_path):
+    """Not of part of the test split, of other data, or of an earlier checkpoint; the card says why it has none."""
+    copy = shutil.copytree(workdir, tmp_path / "run", ignore=shutil.ignore_patterns("evaluation*"))
+    last, earlier = checkpoints.find(copy), checkpoints.files(copy / checkpoints.FOLDER)[0].name
+    no_curves = Protocol(curves="none", limit=4)
+    evaluation.evaluate_runs([copy], no_curves, drawing=Drawing(1, gallery=1))
+    describe = functools.partial(saved_model.describe, small_config, copy, last, ("a", "b", "c"))
+    assert (describe()["metrics"], describe()["no_metrics"]) == ({}, "it was not evaluated")
+    evaluation.evaluate_runs([copy], Protocol(curves="none"), drawing=Drawing(1, gallery=1))
+    card = describe()
+    assert card["metrics"]["examples"] == 12 and card["metrics"]["checkpoint"] == last.name == card["checkpoint"]
+    assert card["no_metrics"] is None
+    whole = json.loads((copy / "evaluation.json").read_text())
+    for changed, reason in (
+        ({"checkpoint": earlier}, f"is of another checkpoint, {earlier}"),
+        ({"protocol": {**whole["protocol"], "limit": 4}}, "is not of the whole test split"),
+        ({"protocol": {**whole["protocol"], "split": "train"}}, "is not of the whole test split"),
+        ({"protocol": {**whole["protocol"], "data_dir": "elsewhere"}}, "is of other data than the run's"),
+        ({"protocol": None}, "cannot be read"),
+    ):
+        (copy / "evaluation.json").write_text(json.dumps({**whole, **changed}))
+        assert describe()["metrics"] == {} and reason in describe()["no_metrics"]
+
+
+def test_versions_of_another_run_are_not_mixed_in(workdir, exported, tmp_path):
+    """A run is known by its record, wherever it lies; another one needs to be allowed."""
+    output = shutil.copytree(exported.parent, tmp_path / "exported")
+    moved = shutil.copytree(workdir, tmp_path / "moved")
+    assert saved_model.export(moved, output).name == "2"
+    lines = (moved / "journal.jsonl").read_text().splitlines()
+    (moved / "journal.jsonl").write_text(lines[0].replace('"start"', '"start", "seen": 1') + "\n")
+    with pytest.raises(UserError, match=r"version 2 there is of moved, not of moved, .* --allow_other_run"):
+        saved_model.export(moved, output)
+    program = [sys.executable, "-m", "export.saved_model", f"--workdir={moved}", f"--output={output}"]
+    done = subprocess.run([*program, "--allow_other_run"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"exporting {moved}: cgc, resnet8 on folder, trained to the end of epoch 2 of 2" in done.stdout
+    assert (output / "3").is_dir()
 
 
 def test_what_cannot_be_exported(tmp_path, workdir):

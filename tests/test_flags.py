@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from cgc_tf.config import Config
 from cgc_tf.errors import UserError
+from cgc_tf.protocol import Protocol
 
 ROOT = pathlib.Path(__file__).parent.parent
 PROGRAMS = ("train.py", "evaluate.py", "export.saved_model", "export.client", "export.verify", "export.server")
@@ -82,6 +83,52 @@ def try_wrong_values(program, name, values, choices):
         assert "Traceback" not in ended["text"] and name in ended["text"]
 
     refused()
+
+
+MODES = {
+    "workdir": ["--workdir=absent"],
+    "saved_model": ["--saved_model=absent"],
+    "checkpoint": ["--checkpoint", "--weights=absent"],
+    "table": ["--table=absent"],
+}
+MEASURED = {field.name for field in dataclasses.fields(Protocol)} | {"batch_size"}
+DRAWN = {"examples", "show", "show_ids", "gallery"}
+OF_WEIGHTS = {"weights", "backbone", "pooling", "explain_layer"}
+READ = {
+    "workdir": MEASURED | DRAWN | {"explainer"},
+    "saved_model": MEASURED | DRAWN | {"image_size", "labels", "output"},
+    "checkpoint": MEASURED | DRAWN | OF_WEIGHTS | {"explainer", "image_size", "labels", "output"},
+    "table": {"dataset", "data_dir", "seeds", "output"},
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_flag_that_a_mode_does_not_read(mode):
+    """It is refused, each by its name; every flag is read by some mode, and where it is, it is not in the way."""
+    start("evaluate.py", "--no_such_flag")  # the first time libraries define flags, too
+    every = start("evaluate.py", "--no_such_flag")["flags"]
+    assert set(every) == set(MODES).union(*READ.values())
+    for name, flag in every.items():
+        if name not in MODES:
+            value = flag["choices"][-1] if flag["choices"] else {"resamples": 100}.get(name, 20)
+            ended = start("evaluate.py", *MODES[mode], f"--{name}={value}")
+            assert ended["status"] == 2 and "Traceback" not in ended["text"], ended["text"]
+            assert (f"--{name} is not used by --{mode}" in ended["text"]) == (name not in READ[mode]), ended["text"]
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "unread"),
+    [
+        ("train.py", ["--allow_changes"], "--allow_changes is not used without --workdir"),
+        ("export.client", ["--image=x", "--version=1", "--label=stable"], "--label=stable is not used by --version=1"),
+        ("evaluate.py", ["--show_ids=x", "--examples=3"], "--examples is not used by --show_ids"),
+        ("evaluate.py", ["--curves=none", "--curve_steps=3"], "--curve_steps is not used by --curves=none"),
+        ("evaluate.py", ["--workdir=a", "--saved_model=b"], "choose one of --workdir and --saved_model"),
+    ],
+)
+def test_a_flag_that_is_not_read_beside_another(program, arguments, unread):
+    ended = start(program, *arguments)
+    assert ended["status"] == 2 and ended["text"].startswith(f"error: {unread}"), ended["text"]
 
 
 BOUNDED = [

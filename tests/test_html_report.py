@@ -1,5 +1,6 @@
 """The page in a real browser: it shows, sorts, and asks the network for nothing."""
 
+import csv
 import json
 import re
 import shutil
@@ -44,7 +45,10 @@ def test_page_shows_what_it_should(page, file):
     assert page.faults == []
     assert [url for url in page.requests if not url.startswith("data:")] == [file.as_uri()]
     widths = page.evaluate("[...document.images].map(image => image.naturalWidth)")
-    assert len(widths) == 2 + 12 * 3 and all(widths)  # charts; twelve examples, each with two runs
+    rows = list(csv.DictReader((file.parent / "first" / "per_image.csv").open()))
+    mistakes = sum(row["label"] != row["predicted"] for row in rows)
+    # Charts; twelve examples, each with two runs, and once more with each where they are wrong.
+    assert len(widths) == 2 + 12 * 3 + 2 * mistakes and all(widths) and mistakes
     text = page.inner_text("body")
     for expected in ("Paired differences", "Gallery", "Randomization check", "95% bootstrap", "deletion ↓"):
         assert expected in text
