@@ -85,6 +85,8 @@ def evaluate_subjects(makers, source, protocol=PROTOCOL, batch_size=32, explaine
     """
     protocol.check(source)
     drawing.check(source)
+    if drawing.ids:
+        gallery.check_ids(source, protocol.split, protocol.limit, drawing.ids)
     if len(set(explainers)) < len(explainers):
         raise UserError(f"--explainer={','.join(explainers)} names one twice")
     found = []

@@ -3,11 +3,20 @@
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf import geometry, held_out, views
+from cgc_tf import data, geometry, held_out, views
 from cgc_tf.errors import UserError
 
 BY_CONTENT_HEATMAP = ("best", "worst", "median", "quantiles")
 CHOICES = ("spread", "random", *BY_CONTENT_HEATMAP)
+
+
+def check_ids(source, split, limit, ids):
+    """Raises `UserError` for an id that none of the examples to be measured has; of those nothing else is decoded."""
+    places = tf.data.Dataset.from_tensor_slices(data.spread(source.sizes[split], limit))
+    found = places.map(lambda index: source.decode(split, index)["id"], data.PARALLEL).as_numpy_iterator()
+    known = [identity.decode() for identity in found]
+    if unknown := [identity for identity in ids if identity not in known]:
+        raise UserError(f"--show_ids: no example {unknown[0]} is measured; ids are such as {known[0]}")
 
 
 def choose(how, count, all_columns, ids=(), seed=0):
@@ -23,15 +32,10 @@ def choose(how, count, all_columns, ids=(), seed=0):
 
     Returns:
         A list of indices into the split. Where no CH is known, CH chooses as `spread` does.
-
-    Raises:
-        UserError: an id is not among the examples measured.
     """
     first = all_columns[0]
     if ids:
         place = {identity: index for identity, index in zip(first["id"], first["index"], strict=True)}
-        if unknown := [identity for identity in ids if identity not in place]:
-            raise UserError(f"--show_ids: no example {unknown[0]} was measured; ids are such as {first['id'][0]}")
         return [int(place[identity]) for identity in ids]
     index = np.sort(first["index"])
     count = min(count, len(index))

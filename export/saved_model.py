@@ -82,7 +82,7 @@ def check_same_run(run, output):
         if there["identity"] != run["identity"]:
             raise errors.UserError(
                 f"--output={output}: version {newest.name} there is of {there['name']}, not of {run['name']}, and a "
-                "server would go over to the new one; choose another folder, or add --allow_other_run"
+                "server would switch to the new one; choose another folder, or add --allow_other_run"
             )
 
 

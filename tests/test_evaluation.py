@@ -211,6 +211,8 @@ def test_choosing_by_what_is_not_there(workdir, small_config):
     source = dataclasses.replace(source, has_boxes=False)
     with pytest.raises(UserError, match="--show=worst is not used: folder has no boxes"):
         Drawing(choice="worst").check(source)
+    with pytest.raises(UserError, match=r"no example nobody is measured; ids are such as test/blue_wings/000"):
+        gallery.check_ids(source, "test", 4, ("test/blue_wings/000.jpg", "nobody"))
     with pytest.raises(UserError, match="--tolerance is not used: folder has no boxes"):
         Protocol(tolerance=3).check(source)
     with pytest.raises(UserError, match="--curve_steps is not used by --curves=none"):
