@@ -98,7 +98,7 @@ class Protocol:
         """Whether a protocol whose data is named measures on the dataset that a model was trained on."""
         if self.dataset != "folder" or trained.get("dataset") != "folder":
             return self.dataset == trained.get("dataset")
-        return os.path.realpath(self.data_dir) == os.path.realpath(trained.get("data_dir") or "")
+        return os.path.realpath(self.data_dir or "") == os.path.realpath(trained.get("data_dir") or "")
 
     @property
     def is_whole(self):

@@ -114,7 +114,7 @@ def _per_class(columns, names):
 
 
 def variant(protocol, settings, explainer=""):
-    """What the names of an evaluation's files end with; nothing for one of the whole test split by its own heatmaps.
+    """What the names of an evaluation's files end with; nothing for the whole test split of its own data.
 
     Args:
         protocol: a `Protocol` whose data is named.
@@ -122,11 +122,12 @@ def variant(protocol, settings, explainer=""):
         explainer: as `explainers.make` takes it.
 
     Returns:
-        "" or such as "occlusion-train-limit-6", so that evaluation-limit-6.json leaves evaluation.json alone.
+        "" or such as "occlusion-cub200-train-limit-6", so that evaluation-limit-6.json leaves evaluation.json alone.
     """
     parts = [explainer]
-    if settings.get("dataset") not in (None, protocol.dataset):
-        parts.append(protocol.dataset)
+    if settings.get("dataset") and not protocol.is_on_own_data(settings):
+        is_folder = protocol.dataset == "folder"
+        parts.append(pathlib.Path(protocol.data_dir).resolve().name if is_folder else protocol.dataset)
     if protocol.split != "test":
         parts.append(protocol.split)
     if protocol.limit:

@@ -173,6 +173,7 @@ def test_other_pictures_of_the_same_classes(workdir, small_config, draw_folder, 
     protocol = Protocol(data_dir=str(folder), curves="none")
     (report,) = evaluation.evaluate_runs([other], protocol, drawing=Drawing(1, gallery=1)).reports
     assert (report["examples"], report["data_dir"]) == (3, str(folder))
+    assert json.loads((other / "evaluation-others.json").read_text()) == report
     for split in ("train", "test"):
         (folder / split / "red_wings").rename(folder / split / "a_wing")
     (folder / "boxes.csv").unlink()
