@@ -47,7 +47,7 @@ def take_through(settings, workdir):
         return {"refused": str(error)}
     rows = callbacks.rows(workdir)
     measured = [float(value) for row in rows for value in row.values()]
-    (report,), _ = evaluation.evaluate_runs([workdir], protocol=FEW, drawing=evaluation.Drawing(1, gallery=1))
+    (report,) = evaluation.evaluate_runs([workdir], FEW, drawing=evaluation.Drawing(1, gallery=1)).reports
     version = saved_model.export(workdir, workdir / "exported")
     answer = tf.saved_model.load(str(version)).signatures["explain_tensor"](
         images=np.full((1, 48, 48, 3), 99, np.float32)

@@ -67,7 +67,8 @@ NOT_RUN = {
     "docker build --build-arg TF_SERVING=2.21.0-gpu --tag cgc-serving:2.21.0-gpu export/tf_serving": DOCKER,
     "CGC_FUZZ_SECONDS=300 python -m pytest -s tests/serving/test_fuzz.py": "five minutes of what is tested in short",
     "python evaluate.py --table=no_negatives": IMAGENET,
-    "python evaluate.py --checkpoint --backbone=resnet50 --weights=FILE --dataset=imagenet100": IMAGENET,
+    "python evaluate.py --checkpoint --weights=FILE --backbone=resnet50 --image_size=224 --labels=FILE "
+    "--dataset=imagenet": IMAGENET,
     "python train.py --flagfile=configs/imagenet_1percent.flags --weights=FILE": IMAGENET,
 } | {
     f"python train.py --flagfile=configs/{dataset}{objective}.flags": reason
@@ -91,7 +92,8 @@ SLOW = {
     "python evaluate.py": EVALUATES,
     "python evaluate.py --workdir=runs/A,runs/B,runs/C": EVALUATES,
     "python evaluate.py --workdir=runs/A --explainer=,occlusion,smoothgrad": EVALUATES,
-    "python evaluate.py --saved_model=exported --dataset=folder --data_dir=DIR --image_size=224": EVALUATES,
+    "python evaluate.py --workdir=runs/A --data_dir=DIR": EVALUATES,
+    "python evaluate.py --saved_model=exported": EVALUATES,
     "python -m export.verify --model_dir=exported --workdir=runs/A": MEASURES,
     "python -m cgc_tf.inspection": MEASURES,
     "python -m cgc_tf.inspection --dataset=toy_aircraft --output=sheet.png": MEASURES,
