@@ -14,13 +14,14 @@ together also make comparison.{html,md,tex,json,png,pdf} beside them. What is no
 own dataset has other names, as evaluation-limit-100.json. --help lists how to measure and to draw.
 """
 
-import cgc_tf.quiet  # noqa: F401  # isort: skip
+import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import dataclasses
 import pathlib
 
 from absl import flags
 
-from cgc_tf import config, errors, explainers, flag_fields, gallery, model_card, protocol
+from cgc_tf import config, explainers, gallery, model_card, protocol
+from cgc_tf.common import errors, settings
 
 protocol.define_flags()
 flags.adopt_module_key_flags(protocol)
@@ -95,9 +96,9 @@ def _mode():
     if len(chosen) > 1:
         raise errors.UserError(f"choose one of {' and '.join(f'--{name}' for name in chosen)}")
     mode = chosen[0] if chosen else "workdir"
-    flag_fields.refuse_unread(f"--{mode}", READ[mode])
+    settings.refuse_unread(f"--{mode}", READ[mode])
     if SHOW_IDS.value:
-        flag_fields.refuse_unread("--show_ids, which says which images to draw", READ[mode] - {"examples", "show"})
+        settings.refuse_unread("--show_ids, which says which images to draw", READ[mode] - {"examples", "show"})
     return mode
 
 

@@ -11,10 +11,11 @@ Any flag after --flagfile overrides the file's. The run is kept in --workdir, or
 Ctrl-C save after the step and leave with exit status 75; once more, at once. Exit status 2: something to mend.
 """
 
-import cgc_tf.quiet  # noqa: F401  # isort: skip
+import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 from absl import flags
 
-from cgc_tf import config, errors
+from cgc_tf import config
+from cgc_tf.common import errors
 
 config.define_flags()
 flags.adopt_module_key_flags(config)

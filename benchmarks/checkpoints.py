@@ -11,12 +11,13 @@ over writing it. Each from medians of interleaved rounds in one process.
 import pathlib
 import tempfile
 
-import cgc_tf.quiet  # noqa: F401  # isort: skip
+import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 from absl import flags
 
 from benchmarks import timing
-from cgc_tf import checkpoints, config, errors, memory, runs
+from cgc_tf import checkpoints, config, memory, runs
 from cgc_tf.checkpoints import Checkpoint, Position
+from cgc_tf.common import errors
 from cgc_tf.state import restore, state_of
 
 EVERY = 300  # seconds

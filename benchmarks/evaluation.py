@@ -8,14 +8,15 @@ Content Heatmap on whole images over one forward pass of them; `over_literal_ris
 as it is usually written: an image at a time, in NumPy, one forward pass a step (below 1 is faster).
 """
 
-import cgc_tf.quiet  # noqa: F401  # isort: skip
+import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import numpy as np
 import tensorflow as tf
 from absl import flags
 from scipy import ndimage
 
 from benchmarks import timing
-from cgc_tf import backbones, curves, errors, explainers, memory, metrics
+from cgc_tf import backbones, curves, explainers, memory, metrics
+from cgc_tf.common import errors
 from cgc_tf.model import CGCModel
 
 SIZE, WHOLE = 224, (448, 597)

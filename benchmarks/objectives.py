@@ -7,11 +7,11 @@ Prints mean and standard deviation over the seeds in percent, as Markdown, and d
 
 import dataclasses
 
-import cgc_tf.quiet  # noqa: F401  # isort: skip
+import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 
 from benchmarks import comparison
 from cgc_tf import config as settings
-from cgc_tf import errors
+from cgc_tf.common import errors
 
 ORDER = ("baseline", "cgc", "cgc_no_negatives")
 

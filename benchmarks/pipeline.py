@@ -16,7 +16,7 @@ together, so that other work counts little. Keys of the JSON, the first four in 
                             batch of the large folder
 """
 
-import cgc_tf.quiet  # noqa: F401  # isort: skip
+import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import multiprocessing
 import os
 import pathlib
@@ -30,7 +30,8 @@ from absl import flags
 from PIL import Image
 
 from benchmarks import pillow_loader, step, timing
-from cgc_tf import data, errors, memory, preparation, sources
+from cgc_tf import data, memory, preparation, sources
+from cgc_tf.common import errors
 from cgc_tf.objective import VIEWS
 from cgc_tf.preprocessing import imagenet_normalisation
 

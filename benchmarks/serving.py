@@ -14,14 +14,15 @@ also what `benchmarks.load` says.
 import tempfile
 import time
 
-import cgc_tf.quiet  # noqa: F401  # isort: skip
+import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import keras
 import numpy as np
 import tensorflow as tf
 from absl import flags
 
 from benchmarks import load, timing
-from cgc_tf import backbones, errors, memory
+from cgc_tf import backbones, memory
+from cgc_tf.common import errors
 from cgc_tf.model import CGCModel
 from export import artifact, saved_model
 

@@ -10,7 +10,7 @@ backward, over ours; `heatmap_share`, the part of a `cgc` step that goes into he
 
 import functools
 
-import cgc_tf.quiet  # noqa: F401  # isort: skip
+import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import keras
 import numpy as np
 import tensorflow as tf
@@ -18,7 +18,8 @@ from absl import flags
 
 from benchmarks import timing
 from benchmarks.literal import literal
-from cgc_tf import backbones, errors, geometry, gradcam, losses, memory, preparation, runs
+from cgc_tf import backbones, geometry, gradcam, losses, memory, preparation, runs
+from cgc_tf.common import errors
 from cgc_tf.model import CGCModel
 from cgc_tf.objective import VIEWS, Objective
 

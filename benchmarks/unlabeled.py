@@ -7,11 +7,12 @@ The baseline trains on the labelled examples for as many steps as CGC trains on 
 
 import dataclasses
 
-import cgc_tf.quiet  # noqa: F401  # isort: skip
+import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 
 from benchmarks import comparison
 from cgc_tf import config as settings
-from cgc_tf import errors, preparation
+from cgc_tf import preparation
+from cgc_tf.common import errors
 
 
 def main(_):

@@ -10,7 +10,7 @@ import keras
 
 from cgc_tf import architectures, batch_norm, checkpoints, presets, split, torch_files
 from cgc_tf import weights as weight_files
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 
 POOLINGS = {"average": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 HOW = (

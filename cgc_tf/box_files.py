@@ -3,7 +3,7 @@
 import csv
 import io
 
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from cgc_tf.listing import same_name
 
 COLUMNS = ["file", "ymin", "xmin", "ymax", "xmax"]

@@ -10,7 +10,7 @@ import pathlib
 
 import tensorflow as tf
 
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from cgc_tf.source import read
 
 FILLED = "filled.txt"  # written last, with the number of examples: where it is, the cache is complete

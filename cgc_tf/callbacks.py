@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from cgc_tf import checkpoints, data, figures, guard
-from cgc_tf.errors import Stopped, UserError
+from cgc_tf.common.errors import Stopped, UserError
 from cgc_tf.source import check_count, read
 from cgc_tf.state import averaged, restore, state_of
 

@@ -16,7 +16,7 @@ import re
 import safetensors
 import safetensors.numpy
 
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 
 FOLDER = "checkpoints"
 DIGITS = 16  # of the hexadecimal SHA-256

@@ -6,9 +6,10 @@ import pathlib
 import re
 import time
 
-from cgc_tf import architectures, backbones, flag_fields, sources
-from cgc_tf.errors import UserError
-from cgc_tf.flag_fields import HARMLESS, NEVER, WHILE_USED, setting
+from cgc_tf import architectures, backbones, sources
+from cgc_tf.common import settings
+from cgc_tf.common.errors import UserError
+from cgc_tf.common.settings import HARMLESS, NEVER, WHILE_USED, setting
 from cgc_tf.gradcam import CAMS
 from cgc_tf.objective import EXPLAIN_CLASS, NEGATIVES, OBJECTIVES, VIEWS, Objective
 
@@ -173,7 +174,7 @@ class Config:
     nan_steps: int = setting(10, "How many steps in a row may be not finite.", least=1, on_change=HARMLESS)
 
     def __post_init__(self):
-        flag_fields.check_bounds(self)
+        settings.check_bounds(self)
         if self.warmup_epochs >= self.epochs:
             raise UserError(f"--warmup_epochs should be below --epochs={self.epochs}. Received: {self.warmup_epochs}")
         if self.step_epochs and self.schedule != "step":
@@ -303,10 +304,10 @@ def newest_workdir():
 
 def define_flags():
     """Defines one absl flag for each setting; only entry points call this."""
-    flag_fields.define_flags(Config)
+    settings.define_flags(Config)
 
 
 def from_flags(workdir=None):
     """The `Config` that the parsed flags make; flags that were not given are as in a workdir that holds a run."""
     has_record = workdir and (pathlib.Path(workdir) / FILE).exists()
-    return flag_fields.from_flags(Config, Config.load(workdir) if has_record else None)
+    return settings.from_flags(Config, Config.load(workdir) if has_record else None)

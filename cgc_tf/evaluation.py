@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from cgc_tf import checkpoints, figures, gallery, html_report, report, runs, subjects, tables
 from cgc_tf import config as settings
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from cgc_tf.measuring import measure
 from cgc_tf.protocol import Protocol
 

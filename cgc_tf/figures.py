@@ -11,7 +11,7 @@ matplotlib.use("Agg")
 from matplotlib import patches
 from matplotlib import pyplot as plt
 
-from cgc_tf import lettering
+from cgc_tf.common import lettering
 
 COLOURS = matplotlib.colormaps["inferno"]
 STRENGTH = 0.75

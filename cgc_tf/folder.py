@@ -12,7 +12,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from cgc_tf import box_files, headers
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from cgc_tf.listing import Picture, list_pictures
 
 PART, SHOWN = 256, 20

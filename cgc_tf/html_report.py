@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from cgc_tf import figures, tables
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 
 SIDE = 224  # pixels of a picture in the gallery, the longer side at most
 BOX = (47, 227, 106)

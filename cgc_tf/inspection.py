@@ -5,14 +5,15 @@
 The sheet shows the three views of some examples with their boxes and, in amber, the crop that `augmented` shows.
 """
 
-import cgc_tf.quiet  # noqa: F401  # isort: skip
+import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import numpy as np
 import tensorflow as tf
 from absl import flags
 from matplotlib import patches
 from matplotlib import pyplot as plt
 
-from cgc_tf import data, errors, figures, geometry, lettering, sources, views
+from cgc_tf import data, figures, geometry, sources, views
+from cgc_tf.common import errors, lettering
 from cgc_tf.objective import VIEWS
 from cgc_tf.source import read
 

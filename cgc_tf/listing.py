@@ -4,7 +4,7 @@ import dataclasses
 import os
 import unicodedata
 
-from cgc_tf.errors import UserError, first_few
+from cgc_tf.common.errors import UserError, first_few
 
 ENDINGS = (".jpg", ".jpeg", ".png")
 SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}

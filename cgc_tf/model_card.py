@@ -4,7 +4,7 @@ import collections
 import json
 import pathlib
 
-from cgc_tf.errors import UserError, first_line
+from cgc_tf.common.errors import UserError, first_line
 
 CARD = "assets.extra/model_card.json"
 LABELS = "assets/labels.txt"

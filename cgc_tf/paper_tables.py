@@ -9,7 +9,7 @@ import tomllib
 import numpy as np
 
 from cgc_tf import evaluation, tables
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from cgc_tf.report import COLUMNS
 
 FOLDER = pathlib.Path(__file__).parent.parent / "configs" / "tables"

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from cgc_tf import cache, checkpoints, data, journal, runs, sources
 from cgc_tf.checkpoints import Checkpoint, Position
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from cgc_tf.model import CGCModel
 from cgc_tf.objective import VIEWS
 from cgc_tf.source import Source, labeled_part

@@ -4,7 +4,7 @@ import warnings
 
 import keras
 
-from cgc_tf.errors import UserError, first_line
+from cgc_tf.common.errors import UserError, first_line
 from cgc_tf.preprocessing import imagenet_normalisation
 
 # What "imagenet" means: of the ResNets torchvision's own weights, from which the paper starts, as timm publishes them

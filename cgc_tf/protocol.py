@@ -3,10 +3,11 @@
 import dataclasses
 import os
 
-from cgc_tf import flag_fields, metrics, sources
+from cgc_tf import metrics, sources
+from cgc_tf.common import settings
+from cgc_tf.common.errors import UserError
+from cgc_tf.common.settings import setting
 from cgc_tf.curves import STEPS, SUBSTRATES
-from cgc_tf.errors import UserError
-from cgc_tf.flag_fields import setting
 
 CLASSES = ("predicted", "label")
 _OF_CURVES = ("curve_substrate", "curve_steps", "explained_class", "scored_class")
@@ -65,7 +66,7 @@ class Protocol:
     evaluation_seed: int = setting(0, "Seed of what an evaluation draws: transformations, noise, resamples.", least=0)
 
     def __post_init__(self):
-        flag_fields.check_bounds(self)
+        settings.check_bounds(self)
         if self.curves == "none":
             for field in dataclasses.fields(self):
                 if field.name in _OF_CURVES and getattr(self, field.name) != field.default:
@@ -118,9 +119,9 @@ class Protocol:
 
 def define_flags():
     """Defines one absl flag for each choice; only entry points call this."""
-    flag_fields.define_flags(Protocol)
+    settings.define_flags(Protocol)
 
 
 def from_flags():
     """The `Protocol` that the parsed flags make."""
-    return flag_fields.from_flags(Protocol)
+    return settings.from_flags(Protocol)

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 
 FORMAT = "array_record"  # TFDS's file format for this
 

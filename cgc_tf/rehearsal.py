@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from cgc_tf import checkpoints, data, evaluation, memory
 from cgc_tf.checkpoints import Checkpoint, Position
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from cgc_tf.preparation import make_deterministic, make_strategy, prepare, training_stream, writing
 from cgc_tf.protocol import Protocol
 from cgc_tf.source import faults_named

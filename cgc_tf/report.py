@@ -7,8 +7,9 @@ import pathlib
 
 import numpy as np
 
-from cgc_tf import config, consistency, environment, statistics
-from cgc_tf.errors import UserError
+from cgc_tf import config, consistency, statistics
+from cgc_tf.common import environment
+from cgc_tf.common.errors import UserError
 
 WHOLE_AND_LABELLED = "whole images, labelled class"  # what CH is of, unless it says otherwise
 REPORT, PER_IMAGE, CURVES = "evaluation.json", "per_image.csv", "curves.csv"

@@ -5,7 +5,7 @@ import pathlib
 import tensorflow as tf
 
 from cgc_tf import model_card, subjects
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 
 
 def from_saved_model(path, folder, image_size=None, labels=None):

@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 
 FAULTS = (  # what TensorFlow raises where an example cannot be read or decoded
     tf.errors.InvalidArgumentError,

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from cgc_tf import folder, headers, tfds_sources
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from cgc_tf.source import Source, on_cpu
 
 SKIPPED = "skipped.txt"  # in a workdir

@@ -6,7 +6,7 @@ import re
 import keras
 import numpy as np
 
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 
 UNNAMED = re.compile(r"variable_\d+")
 

@@ -11,7 +11,7 @@ import requests
 import tensorflow as tf
 
 from cgc_tf import folder
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cgc_tf.errors import UserError, first_line
+from cgc_tf.common.errors import UserError, first_line
 
 SUFFIXES = (".safetensors", ".pth", ".pth.tar", ".pt")
 # Where training programs put the tensors of a checkpoint, beside its epoch and its optimizer.

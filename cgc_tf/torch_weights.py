@@ -9,7 +9,7 @@ import re
 import keras
 import numpy as np
 
-from cgc_tf.errors import UserError, first_few
+from cgc_tf.common.errors import UserError, first_few
 
 # Of each kind of layer: {torch's tensor: (Keras' variable, the variable's axes in torch's order)}.
 CONVOLUTION = {"weight": ("kernel", (3, 2, 0, 1))}  # HWIO -> OIHW

@@ -5,8 +5,9 @@ import dataclasses
 import pathlib
 import sys
 
-from cgc_tf import checkpoints, data, environment, journal, memory
+from cgc_tf import checkpoints, data, journal, memory
 from cgc_tf.callbacks import Checkpointing, callbacks, forget_rows_after
+from cgc_tf.common import environment
 from cgc_tf.interruption import Interruption
 from cgc_tf.preparation import make_deterministic, make_strategy, prepare, training_stream, writing
 from cgc_tf.source import faults_named

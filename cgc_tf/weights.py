@@ -6,7 +6,7 @@ import zipfile
 
 import h5py
 
-from cgc_tf.errors import UserError, first_few, first_line
+from cgc_tf.common.errors import UserError, first_few, first_line
 
 
 def check(path):

@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from cgc_tf.errors import UserError, first_line
+from cgc_tf.common.errors import UserError, first_line
 
 
 def summary(answer, with_best):
@@ -38,7 +38,7 @@ def draw(data, answer, output):
 
 def _drawn(data, answer):
     # Here, since they load TensorFlow, whose decoder is the model's own, and set matplotlib up for this process.
-    import cgc_tf.quiet  # noqa: F401  # isort: skip
+    import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
     import tensorflow as tf
 
     from cgc_tf import exif, figures, folder, headers

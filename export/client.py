@@ -19,7 +19,7 @@ from absl import flags
 from tqdm import tqdm
 
 from cgc_tf import listing
-from cgc_tf.errors import UserError, run
+from cgc_tf.common.errors import UserError, run
 from export import answers, transports
 from export.transports import BadRequest
 
@@ -234,7 +234,7 @@ def main(_):
         raise UserError(f"--label={args.label} is not used by --version={args.version}: leave one of them out")
     paths = find(args.image)
     if args.url.startswith("grpc"):
-        import cgc_tf.quiet  # noqa: F401  # gRPC's stubs load TensorFlow
+        import cgc_tf.common.quiet_tensorflow  # noqa: F401  # gRPC's stubs load TensorFlow
     try:
         failures = ask(args, paths)
     except OSError as error:  # the message names the file

@@ -7,13 +7,14 @@ The file takes `images` float32 `[B, size, size, 3]` in 0..255, centre views, no
 `probabilities`, `class_id` and `heatmap` as `explain_tensor` does. ONNX has no operation that decodes a picture.
 """
 
-import cgc_tf.quiet  # noqa: F401  # isort: skip
+import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import numpy as np
 import tensorflow as tf
 from absl import flags
 
 from cgc_tf import config as settings
-from cgc_tf import errors, gradcam, runs
+from cgc_tf import gradcam, runs
+from cgc_tf.common import errors
 
 TOLERANCE = 1e-5
 

@@ -16,14 +16,15 @@ import pathlib
 import shutil
 import tempfile
 
-import cgc_tf.quiet  # noqa: F401  # isort: skip
+import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import keras
 import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from cgc_tf import checkpoints, environment, errors, folder, journal, model_card, runs
+from cgc_tf import checkpoints, folder, journal, model_card, runs
 from cgc_tf import config as settings
+from cgc_tf.common import environment, errors
 from cgc_tf.protocol import Protocol
 from cgc_tf.report import REPORT
 from cgc_tf.views import original_view

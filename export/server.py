@@ -12,13 +12,13 @@ import socket
 import threading
 from concurrent import futures
 
-import cgc_tf.quiet  # noqa: F401  # isort: skip
+import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import grpc
 import waitress.server
 from absl import flags
 from waitress import wasyncore
 
-from cgc_tf.errors import UserError, run
+from cgc_tf.common.errors import UserError, run
 from export import rest
 from export.monitoring import Metrics
 from export.rpc import Servicer

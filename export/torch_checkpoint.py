@@ -7,13 +7,14 @@ depth was trained. `--output=model.safetensors` holds the same tensors and needs
 torchvision's own weights want: RGB in 0..1, less ImageNet's mean, over its standard deviation.
 """
 
-import cgc_tf.quiet  # noqa: F401  # isort: skip
+import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import keras
 import numpy as np
 from absl import flags
 
 from cgc_tf import config as settings
-from cgc_tf import errors, runs, torch_files, torch_weights
+from cgc_tf import runs, torch_files, torch_weights
+from cgc_tf.common import errors
 from cgc_tf.preprocessing import imagenet_normalisation
 
 

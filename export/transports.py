@@ -6,7 +6,7 @@ import time
 import numpy as np
 import requests
 
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from export import proxies
 
 MAX_BYTES = 64 << 20  # of a gRPC answer; gRPC's default of 4 MB holds few heatmaps

@@ -9,12 +9,12 @@ Prints what was compared, and ends with status 2 and one line where something di
 import json
 import pathlib
 
-import cgc_tf.quiet  # noqa: F401  # isort: skip
+import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import numpy as np
 from absl import flags
 
 from cgc_tf import model_card
-from cgc_tf.errors import UserError, run
+from cgc_tf.common.errors import UserError, run
 from export import artifact
 from export.servable import Servable
 

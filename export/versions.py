@@ -7,7 +7,7 @@ import tensorflow as tf
 from absl import logging
 from tensorflow_serving.apis import get_model_status_pb2
 
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from export import artifact
 from export.servable import Servable, require
 

@@ -4,7 +4,7 @@ import csv
 import pathlib
 import shutil
 
-import cgc_tf.quiet  # noqa: F401  # isort: skip
+import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import keras
 import numpy as np
 import pytest

@@ -2,7 +2,7 @@
 
 import sys
 
-import cgc_tf.quiet  # noqa: F401  # isort: skip
+import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import tensorflow as tf
 from absl import flags
 

@@ -6,7 +6,7 @@ A second strategy in one process breaks TensorFlow's collectives, so `test_repli
 import json
 import sys
 
-import cgc_tf.quiet  # noqa: F401  # isort: skip
+import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import keras
 import numpy as np
 import tensorflow as tf

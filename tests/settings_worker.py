@@ -10,12 +10,12 @@ import signal
 import sys
 import traceback
 
-import cgc_tf.quiet  # noqa: F401  # isort: skip
+import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import numpy as np
 import tensorflow as tf
 
 from cgc_tf import callbacks, config, evaluation, journal, runs, training
-from cgc_tf.errors import Stopped, UserError
+from cgc_tf.common.errors import Stopped, UserError
 from cgc_tf.protocol import Protocol
 from export import saved_model
 

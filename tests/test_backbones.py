@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from cgc_tf import architectures, backbones, folder, gradcam, runs, split, training
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from cgc_tf.views import original_view
 from export import saved_model
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from cgc_tf import config, data, folder, headers, sources, training
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from cgc_tf.source import faults_named
 from cgc_tf.views import training_views
 

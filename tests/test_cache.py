@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from cgc_tf import cache, data, folder, sources
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from cgc_tf.source import labeled_part
 
 

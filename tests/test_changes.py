@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 from cgc_tf import callbacks, data, journal, optimizers, runs, sources, tables, training
+from cgc_tf.common.errors import UserError
+from cgc_tf.common.settings import EFFECT, HARMLESS, NEVER, WHILE_USED
 from cgc_tf.config import Config
-from cgc_tf.errors import UserError
-from cgc_tf.flag_fields import EFFECT, HARMLESS, NEVER, WHILE_USED
 from export import saved_model
 
 # Another value of every setting than BEFORE has.

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from cgc_tf import cache, data, held_out, sources, subjects, training
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from cgc_tf.geometry import whole_view
 from cgc_tf.measuring import measure
 from cgc_tf.model import CGCModel
@@ -25,7 +25,7 @@ from cgc_tf.source import faults_named, read
 ROOT = pathlib.Path(__file__).parent.parent
 TOY = """
 import sys
-import cgc_tf.quiet
+import cgc_tf.common.quiet_tensorflow
 from absl import app
 from cgc_tf import config, training
 from cgc_tf.datasets.toy_aircraft import toy_aircraft_dataset_builder as toy

@@ -14,7 +14,7 @@ import tensorflow as tf
 from PIL import Image
 
 from cgc_tf import checkpoints, config, evaluation, folder, model_card, runs
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from cgc_tf.evaluation import Drawing
 from cgc_tf.protocol import Protocol
 from cgc_tf.views import original_view

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cgc_tf import figures, gallery, inspection, lettering
+from cgc_tf import figures, gallery, inspection
+from cgc_tf.common import lettering
 from cgc_tf.datasets.toy_aircraft import drawing
 from cgc_tf.objective import VIEWS
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cgc_tf.common.errors import UserError
 from cgc_tf.config import Config
-from cgc_tf.errors import UserError
 from cgc_tf.protocol import Protocol
 
 ROOT = pathlib.Path(__file__).parent.parent

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cgc_tf import config, data, folder, runs, sources
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from cgc_tf import checkpoints, geometry, guard, runs, training
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from cgc_tf.state import state_of
 
 SIZE = 48

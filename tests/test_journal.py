@@ -3,7 +3,7 @@
 import pytest
 
 from cgc_tf import journal
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 
 
 def test_events_are_kept_in_their_order_and_a_cut_line_costs_itself_alone(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from cgc_tf import held_out, sources, subjects
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from cgc_tf.measuring import measure
 from cgc_tf.protocol import Protocol
 

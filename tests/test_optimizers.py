@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from cgc_tf import config, optimizers
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import tomllib
 import pytest
 
 from cgc_tf import paper_tables
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from cgc_tf.objective import OBJECTIVES
 from cgc_tf.report import COLUMNS
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cgc_tf import architectures, backbones, torch_files
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from cgc_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from export import torch_checkpoint
 

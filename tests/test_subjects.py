@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from cgc_tf import checkpoints, model_card, report, runs, sources, subjects, tables, torch_files
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from cgc_tf.measuring import measure
 from cgc_tf.protocol import Protocol
 from cgc_tf.saved_models import from_saved_model

@@ -8,7 +8,7 @@ import pytest
 from resnets import CLASSES, keras_resnet, published_shapes, random_tensors
 
 from cgc_tf import runs, torch_files, torch_weights, training
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from export import torch_checkpoint
 
 

@@ -12,7 +12,7 @@ import pytest
 import safetensors.numpy
 
 from cgc_tf import torch_files
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 
 
 def test_reads_half_precision_as_float32(tmp_path):

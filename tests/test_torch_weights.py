@@ -7,7 +7,7 @@ import tensorflow as tf
 from resnets import CLASSES, keras_resnet, random_tensors, torch_explain, torch_resnet
 
 from cgc_tf import gradcam, torch_files, torch_weights
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 
 
 @pytest.fixture(scope="module")

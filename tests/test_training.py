@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from cgc_tf import callbacks, checkpoints, config, data, figures, runs, sources, training
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from cgc_tf.state import restore
 
 

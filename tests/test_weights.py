@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cgc_tf import architectures, backbones
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 
 
 @pytest.mark.parametrize("ending", [".h5", ".keras", ".weights.h5"])

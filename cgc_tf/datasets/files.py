@@ -9,7 +9,7 @@ import scipy.io
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import download_manager
 
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 
 
 def manual_folder(dl_manager):

@@ -10,7 +10,8 @@ import requests
 from archives import SIZES, decoded
 from tensorflow_datasets.core.download import download_manager
 
-from cgc_tf import errors, sources
+from cgc_tf import sources
+from cgc_tf.common import errors
 from cgc_tf.datasets import dummy_data
 from cgc_tf.datasets.fgvc_aircraft import fgvc_aircraft_dataset_builder as aircraft
 

@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 from archives import SIZES, decoded
 
 from cgc_tf import data, sources
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from cgc_tf.source import labeled_part
 
 CLASSES = {"toy_aircraft": 8, "cars196": 196, "cub200": 200, "flowers102": 102, "imagenet": 1000, "imagenet100": 100}

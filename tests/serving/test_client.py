@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from toy_model import EXPLANATIONS, PREDICTIONS, ROOT, assert_same, start
 
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from export import answers, transports
 from export.client import Client, find
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import get_model_status_pb2
 from toy_model import EXPLANATIONS, LABELS, assert_same, b64, post, start, write_version
 
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 from export.client import Client
 from export.server import Server
 from export.versions import Model

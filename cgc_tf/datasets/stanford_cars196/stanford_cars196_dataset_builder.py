@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from cgc_tf.common.errors import UserError
 from cgc_tf.datasets import boxes, files
-from cgc_tf.errors import UserError
 
 HOME = "https://ai.stanford.edu/~jkrause/cars/car_dataset.html"
 LICENCE = "Its publisher states none; the photographs are their owners'."

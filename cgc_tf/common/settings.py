@@ -4,7 +4,7 @@ import dataclasses
 
 from absl import flags
 
-from cgc_tf.errors import UserError
+from cgc_tf.common.errors import UserError
 
 flags.disclaim_key_flags()  # flags belong to the module that defines them through this one
 
