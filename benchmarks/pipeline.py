@@ -32,7 +32,7 @@ from PIL import Image
 from benchmarks import pillow_loader, step, timing
 from cgc_tf import data, memory, preparation, sources
 from cgc_tf.common import errors
-from cgc_tf.objective import VIEWS
+from cgc_tf.method.objective import VIEWS
 from cgc_tf.preprocessing import imagenet_normalisation
 
 SIZE, BATCH = 224, 32

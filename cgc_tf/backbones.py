@@ -8,9 +8,10 @@ import pathlib
 
 import keras
 
-from cgc_tf import architectures, batch_norm, checkpoints, presets, split, torch_files
+from cgc_tf import architectures, batch_norm, checkpoints, presets, torch_files
 from cgc_tf import weights as weight_files
 from cgc_tf.common.errors import UserError
+from cgc_tf.method import trunk_and_head
 
 POOLINGS = {"average": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 HOW = (
@@ -47,9 +48,9 @@ def build_backbone(backbone, weights, image_size, explain_layer=None):
     if kind == "keras":
         weight_files.load_by_name(weights, network)
     images = keras.Input((None, None, 3), dtype="float32", name="images")
-    features = split.inline(network, preprocess(images))
+    features = trunk_and_head.inline(network, preprocess(images))
     try:
-        explained = split.find(images, features, explain_layer)
+        explained = trunk_and_head.find(images, features, explain_layer)
     except ValueError as error:
         raise UserError(f"--{error} (backbone {backbone})") from error
     trunk = keras.Model(images, explained)

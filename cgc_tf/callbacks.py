@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf import checkpoints, data, figures, guard
+from cgc_tf import checkpoints, data, figures
 from cgc_tf.common.errors import Stopped, UserError
+from cgc_tf.method import nonfinite
 from cgc_tf.source import check_count, read
 from cgc_tf.state import averaged, restore, state_of
 
@@ -224,7 +225,7 @@ class NonFinite(keras.callbacks.Callback):
         self._in_epoch = self._counts()  # before validation resets every metric
 
     def on_epoch_end(self, epoch, logs=None):
-        counts = dict(zip((*guard.TERMS, "steps"), self._in_epoch.astype(int), strict=True))
+        counts = dict(zip((*nonfinite.TERMS, "steps"), self._in_epoch.astype(int), strict=True))
         if steps := counts.pop("steps"):
             terms = ", ".join(f"{name.replace('_', '-')} in {count}" for name, count in counts.items() if count)
             print(f"note: epoch {epoch + 1}: {steps} steps were left out, since they were not finite: {terms}")
@@ -233,7 +234,7 @@ class NonFinite(keras.callbacks.Callback):
         return keras.ops.convert_to_numpy(self.model.faults.counts)
 
     def _complaint(self, faults):
-        term = guard.TERMS[int(np.argmax(faults[:-1]))]
+        term = nonfinite.TERMS[int(np.argmax(faults[:-1]))]
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         return (
             f"the {term.replace('_', '-')} was not finite in the last {self._every} steps, up to "

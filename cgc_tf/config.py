@@ -10,8 +10,8 @@ from cgc_tf import architectures, backbones, sources
 from cgc_tf.common import settings
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.settings import HARMLESS, NEVER, WHILE_USED, setting
-from cgc_tf.gradcam import CAMS
-from cgc_tf.objective import EXPLAIN_CLASS, NEGATIVES, OBJECTIVES, VIEWS, Objective
+from cgc_tf.method.gradcam import CAMS
+from cgc_tf.method.objective import EXPLAIN_CLASS, NEGATIVES, OBJECTIVES, VIEWS, Objective
 
 FILE = "config.json"
 INTERVAL = re.compile(r"[1-9]\d*m?", re.ASCII)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cgc_tf import losses, metrics
+from cgc_tf.method import losses, metrics
 
 GROUP = 32  # examples that are each other's negatives, whatever the batch size
 

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf import metrics
+from cgc_tf.method import metrics
 from cgc_tf.preprocessing import IMAGENET_MEAN
 
 STEPS = 28

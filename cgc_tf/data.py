@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf import geometry
-from cgc_tf.objective import VIEWS
+from cgc_tf.method import geometry
+from cgc_tf.method.objective import VIEWS
 from cgc_tf.views import original_view, training_views
 
 PARALLEL = tf.data.AUTOTUNE

@@ -13,7 +13,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf.gradcam import CAMS
+from cgc_tf.method.gradcam import CAMS
 
 STEPS = 16  # of the path of integrated gradients
 SAMPLES, NOISE = 8, 0.15  # of SmoothGrad; noise as a share of the range 0..255

@@ -3,8 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf import data, geometry, held_out, views
+from cgc_tf import data, held_out, views
 from cgc_tf.common.errors import UserError
+from cgc_tf.method import geometry
 
 BY_CONTENT_HEATMAP = ("best", "worst", "median", "quantiles")
 CHOICES = ("spread", "random", *BY_CONTENT_HEATMAP)

@@ -2,7 +2,8 @@
 
 import tensorflow as tf
 
-from cgc_tf import data, geometry
+from cgc_tf import data
+from cgc_tf.method import geometry
 from cgc_tf.source import read
 from cgc_tf.views import original_view, training_views
 

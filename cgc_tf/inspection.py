@@ -12,9 +12,10 @@ from absl import flags
 from matplotlib import patches
 from matplotlib import pyplot as plt
 
-from cgc_tf import data, figures, geometry, sources, views
+from cgc_tf import data, figures, sources, views
 from cgc_tf.common import errors, lettering
-from cgc_tf.objective import VIEWS
+from cgc_tf.method import geometry
+from cgc_tf.method.objective import VIEWS
 from cgc_tf.source import read
 
 COLUMNS, CELL = 3, 1.5  # examples side by side; inches of one view

@@ -9,8 +9,9 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf import curves, data, held_out, metrics, randomization
+from cgc_tf import curves, data, held_out, randomization
 from cgc_tf.consistency import Consistency
+from cgc_tf.method import metrics
 from cgc_tf.protocol import CURVES
 from cgc_tf.source import read
 

@@ -9,8 +9,8 @@ import tensorflow as tf
 from cgc_tf import cache, checkpoints, data, journal, runs, sources
 from cgc_tf.checkpoints import Checkpoint, Position
 from cgc_tf.common.errors import UserError
-from cgc_tf.model import CGCModel
-from cgc_tf.objective import VIEWS
+from cgc_tf.method.model import CGCModel
+from cgc_tf.method.objective import VIEWS
 from cgc_tf.source import Source, labeled_part
 from cgc_tf.state import restore
 

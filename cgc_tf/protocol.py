@@ -3,11 +3,12 @@
 import dataclasses
 import os
 
-from cgc_tf import metrics, sources
+from cgc_tf import sources
 from cgc_tf.common import settings
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.settings import setting
 from cgc_tf.curves import STEPS, SUBSTRATES
+from cgc_tf.method import metrics
 
 CLASSES = ("predicted", "label")
 _OF_CURVES = ("curve_substrate", "curve_steps", "explained_class", "scored_class")

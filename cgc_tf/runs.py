@@ -9,7 +9,7 @@ import keras
 from cgc_tf import backbones, checkpoints, optimizers, torch_files, torch_weights
 from cgc_tf import config as settings
 from cgc_tf.common.errors import UserError
-from cgc_tf.model import CGCModel
+from cgc_tf.method.model import CGCModel
 from cgc_tf.state import restore_trained
 
 CLASSES = "classes.txt"

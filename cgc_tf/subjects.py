@@ -9,7 +9,7 @@ import tensorflow as tf
 from cgc_tf import backbones, checkpoints, explainers, journal, runs
 from cgc_tf import config as settings
 from cgc_tf.common.errors import UserError, first_few
-from cgc_tf.model import CGCModel
+from cgc_tf.method.model import CGCModel
 
 TOLD_LABELS = "the names and order of its classes are what --labels says"
 

@@ -6,8 +6,8 @@ which examples are read, nor on how many are read at once.
 
 import tensorflow as tf
 
-from cgc_tf import geometry
-from cgc_tf.objective import VIEWS
+from cgc_tf.method import geometry
+from cgc_tf.method.objective import VIEWS
 
 JITTER = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}  # each times the strength, as in SimCLR
 

@@ -13,8 +13,9 @@ import tensorflow as tf
 from absl import flags
 
 from cgc_tf import config as settings
-from cgc_tf import gradcam, runs
+from cgc_tf import runs
 from cgc_tf.common import errors
+from cgc_tf.method import gradcam
 
 TOLERANCE = 1e-5
 

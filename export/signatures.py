@@ -19,7 +19,7 @@ import bisect
 import keras
 import tensorflow as tf
 
-from cgc_tf import geometry, losses
+from cgc_tf.method import geometry, losses
 from export import pictures
 
 ENCODED = tf.TensorSpec([None], tf.string, name="image_bytes")

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf import config, geometry, runs
+from cgc_tf import config, runs
+from cgc_tf.method import geometry
 
 SIZE, CLASSES = 48, 3
 

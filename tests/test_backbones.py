@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import architectures, backbones, folder, gradcam, runs, split, training
+from cgc_tf import architectures, backbones, folder, runs, training
 from cgc_tf.common.errors import UserError
+from cgc_tf.method import gradcam, trunk_and_head
 from cgc_tf.views import original_view
 from export import saved_model
 
@@ -27,7 +28,7 @@ from export import saved_model
 )
 def test_builds_and_explains(name, size, features):
     trunk = backbones.build_backbone(name, "none", size)
-    _, head = split.split(backbones.add_classifier(trunk, 3))
+    _, head = trunk_and_head.split(backbones.add_classifier(trunk, 3))
     images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3)).astype("uint8")
     output = trunk(images)
     assert output.shape == (2, *features)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from cgc_tf import backbones, batch_norm
-from cgc_tf.model import CGCModel
+from cgc_tf.method.model import CGCModel
 
 SHAPE = (4, 5, 6, 3)
 

@@ -9,7 +9,7 @@ import pytest
 from cgc_tf import checkpoints, runs
 from cgc_tf.checkpoints import Checkpoint, Position
 from cgc_tf.common.errors import UserError
-from cgc_tf.model import CGCModel
+from cgc_tf.method.model import CGCModel
 from cgc_tf.state import averaged, restore, restore_trained, state_of
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import consistency, geometry, losses
+from cgc_tf import consistency
+from cgc_tf.method import geometry, losses
 
 
 def heatmaps(count):

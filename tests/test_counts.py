@@ -16,9 +16,9 @@ import tensorflow as tf
 
 from cgc_tf import cache, data, held_out, sources, subjects, training
 from cgc_tf.common.errors import UserError
-from cgc_tf.geometry import whole_view
 from cgc_tf.measuring import measure
-from cgc_tf.model import CGCModel
+from cgc_tf.method.geometry import whole_view
+from cgc_tf.method.model import CGCModel
 from cgc_tf.protocol import Protocol
 from cgc_tf.source import faults_named, read
 

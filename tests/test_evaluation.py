@@ -10,10 +10,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from cgc_tf import checkpoints, evaluation, figures, gallery, geometry, runs, sources, subjects, tables
+from cgc_tf import checkpoints, evaluation, figures, gallery, runs, sources, subjects, tables
 from cgc_tf.common.errors import UserError
 from cgc_tf.evaluation import Drawing
 from cgc_tf.measuring import measure
+from cgc_tf.method import geometry
 from cgc_tf.protocol import Protocol
 
 

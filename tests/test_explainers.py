@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import explainers, gradcam, metrics
-from cgc_tf.model import CGCModel
+from cgc_tf import explainers
+from cgc_tf.method import gradcam, metrics
+from cgc_tf.method.model import CGCModel
 
 BOX = (slice(8, 24), slice(4, 16))
 

@@ -12,7 +12,7 @@ from PIL import Image
 from cgc_tf import figures, gallery, inspection
 from cgc_tf.common import lettering
 from cgc_tf.datasets.toy_aircraft import drawing
-from cgc_tf.objective import VIEWS
+from cgc_tf.method.objective import VIEWS
 
 LONG = "a_class_of_aircraft_with_a_name_of_many_more_than_forty_letters_and_one_verylongwordwithoutanyspaceinit"
 NAMES = (LONG, "cost$of_$\\frac{$", "红色翅膀的大飞机")

@@ -117,7 +117,7 @@ def test_faults_are_named(copy, message, damage):
 
 def test_training_views(pictures):
     """The augmented view is T of the original; a view depends on seed, epoch and example, and on nothing else."""
-    from cgc_tf import geometry
+    from cgc_tf.method import geometry
 
     source = sources.load("folder", str(pictures))
     batches = list(data.training_batches(source, 48, 8, seed=5, steps=6))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import geometry
+from cgc_tf.method import geometry
 
 
 def draws(count, height, width):

@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 from tf_explain.core import grad_cam
 
-from cgc_tf import gradcam
-from cgc_tf.model import CGCModel
-from cgc_tf.objective import Objective
+from cgc_tf.method import gradcam
+from cgc_tf.method.model import CGCModel
+from cgc_tf.method.objective import Objective
 
 
 def classifier():

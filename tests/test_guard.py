@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import checkpoints, geometry, guard, runs, training
+from cgc_tf import checkpoints, runs, training
 from cgc_tf.common.errors import UserError
+from cgc_tf.method import geometry, nonfinite
 from cgc_tf.state import state_of
 
 SIZE = 48
@@ -51,16 +52,16 @@ def test_a_step_that_is_not_finite_changes_nothing(broken, model):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_each_term_is_told_apart(value):
     good, bad = tf.ones([2]), tf.constant([1.0, value])
-    assert guard.all_finite(bad, good, [good, good]).numpy().tolist() == [False, True, True]
-    assert guard.all_finite(good, bad, [good, good]).numpy().tolist() == [True, False, True]
-    assert guard.all_finite(good, good, [good, bad]).numpy().tolist() == [True, True, False]
+    assert nonfinite.all_finite(bad, good, [good, good]).numpy().tolist() == [False, True, True]
+    assert nonfinite.all_finite(good, bad, [good, good]).numpy().tolist() == [True, False, True]
+    assert nonfinite.all_finite(good, good, [good, bad]).numpy().tolist() == [True, True, False]
 
 
 def test_loss_scaling_is_told_on_every_replica_of_what_one_has_seen():
     """Keras' asks the first replica alone; so gradients that were finite here must not look so."""
-    gradients, finite = guard.left_to_loss_scaling([tf.ones([2])], tf.constant([True, True, False]))
+    gradients, finite = nonfinite.left_to_loss_scaling([tf.ones([2])], tf.constant([True, True, False]))
     assert np.isnan(gradients[0]).all() and finite.numpy().all()
-    gradients, _ = guard.left_to_loss_scaling([tf.ones([2])], tf.constant([True, True, True]))
+    gradients, _ = nonfinite.left_to_loss_scaling([tf.ones([2])], tf.constant([True, True, True]))
     np.testing.assert_array_equal(gradients[0], 1)
 
 

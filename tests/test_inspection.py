@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from cgc_tf import inspection, sources
-from cgc_tf.objective import VIEWS
+from cgc_tf.method.objective import VIEWS
 
 ROOT = pathlib.Path(__file__).parent.parent
 

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from cgc_tf.data import view_batches
-from cgc_tf.model import CGCModel
-from cgc_tf.objective import Objective
+from cgc_tf.method.model import CGCModel
+from cgc_tf.method.objective import Objective
 
 
 def test_the_readmes_example(tmp_path):

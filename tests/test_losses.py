@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.literal import literal
-from cgc_tf import geometry, gradcam, losses
+from cgc_tf.method import geometry, gradcam, losses
 
 
 def golden_step(data, objective):

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import geometry, losses, runs
-from cgc_tf.model import CGCModel
-from cgc_tf.objective import Objective
+from cgc_tf import runs
+from cgc_tf.method import geometry, losses
+from cgc_tf.method.model import CGCModel
+from cgc_tf.method.objective import Objective
 
 SIZE, CLASSES = 32, 3
 

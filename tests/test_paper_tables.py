@@ -6,7 +6,7 @@ import pytest
 
 from cgc_tf import paper_tables
 from cgc_tf.common.errors import UserError
-from cgc_tf.objective import OBJECTIVES
+from cgc_tf.method.objective import OBJECTIVES
 from cgc_tf.report import COLUMNS
 
 

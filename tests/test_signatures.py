@@ -9,8 +9,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from cgc_tf import figures, folder, geometry, runs
-from cgc_tf.model import CGCModel
+from cgc_tf import figures, folder, runs
+from cgc_tf.method import geometry
+from cgc_tf.method.model import CGCModel
 from cgc_tf.views import original_view
 from export import pictures, saved_model, verify
 from export.client import Client

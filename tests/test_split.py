@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from cgc_tf.split import feature_maps, split
+from cgc_tf.method.trunk_and_head import feature_maps, split
 
 layers = keras.layers
 

@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 from resnets import CLASSES, keras_resnet, random_tensors, torch_explain, torch_resnet
 
-from cgc_tf import gradcam, torch_files, torch_weights
+from cgc_tf import torch_files, torch_weights
 from cgc_tf.common.errors import UserError
+from cgc_tf.method import gradcam
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,9 @@ import tensorflow as tf
 from PIL import Image
 
 from benchmarks import pillow_loader
-from cgc_tf import data, geometry, sources, views
-from cgc_tf.objective import VIEWS
+from cgc_tf import data, sources, views
+from cgc_tf.method import geometry
+from cgc_tf.method.objective import VIEWS
 
 SIZES = [(375, 500), (500, 375), (224, 224), (10, 400), (400, 10), (64, 86), (1, 1), (2, 3)]
 

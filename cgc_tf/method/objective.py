@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from cgc_tf.gradcam import CAMS
+from cgc_tf.method.gradcam import CAMS
 
 OBJECTIVES = ("cgc", "baseline", "cgc_no_negatives")
 VIEWS = ("ce", "original", "augmented")

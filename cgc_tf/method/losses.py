@@ -8,7 +8,7 @@ import typing
 
 import tensorflow as tf
 
-from cgc_tf import geometry
+from cgc_tf.method import geometry
 
 EPSILON = 1e-8  # the reference's: added to a map's sum, by which it is divided, and then to each of its pixels
 

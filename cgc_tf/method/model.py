@@ -5,9 +5,9 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from cgc_tf import gradcam, guard, losses, metrics
-from cgc_tf.objective import Objective
-from cgc_tf.split import split
+from cgc_tf.method import gradcam, losses, metrics, nonfinite
+from cgc_tf.method.objective import Objective
+from cgc_tf.method.trunk_and_head import split
 
 
 @keras.saving.register_keras_serializable("cgc_tf")
@@ -33,7 +33,7 @@ class CGCModel(keras.Model):
         self.consistency_loss = keras.metrics.Mean(name="consistency_loss")
         self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
         self.center_content_heatmap = keras.metrics.Mean(name="center_content_heatmap")
-        self.faults = guard.Faults()
+        self.faults = nonfinite.Faults()
 
     @classmethod
     def from_classifier(cls, classifier, explain_layer=None, objective=None, **kwargs):
@@ -92,11 +92,11 @@ class CGCModel(keras.Model):
                 loss += self.objective.lambda_cgc * _share_of_mean(consistency)
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, self.trainable_variables)
-        is_finite = guard.all_finite(cross_entropy, consistency, gradients)
+        is_finite = nonfinite.all_finite(cross_entropy, consistency, gradients)
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
-            gradients, is_finite = guard.left_to_loss_scaling(gradients, is_finite)
+            gradients, is_finite = nonfinite.left_to_loss_scaling(gradients, is_finite)
         counts = tf.reduce_all(is_finite)
-        guard.apply_or_undo(counts, self._apply, gradients, statistics)
+        nonfinite.apply_or_undo(counts, self._apply, gradients, statistics)
         self.faults.update_state(is_finite)
         weight = lambda values: tf.fill(tf.shape(values)[:1], tf.cast(counts, tf.float32))
         self.cross_entropy.update_state(tf.where(counts, cross_entropy, 0.0), weight(cross_entropy))
