@@ -15,10 +15,11 @@ from absl import flags
 from scipy import ndimage
 
 from benchmarks import timing
-from cgc_tf import backbones, curves, explainers, memory
+from cgc_tf import curves, explainers, memory
 from cgc_tf.common import errors
 from cgc_tf.method import metrics
 from cgc_tf.method.model import CGCModel
+from cgc_tf.networks import backbones
 
 SIZE, WHOLE = 224, (448, 597)
 

@@ -6,7 +6,7 @@ import random
 import numpy as np
 from PIL import Image
 
-from cgc_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from cgc_tf.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 
 def batch(paths, size):

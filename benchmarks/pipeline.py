@@ -33,7 +33,7 @@ from benchmarks import pillow_loader, step, timing
 from cgc_tf import data, memory, preparation, sources
 from cgc_tf.common import errors
 from cgc_tf.method.objective import VIEWS
-from cgc_tf.preprocessing import imagenet_normalisation
+from cgc_tf.networks.preprocessing import imagenet_normalisation
 
 SIZE, BATCH = 224, 32
 PASSES = 2  # of ours in a round: its iterator takes a while to start, once in a run

@@ -21,9 +21,10 @@ import tensorflow as tf
 from absl import flags
 
 from benchmarks import load, timing
-from cgc_tf import backbones, memory
+from cgc_tf import memory
 from cgc_tf.common import errors
 from cgc_tf.method.model import CGCModel
+from cgc_tf.networks import backbones
 from export import artifact, saved_model
 
 SIZE, CLASSES = 224, 100

@@ -18,11 +18,12 @@ from absl import flags
 
 from benchmarks import timing
 from benchmarks.literal import literal
-from cgc_tf import backbones, memory, preparation, runs
+from cgc_tf import memory, preparation, runs
 from cgc_tf.common import errors
 from cgc_tf.method import geometry, gradcam, losses
 from cgc_tf.method.model import CGCModel
 from cgc_tf.method.objective import VIEWS, Objective
+from cgc_tf.networks import backbones
 
 SIZE, TEMPERATURE = 224, 0.5
 

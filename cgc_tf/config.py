@@ -6,12 +6,13 @@ import pathlib
 import re
 import time
 
-from cgc_tf import architectures, backbones, sources
+from cgc_tf import sources
 from cgc_tf.common import settings
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.settings import HARMLESS, NEVER, WHILE_USED, setting
 from cgc_tf.method.gradcam import CAMS
 from cgc_tf.method.objective import EXPLAIN_CLASS, NEGATIVES, OBJECTIVES, VIEWS, Objective
+from cgc_tf.networks import backbones, registry
 
 FILE = "config.json"
 INTERVAL = re.compile(r"[1-9]\d*m?", re.ASCII)
@@ -52,7 +53,7 @@ class Config:
     )
     backbone: str = setting(
         "resnet50",
-        f"library:name of the network, a bare name being KerasHub's: {', '.join(architectures.known_backbones())}.",
+        f"library:name of the network, a bare name being KerasHub's: {', '.join(registry.known_backbones())}.",
         on_change=NEVER,
     )
     weights: str = setting("none", f"What the network starts from: {backbones.HOW}.", on_change=NEVER)

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from cgc_tf.method import metrics
-from cgc_tf.preprocessing import IMAGENET_MEAN
+from cgc_tf.networks.preprocessing import IMAGENET_MEAN
 
 STEPS = 28
 SUBSTRATES = ("blur", "zero", "mean")

@@ -6,10 +6,11 @@ import pathlib
 
 import keras
 
-from cgc_tf import backbones, checkpoints, optimizers, torch_files, torch_weights
+from cgc_tf import checkpoints, optimizers
 from cgc_tf import config as settings
 from cgc_tf.common.errors import UserError
 from cgc_tf.method.model import CGCModel
+from cgc_tf.networks import backbones, torch_files, torch_resnet
 from cgc_tf.state import restore_trained
 
 CLASSES = "classes.txt"
@@ -77,7 +78,7 @@ def make_model(config, backbone, classes):
 
 def _load_torch(path, backbone, classifier=None):
     layers = {layer.name: layer for layer in backbone.layers}
-    return torch_weights.load_resnet(torch_files.read_tensors(path), layers, classifier, path)
+    return torch_resnet.load_resnet(torch_files.read_tensors(path), layers, classifier, path)
 
 
 def save_architecture(model, workdir):

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from cgc_tf import backbones, checkpoints, explainers, journal, runs
+from cgc_tf import checkpoints, explainers, journal, runs
 from cgc_tf import config as settings
 from cgc_tf.common.errors import UserError, first_few
 from cgc_tf.method.model import CGCModel
+from cgc_tf.networks import backbones
 
 TOLD_LABELS = "the names and order of its classes are what --labels says"
 

@@ -13,9 +13,10 @@ import numpy as np
 from absl import flags
 
 from cgc_tf import config as settings
-from cgc_tf import runs, torch_files, torch_weights
+from cgc_tf import runs
 from cgc_tf.common import errors
-from cgc_tf.preprocessing import imagenet_normalisation
+from cgc_tf.networks import torch_files, torch_resnet
+from cgc_tf.networks.preprocessing import imagenet_normalisation
 
 
 def export(workdir, output):
@@ -45,7 +46,7 @@ def state_dict(model):
     layers = {layer.name: layer for layer in model._flatten_layers(include_self=False)}
     dense = [layer for layer in layers.values() if isinstance(layer, keras.layers.Dense)]
     pooled = [layer for layer in layers.values() if isinstance(layer, keras.layers.GlobalAveragePooling2D)]
-    tensors = torch_weights.to_torch({name: x for name, x in layers.items() if x not in dense}, dense[0])
+    tensors = torch_resnet.to_torch({name: x for name, x in layers.items() if x not in dense}, dense[0])
     if len(dense) != 1 or len(pooled) != 1:
         raise errors.UserError("its head is not average pooling and one linear layer")
     theirs, rescalings = imagenet_normalisation(), [x for x in layers.values() if isinstance(x, keras.layers.Rescaling)]

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from cgc_tf import architectures
-from cgc_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD, imagenet_normalisation
+from cgc_tf.networks import registry
+from cgc_tf.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, imagenet_normalisation
 
 CLASSES = 5
 
@@ -13,7 +13,7 @@ def keras_resnet(name, classes=CLASSES):
     """A trunk in this project's form, a head, and all their layers by name."""
     import keras_hub
 
-    block, filters, blocks, strides = architectures.RESNETS[name]
+    block, filters, blocks, strides = registry.RESNETS[name]
     network = keras_hub.models.ResNetBackbone(
         input_conv_filters=[64],
         input_conv_kernel_sizes=[7],

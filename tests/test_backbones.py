@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import architectures, backbones, folder, runs, training
+from cgc_tf import folder, runs, training
 from cgc_tf.common.errors import UserError
 from cgc_tf.method import gradcam, trunk_and_head
+from cgc_tf.networks import backbones, registry
 from cgc_tf.views import original_view
 from export import saved_model
 
@@ -89,7 +90,7 @@ def test_refuses(name, weights, size, message):
 )
 def test_preprocesses_as_the_library(name, preprocess):
     trunk = backbones.build_backbone(name, "none", 64)
-    network, _ = architectures.build(name, "none")
+    network, _ = registry.build(name, "none")
     network.set_weights(trunk.get_weights())
     if name.startswith("keras_cv"):
         inside = next(layer for layer in network.layers if isinstance(layer, keras.layers.Rescaling))

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import backbones, batch_norm
 from cgc_tf.method.model import CGCModel
+from cgc_tf.networks import backbones, batch_norm
 
 SHAPE = (4, 5, 6, 3)
 

@@ -6,10 +6,11 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.literal import literal
-from cgc_tf import backbones, runs
+from cgc_tf import runs
 from cgc_tf.method import geometry, gradcam
 from cgc_tf.method.model import CGCModel
 from cgc_tf.method.objective import Objective
+from cgc_tf.networks import backbones
 
 HEIGHT, WIDTH, COUNT, CLASSES, TAU = 40, 50, 4, 3, 0.4
 HEADS = {"average": {}, "max": {"pooling": "max"}, "hidden": {"hidden_units": (8,)}}

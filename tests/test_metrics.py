@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from cgc_tf import curves
 from cgc_tf.method import geometry, gradcam, metrics
-from cgc_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from cgc_tf.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 
 def test_content_heatmap_golden(golden):

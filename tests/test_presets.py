@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from cgc_tf import architectures, backbones, torch_files
 from cgc_tf.common.errors import UserError
-from cgc_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from cgc_tf.networks import backbones, registry, torch_files
+from cgc_tf.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from export import torch_checkpoint
 
 
@@ -70,7 +70,7 @@ def test_imagenet_is_keras_cvs_own_preset(tmp_path, monkeypatch):
     import kagglehub
     from keras_cv.src.utils import preset_utils
 
-    network = architectures.build("keras_cv:ResNet50Backbone", "none")[0]
+    network = registry.build("keras_cv:ResNet50Backbone", "none")[0]
     preset_utils.save_to_preset(network, str(tmp_path))
     asked = set()
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import checkpoints, model_card, report, runs, sources, subjects, tables, torch_files
+from cgc_tf import checkpoints, model_card, report, runs, sources, subjects, tables
 from cgc_tf.common.errors import UserError
 from cgc_tf.measuring import measure
+from cgc_tf.networks import torch_files
 from cgc_tf.protocol import Protocol
 from cgc_tf.saved_models import from_saved_model
 from export import torch_checkpoint

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from resnets import CLASSES, keras_resnet, published_shapes, random_tensors
 
-from cgc_tf import runs, torch_files, torch_weights, training
+from cgc_tf import runs, training
 from cgc_tf.common.errors import UserError
+from cgc_tf.networks import torch_files, torch_resnet
 from export import torch_checkpoint
 
 
@@ -25,7 +26,7 @@ def test_exports_a_trained_run(small_config, workdir, tmp_path):
     tensors = torch_files.read_tensors(output)
     assert count == len(tensors) and {k: v.shape for k, v in tensors.items()} == published_shapes("resnet18", 3)
     trunk, head, layers = keras_resnet("resnet18", classes=3)
-    torch_weights.load_resnet(tensors, layers, head.layers[-1])
+    torch_resnet.load_resnet(tensors, layers, head.layers[-1])
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.float32)
     np.testing.assert_allclose(head(trunk(images)), runs.trained_model(config, run)(images), rtol=1e-5, atol=1e-5)
     with pytest.raises(UserError, match=r"backbone resnet8\) cannot be written: the network lacks the fourth"):

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from cgc_tf import torch_files
 from cgc_tf.common.errors import UserError
+from cgc_tf.networks import torch_files
 
 
 def test_reads_half_precision_as_float32(tmp_path):

@@ -5,8 +5,8 @@ import keras
 import numpy as np
 import pytest
 
-from cgc_tf import architectures, backbones
 from cgc_tf.common.errors import UserError
+from cgc_tf.networks import backbones, registry
 
 
 @pytest.mark.parametrize("ending", [".h5", ".keras", ".weights.h5"])
@@ -39,7 +39,7 @@ def write_keras2(path, layers):
 
 
 def test_loads_a_file_of_keras_2_and_says_what_is_missing(tmp_path, capsys):
-    rng, network = np.random.default_rng(0), architectures.build("applications:VGG16", "none")[0]
+    rng, network = np.random.default_rng(0), registry.build("applications:VGG16", "none")[0]
     layers = {
         layer.name: [rng.random(w.shape, "float32") for w in layer.weights] for layer in network.layers if layer.weights
     }

@@ -5,7 +5,7 @@ import warnings
 import keras
 
 from cgc_tf.common.errors import UserError, first_line
-from cgc_tf.preprocessing import imagenet_normalisation
+from cgc_tf.networks.preprocessing import imagenet_normalisation
 
 # What "imagenet" means: of the ResNets torchvision's own weights, from which the paper starts, as timm publishes them
 # (tv_in1k is torchvision's IMAGENET1K_V1).

@@ -8,10 +8,11 @@ import pathlib
 
 import keras
 
-from cgc_tf import architectures, batch_norm, checkpoints, presets, torch_files
-from cgc_tf import weights as weight_files
+from cgc_tf import checkpoints
 from cgc_tf.common.errors import UserError
 from cgc_tf.method import trunk_and_head
+from cgc_tf.networks import batch_norm, presets, registry, torch_files
+from cgc_tf.networks import keras_weights as weight_files
 
 POOLINGS = {"average": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 HOW = (
@@ -39,12 +40,12 @@ def build_backbone(backbone, weights, image_size, explain_layer=None):
             image size that is too small.
     """
     kind = weight_kind(weights)
-    if kind == "torch" and architectures.library_of(backbone)[1] not in architectures.RESNETS:
+    if kind == "torch" and registry.library_of(backbone)[1] not in registry.RESNETS:
         raise UserError(f"--weights={weights} is for KerasHub's ResNets alone. Received: --backbone={backbone}")
-    network, preprocess = architectures.build(backbone, weights if kind in ("imagenet", "preset") else "none")
+    network, preprocess = registry.build(backbone, weights if kind in ("imagenet", "preset") else "none")
     for layer in network._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = architectures.BATCH_NORM_MOMENTUM
+            layer.momentum = registry.BATCH_NORM_MOMENTUM
     if kind == "keras":
         weight_files.load_by_name(weights, network)
     images = keras.Input((None, None, 3), dtype="float32", name="images")
@@ -84,7 +85,7 @@ def weight_kind(weights):
 
 def import_library(backbone):
     """Imports the library of a backbone, so that layers of its own can be read back from a file."""
-    library, _ = architectures.library_of(backbone)
+    library, _ = registry.library_of(backbone)
     if library in ("keras_hub", "keras_cv"):
         importlib.import_module(library)
 

@@ -5,9 +5,9 @@ import sys
 
 import keras
 
-from cgc_tf import presets
 from cgc_tf.common.errors import UserError
-from cgc_tf.preprocessing import imagenet_normalisation
+from cgc_tf.networks import presets
+from cgc_tf.networks.preprocessing import imagenet_normalisation
 
 BATCH_NORM_MOMENTUM = 0.9  # PyTorch's 0.1, as the reference has; Keras' 0.99 takes thousands of steps to settle.
 
