@@ -30,8 +30,9 @@ from absl import flags
 from PIL import Image
 
 from benchmarks import pillow_loader, step, timing
-from cgc_tf import data, memory, preparation, sources
+from cgc_tf import memory, preparation
 from cgc_tf.common import errors
+from cgc_tf.data import batches, load
 from cgc_tf.method.objective import VIEWS
 from cgc_tf.networks.preprocessing import imagenet_normalisation
 
@@ -61,12 +62,12 @@ def one_thread():
 
 def loaders(folder, rounds):
     """Times both loaders over all files; prints a table, returns ratios."""
-    source, paths = sources.load("folder", str(folder)), sorted(folder.glob("train/*/*.jpg"))
-    batches = data.training_batches(source, SIZE, BATCH, seed=0, steps=PASSES * len(paths) // BATCH)
+    source, paths = load.load("folder", str(folder)), sorted(folder.glob("train/*/*.jpg"))
+    batches = batches.training_batches(source, SIZE, BATCH, seed=0, steps=PASSES * len(paths) // BATCH)
     normalise = imagenet_normalisation()
     normalised = batches.map(lambda batch: {view: normalise(batch[view]) for view in VIEWS})
     decoded = tf.data.Dataset.range(len(paths)).repeat(PASSES)
-    decoded = decoded.map(lambda index: tf.shape(source.decode("train", index)["image"]), data.PARALLEL)
+    decoded = decoded.map(lambda index: tf.shape(source.decode("train", index)["image"]), batches.PARALLEL)
 
     def consume(dataset):
         for _ in dataset:
@@ -100,8 +101,8 @@ def loaders(folder, rounds):
 
 def waiting(folder, backbone, batch_size, steps):
     """The share of a training run's time that is spent waiting for batches."""
-    source = sources.load("folder", str(folder))
-    batches = iter(data.training_batches(source, SIZE, batch_size, seed=0, steps=steps + 2))
+    source = load.load("folder", str(folder))
+    batches = iter(batches.training_batches(source, SIZE, batch_size, seed=0, steps=steps + 2))
     model, waited, begin = step.build(backbone, "cgc", "float32"), [], 0.0
     train_step = tf.function(model.train_step)
     for index in range(steps + 2):
@@ -122,9 +123,9 @@ def start_up(folder):
     """Seconds and memory from a large folder to its first batch."""
     process = psutil.Process()
     begin, cpu, before = time.perf_counter(), time.process_time(), process.memory_info().rss
-    source = sources.load("folder", str(folder))
+    source = load.load("folder", str(folder))
     listed = time.perf_counter() - begin
-    next(iter(data.training_batches(source, SIZE, BATCH, seed=0, steps=100)))
+    next(iter(batches.training_batches(source, SIZE, BATCH, seed=0, steps=100)))
     seconds, cpu, grown = time.perf_counter() - begin, time.process_time() - cpu, process.memory_info().rss - before
     count = sum(source.sizes.values())
     print(f"\n{count} files: checked after {listed:.1f} s, first batch after {seconds:.1f} s, {grown / 1e6:.0f} MB")

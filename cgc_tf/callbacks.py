@@ -9,10 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf import checkpoints, data, figures
+from cgc_tf import checkpoints, figures
 from cgc_tf.common.errors import Stopped, UserError
+from cgc_tf.data import batches
+from cgc_tf.data.source import check_count, read
 from cgc_tf.method import nonfinite
-from cgc_tf.source import check_count, read
 from cgc_tf.state import averaged, restore, state_of
 
 METRICS = "metrics.csv"
@@ -45,7 +46,7 @@ def callbacks(config, workdir, source, start, checkpointing):
 def _examples_to_watch(source, image_size):
     """Centre views, uint8 `[n, S, S, 3]`, spread over the validation split, and so over its classes."""
     count = min(OVERLAYS, source.sizes[source.validation])
-    batches = data.validation_batches(source, source.validation, image_size, count, count)
+    batches = batches.validation_batches(source, source.validation, image_size, count, count)
     (batch,) = read(source, batches, count, "images for TensorBoard")
     return batch["image"].numpy()
 

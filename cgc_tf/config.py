@@ -6,10 +6,10 @@ import pathlib
 import re
 import time
 
-from cgc_tf import sources
 from cgc_tf.common import settings
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.settings import HARMLESS, NEVER, WHILE_USED, setting
+from cgc_tf.data import load
 from cgc_tf.method.gradcam import CAMS
 from cgc_tf.method.objective import EXPLAIN_CLASS, NEGATIVES, OBJECTIVES, VIEWS, Objective
 from cgc_tf.networks import backbones, registry
@@ -22,7 +22,7 @@ INTERVAL = re.compile(r"[1-9]\d*m?", re.ASCII)
 class Config:
     """The resolved settings of one training run."""
 
-    dataset: str = setting("toy_aircraft", f"What to train on: {', '.join(sources.KNOWN)}.", on_change=NEVER)
+    dataset: str = setting("toy_aircraft", f"What to train on: {', '.join(load.KNOWN)}.", on_change=NEVER)
     data_dir: str = setting(
         "",
         "For --dataset=folder the folder itself: DIR/{train,test}/<class>/*.{jpg,jpeg,png} and perhaps "
@@ -197,7 +197,7 @@ class Config:
             )
         if not self.cache:
             raise UserError("--cache should be none, memory or a folder. Received: nothing")
-        sources.check(self.dataset, self.data_dir)
+        load.check(self.dataset, self.data_dir)
         try:
             objective = self.make_objective()
         except ValueError as error:
@@ -206,7 +206,7 @@ class Config:
             if not objective.is_consistent or self.explain_class == "label":
                 raise UserError("--unlabeled_dataset needs a consistency term, and --explain_class=predicted")
             if not self.takes_rest:
-                sources.check(self.unlabeled_dataset, self.unlabeled_data_dir, "unlabeled_")
+                load.check(self.unlabeled_dataset, self.unlabeled_data_dir, "unlabeled_")
             elif self.labeled_fraction == 1:
                 raise UserError(
                     f"--unlabeled_dataset={self.dataset} is --dataset, of which --labeled_fraction=1 leaves nothing"

@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf import data, held_out, views
 from cgc_tf.common.errors import UserError
+from cgc_tf.data import batches, held_out, views
 from cgc_tf.method import geometry
 
 BY_CONTENT_HEATMAP = ("best", "worst", "median", "quantiles")
@@ -13,8 +13,8 @@ CHOICES = ("spread", "random", *BY_CONTENT_HEATMAP)
 
 def check_ids(source, split, limit, ids):
     """Raises `UserError` for an id that none of the examples to be measured has; of those nothing else is decoded."""
-    places = tf.data.Dataset.from_tensor_slices(data.spread(source.sizes[split], limit))
-    found = places.map(lambda index: source.decode(split, index)["id"], data.PARALLEL).as_numpy_iterator()
+    places = tf.data.Dataset.from_tensor_slices(batches.spread(source.sizes[split], limit))
+    found = places.map(lambda index: source.decode(split, index)["id"], batches.PARALLEL).as_numpy_iterator()
     known = [identity.decode() for identity in found]
     if unknown := [identity for identity in ids if identity not in known]:
         raise UserError(f"--show_ids: no example {unknown[0]} is measured; ids are such as {known[0]}")

@@ -9,11 +9,12 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf import curves, data, held_out, randomization
+from cgc_tf import curves, randomization
 from cgc_tf.consistency import Consistency
+from cgc_tf.data import batches, held_out
+from cgc_tf.data.source import read
 from cgc_tf.method import metrics
 from cgc_tf.protocol import CURVES
-from cgc_tf.source import read
 
 
 @dataclasses.dataclass
@@ -50,7 +51,7 @@ def measure(subject, source, protocol, batch_size=32, keep_curves=None):
     """
     protocol.check(source)
     subject.check(protocol)
-    count = len(data.spread(source.sizes[protocol.split], protocol.limit))
+    count = len(batches.spread(source.sizes[protocol.split], protocol.limit))
     columns, place = {}, {}
     put = functools.partial(_put, columns, count)
     means, follow = {name: curves.CurveMean() for name in CURVES[protocol.curves]}, _follow(subject, protocol)

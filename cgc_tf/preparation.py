@@ -6,12 +6,13 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from cgc_tf import cache, checkpoints, data, journal, runs, sources
+from cgc_tf import checkpoints, journal, runs
 from cgc_tf.checkpoints import Checkpoint, Position
 from cgc_tf.common.errors import UserError
+from cgc_tf.data import batches, cache, load
+from cgc_tf.data.source import Source, labeled_part
 from cgc_tf.method.model import CGCModel
 from cgc_tf.method.objective import VIEWS
-from cgc_tf.source import Source, labeled_part
 from cgc_tf.state import restore
 
 
@@ -72,7 +73,7 @@ def prepare(config, workdir, strategy):
     with writing(workdir):
         config.save(workdir)
         (workdir / runs.CLASSES).write_text("\n".join(source.class_names) + "\n", "utf-8")
-        sources.write_skipped(workdir, source, unlabeled)
+        load.write_skipped(workdir, source, unlabeled)
         runs.save_architecture(model, workdir)
     return Prepared(model, source, unlabeled, steps, start)
 
@@ -122,12 +123,12 @@ def make_strategy(config):
 
 def open_sources(config):
     """The source of labelled examples, and that of unlabelled ones or None; each is large enough for a batch."""
-    source = sources.load(config.dataset, config.data_dir or None, config.on_bad_image)
+    source = load.load(config.dataset, config.data_dir or None, config.on_bad_image)
     if config.early_stopping and "validation" not in source.sizes:
         raise UserError(f"--early_stopping needs a split named validation, which {source.name} does not have")
     other = None
     if config.unlabeled_dataset and not config.takes_rest:
-        other = sources.load(config.unlabeled_dataset, config.unlabeled_data_dir or None, config.on_bad_image)
+        other = load.load(config.unlabeled_dataset, config.unlabeled_data_dir or None, config.on_bad_image)
     for kind, opened in zip(("training", "unlabeled"), _parts(config, source, other), strict=True):
         if opened and opened.sizes["train"] < config.batch_size:
             raise UserError(
@@ -152,11 +153,11 @@ def training_stream(config, prepared):
     arguments = config.image_size, config.batch_size, config.seed, steps, first_step
 
     def batches(opened, wanted):
-        return data.training_batches(opened, *arguments, wanted, config.color_jitter)
+        return batches.training_batches(opened, *arguments, wanted, config.color_jitter)
 
     if not unlabeled:
         return batches(source, VIEWS)
-    return data.with_unlabeled(batches(source, config.ce_views), batches(unlabeled, ("original", "augmented")))
+    return batches.with_unlabeled(batches(source, config.ce_views), batches(unlabeled, ("original", "augmented")))
 
 
 @contextlib.contextmanager

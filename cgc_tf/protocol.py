@@ -3,11 +3,11 @@
 import dataclasses
 import os
 
-from cgc_tf import sources
 from cgc_tf.common import settings
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.settings import setting
 from cgc_tf.curves import STEPS, SUBSTRATES
+from cgc_tf.data import load
 from cgc_tf.method import metrics
 
 CLASSES = ("predicted", "label")
@@ -20,7 +20,7 @@ class Protocol:
     """The settings of an evaluation; each is a flag of evaluate.py."""
 
     dataset: str = setting(
-        None, f"What to measure on (default: the dataset that the model was trained on): {', '.join(sources.KNOWN)}."
+        None, f"What to measure on (default: the dataset that the model was trained on): {', '.join(load.KNOWN)}."
     )
     data_dir: str = setting(None, "Where that is, as for train.py (default: as the model was trained).")
     on_bad_image: str = setting(
@@ -94,7 +94,7 @@ class Protocol:
 
     def open_source(self):
         """The `Source` of a protocol whose data is named."""
-        return sources.load(self.dataset, self.data_dir, self.on_bad_image)
+        return load.load(self.dataset, self.data_dir, self.on_bad_image)
 
     def is_on_own_data(self, trained):
         """Whether a protocol whose data is named measures on the dataset that a model was trained on."""

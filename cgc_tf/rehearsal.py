@@ -12,12 +12,13 @@ import time
 import keras
 import tensorflow as tf
 
-from cgc_tf import checkpoints, data, evaluation, memory
+from cgc_tf import checkpoints, evaluation, memory
 from cgc_tf.checkpoints import Checkpoint, Position
 from cgc_tf.common.errors import UserError
+from cgc_tf.data import batches
+from cgc_tf.data.source import faults_named
 from cgc_tf.preparation import make_deterministic, make_strategy, prepare, training_stream, writing
 from cgc_tf.protocol import Protocol
-from cgc_tf.source import faults_named
 from cgc_tf.state import state_of
 
 STEPS = 3  # at most; the first one compiles
@@ -131,7 +132,7 @@ def _validate(config, prepared):
     source = prepared.source
     count = min(config.validation_examples, source.sizes[source.validation])
     one_batch = min(count, config.batch_size)
-    batches = data.validation_batches(source, source.validation, config.image_size, config.batch_size, one_batch)
+    batches = batches.validation_batches(source, source.validation, config.image_size, config.batch_size, one_batch)
     prepared.model.evaluate(batches, verbose=0)
     began = time.monotonic()
     prepared.model.evaluate(batches, verbose=0)

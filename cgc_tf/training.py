@@ -5,12 +5,13 @@ import dataclasses
 import pathlib
 import sys
 
-from cgc_tf import checkpoints, data, journal, memory
+from cgc_tf import checkpoints, journal, memory
 from cgc_tf.callbacks import Checkpointing, callbacks, forget_rows_after
 from cgc_tf.common import environment
+from cgc_tf.data import batches
+from cgc_tf.data.source import faults_named
 from cgc_tf.interruption import Interruption
 from cgc_tf.preparation import make_deterministic, make_strategy, prepare, training_stream, writing
-from cgc_tf.source import faults_named
 
 
 def train(config, workdir=None, allow_changes=False):
@@ -50,7 +51,7 @@ def train(config, workdir=None, allow_changes=False):
 def _fit(config, workdir, prepared, interruption):
     source, start = prepared.source, prepared.start
     forget_rows_after(workdir, start.position.epoch)
-    validation = data.validation_batches(
+    validation = batches.validation_batches(
         source, source.validation, config.image_size, config.batch_size, config.validation_examples
     )
     writer = checkpoints.Writer(workdir / checkpoints.FOLDER, config.keep_checkpoints)

@@ -41,11 +41,12 @@ def _drawn(data, answer):
     import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
     import tensorflow as tf
 
-    from cgc_tf import exif, figures, folder, headers
+    from cgc_tf import figures
+    from cgc_tf.data import exif, folder, pictures
 
     try:
         decoded = folder.decode_image(data)
     except tf.errors.OpError as error:
         raise UserError(f"cannot be drawn: {first_line(error)}") from error
-    image = headers.upright(decoded, exif.orientation(exif.number_in(data))).numpy()
+    image = pictures.upright(decoded, exif.orientation(exif.number_in(data))).numpy()
     return figures.overlay(image, answer["heatmap"], tuple(answer["heatmap_box"]))

@@ -18,8 +18,8 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from cgc_tf import listing
 from cgc_tf.common.errors import UserError, run
+from cgc_tf.data import listing
 from export import answers, transports
 from export.transports import BadRequest
 

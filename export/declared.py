@@ -1,11 +1,11 @@
 """What an encoded picture says of itself, read in a graph before anything is decoded: its size, and which way is up.
 
-`cgc_tf.headers` is the same for files, outside of one; `cgc_tf.exif` is read by both, here through AutoGraph.
+`cgc_tf.data.pictures` is the same for files, outside of one; `cgc_tf.data.exif` is read by both, here through AutoGraph.
 """
 
 import tensorflow as tf
 
-from cgc_tf import exif
+from cgc_tf.data import exif
 
 _ENCODED = tf.TensorSpec([], tf.string)
 GIF, BMP = int.from_bytes(b"GIF8", "big"), int.from_bytes(b"BM", "big")

@@ -10,8 +10,9 @@ as one element that costs a fraction of a millisecond; `Dataset.reduce` took twe
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf import figures, folder, headers
-from cgc_tf.views import original_view
+from cgc_tf import figures
+from cgc_tf.data import folder, pictures
+from cgc_tf.data.views import original_view
 from export import declared
 
 KINDS = "JPEG, PNG, GIF or BMP"
@@ -75,7 +76,7 @@ def _each(image_bytes, beside, function, blank, max_pixels, enlarged=0):
         return (shorter >= 1) & (tf.reduce_prod(size) * tf.maximum(enlarged / shorter, 1) ** 2 <= max_pixels)
 
     def apply(index, contents, *arguments):
-        image = headers.upright(folder.decode_image(contents), declared.orientation(contents))
+        image = pictures.upright(folder.decode_image(contents), declared.orientation(contents))
         return index, *function(image, *arguments)
 
     pixel = tf.io.encode_png(np.zeros([1, 1, 3], np.uint8))

@@ -13,7 +13,7 @@ from PIL import Image
 from playwright import sync_api
 
 from cgc_tf import config, training
-from cgc_tf.datasets.toy_aircraft import drawing
+from cgc_tf.data.datasets.toy_aircraft import drawing
 from export import saved_model
 
 DATA = pathlib.Path(__file__).parent / "data"

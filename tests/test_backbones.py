@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import folder, runs, training
+from cgc_tf import runs, training
 from cgc_tf.common.errors import UserError
+from cgc_tf.data import folder
+from cgc_tf.data.views import original_view
 from cgc_tf.method import gradcam, trunk_and_head
 from cgc_tf.networks import backbones, registry
-from cgc_tf.views import original_view
 from export import saved_model
 
 

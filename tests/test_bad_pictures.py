@@ -11,10 +11,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from cgc_tf import config, data, folder, headers, sources, training
+from cgc_tf import config, training
 from cgc_tf.common.errors import UserError
-from cgc_tf.source import faults_named
-from cgc_tf.views import training_views
+from cgc_tf.data import batches, folder, load, pictures
+from cgc_tf.data.source import faults_named
+from cgc_tf.data.views import training_views
 
 PLACE = "train/red_wings/zzz.jpg"
 
@@ -34,7 +35,7 @@ def photo(pictures):
 
 def decoded(root, name=PLACE):
     """A picture of a folder, decoded as a source does."""
-    examples = sources.load("folder", str(root)).decoded("train").as_numpy_iterator()
+    examples = load.load("folder", str(root)).decoded("train").as_numpy_iterator()
     return next(example["image"] for example in examples if example["id"] == name.encode())
 
 
@@ -84,12 +85,12 @@ def test_nonsense_orientation_is_upright(copy, photo):
     exif = Image.Exif()
     exif[0x0112] = 77
     saved(copy, photo, exif=exif)
-    assert headers.examine(copy / PLACE) == (1, "")
+    assert pictures.examine(copy / PLACE) == (1, "")
 
 
 def test_picture_of_one_pixel_has_views(copy):
     Image.new("RGB", (1, 1), (10, 200, 30)).save(copy / PLACE, format="PNG")
-    source = sources.load("folder", str(copy))
+    source = load.load("folder", str(copy))
     last = source.decode("train", source.sizes["train"] - 1)
     assert last["id"] == PLACE
     made = training_views(last, [0, 0], 48)
@@ -130,11 +131,11 @@ def damages():
 def test_bad_picture_is_named_or_skipped(copy, photo, fault, damage, capsys):
     damage(copy, photo)
     with pytest.raises(UserError) as caught:
-        sources.load("folder", str(copy))
+        load.load("folder", str(copy))
     message = str(caught.value)
     assert f"1 of 37 pictures cannot be read, the first: {copy / PLACE} (" in message and fault in message
     assert "\n" not in message
-    source = sources.load("folder", str(copy), "skip")
+    source = load.load("folder", str(copy), "skip")
     assert source.sizes == {"train": 24, "test": 12}
     assert len(source.skipped) == 1 and fault in source.skipped[0]
     printed = capsys.readouterr().out
@@ -144,16 +145,16 @@ def test_bad_picture_is_named_or_skipped(copy, photo, fault, damage, capsys):
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"format": "PNG"}, {"exif": b"Exif\0\0"}])
 def test_size_is_read_from_the_header(copy, photo, options, monkeypatch):
     saved(copy, photo, **options)
-    assert headers.examine(copy / PLACE) == (1, "")
-    monkeypatch.setattr(headers, "MOST_PIXELS", 160 * 120 - 1)
-    assert "160 x 120 pixels are more than the 19,199 that are decoded" in headers.examine(copy / PLACE)[1]
+    assert pictures.examine(copy / PLACE) == (1, "")
+    monkeypatch.setattr(pictures, "MOST_PIXELS", 160 * 120 - 1)
+    assert "160 x 120 pixels are more than the 19,199 that are decoded" in pictures.examine(copy / PLACE)[1]
 
 
 def test_what_follows_a_jpeg_does_no_harm(copy, photo):
     saved(copy, photo)
     with (copy / PLACE).open("ab") as file:
         file.write(b"a camera's own notes")
-    assert headers.examine(copy / PLACE, folder.decode_image) == (1, "")
+    assert pictures.examine(copy / PLACE, folder.decode_image) == (1, "")
 
 
 def spoil_quietly(path, photo):
@@ -166,7 +167,7 @@ def spoil_quietly(path, photo):
 
 def test_fault_in_the_pixels_is_named_when_it_is_met(copy, photo, small_config, tmp_path):
     spoil_quietly(copy / PLACE, photo)
-    sources.load("folder", str(copy))  # is not noticed yet
+    load.load("folder", str(copy))  # is not noticed yet
     changed = config.Config(**{**vars(small_config), "data_dir": str(copy), "batch_size": 5, "epochs": 1})
     with pytest.raises(UserError, match=f"1 of 25 train examples cannot be decoded, the first: {copy / PLACE} "):
         training.train(changed, tmp_path / "run")
@@ -175,22 +176,22 @@ def test_fault_in_the_pixels_is_named_when_it_is_met(copy, photo, small_config, 
 def test_skipped_pictures_are_kept_with_the_run(copy, photo, small_config, tmp_path):
     """A run that skips a picture is, bit for bit, the run without that picture."""
     spoil_quietly(copy / PLACE, photo)
-    skipping = sources.load("folder", str(copy), "skip")
-    sources.write_skipped(tmp_path, skipping, None)
+    skipping = load.load("folder", str(copy), "skip")
+    load.write_skipped(tmp_path, skipping, None)
     (line,) = (tmp_path / "skipped.txt").read_text().splitlines()
     assert line.startswith(f"{copy / PLACE} (")
-    views = list(data.training_batches(skipping, 32, 8, seed=1, steps=6))
+    views = list(batches.training_batches(skipping, 32, 8, seed=1, steps=6))
     (copy / PLACE).unlink()
-    clean = sources.load("folder", str(copy))
-    sources.write_skipped(tmp_path, clean, None)
+    clean = load.load("folder", str(copy))
+    load.write_skipped(tmp_path, clean, None)
     assert (tmp_path / "skipped.txt").read_text() == ""
-    for ours, theirs in zip(views, data.training_batches(clean, 32, 8, seed=1, steps=6), strict=True):
+    for ours, theirs in zip(views, batches.training_batches(clean, 32, 8, seed=1, steps=6), strict=True):
         for name in ours:
             np.testing.assert_array_equal(ours[name], theirs[name])
 
 
 def test_other_failures_pass_through(pictures):
-    whole = sources.load("folder", str(pictures))
+    whole = load.load("folder", str(pictures))
     with pytest.raises(tf.errors.InvalidArgumentError, match="something else"), faults_named(whole, None):
         raise tf.errors.InvalidArgumentError(None, None, "something else")
 
@@ -198,7 +199,7 @@ def test_other_failures_pass_through(pictures):
 def test_files_left_out_are_noted(copy, photo, capsys):
     photo.save(copy / "train/red_wings/other.webp")
     (copy / "train/red_wings/.hidden").write_text("")
-    assert sources.load("folder", str(copy)).sizes["train"] == 24
+    assert load.load("folder", str(copy)).sizes["train"] == 24
     assert "note: 1 files are no .jpg, .jpeg, .png and left out, as" in capsys.readouterr().out
 
 
@@ -207,7 +208,7 @@ def test_names_that_differ_in_case_are_two_pictures(copy, photo, capsys):
     shutil.copy(copy / PLACE, copy / "train/red_wings/ZZZ.JPG")
     if len(list((copy / "train/red_wings").glob("[zZ]*"))) == 1:
         pytest.skip("this file system ignores case")
-    source = sources.load("folder", str(copy))
+    source = load.load("folder", str(copy))
     assert source.sizes["train"] == 26
     ids = [example["id"] for example in source.decoded("train").as_numpy_iterator()]
     assert len(set(ids)) == 26

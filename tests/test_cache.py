@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import cache, data, folder, sources
 from cgc_tf.common.errors import UserError
-from cgc_tf.source import labeled_part
+from cgc_tf.data import batches, cache, folder, load
+from cgc_tf.data.source import labeled_part
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def decodings(monkeypatch, tmp_path):
 
 
 def batches(source, steps=6):
-    return list(data.training_batches(source, 32, 8, seed=2, steps=steps).as_numpy_iterator())
+    return list(batches.training_batches(source, 32, 8, seed=2, steps=steps).as_numpy_iterator())
 
 
 def assert_same(ours, theirs):
@@ -43,7 +43,7 @@ def assert_same(ours, theirs):
 
 @pytest.mark.parametrize("where", ["memory", "files"])
 def test_same_numbers_and_nothing_decoded_twice(copy, tmp_path, where, decodings):
-    source = sources.load("folder", str(copy))
+    source = load.load("folder", str(copy))
     expected = batches(source)
     assert decodings() == 48
     kept = cache.cached(source, "memory" if where == "memory" else str(tmp_path / "kept"))
@@ -57,25 +57,25 @@ def test_same_numbers_and_nothing_decoded_twice(copy, tmp_path, where, decodings
 
 def test_files_serve_a_later_run_as_long_as_the_data_is_the_same(copy, tmp_path, decodings):
     root = str(tmp_path / "kept")
-    first = batches(cache.cached(sources.load("folder", str(copy)), root))
+    first = batches(cache.cached(load.load("folder", str(copy)), root))
     assert decodings() == 24
-    assert_same(batches(cache.cached(sources.load("folder", str(copy)), root)), first)
+    assert_same(batches(cache.cached(load.load("folder", str(copy)), root)), first)
     assert decodings() == 24
     (tmp_path / "kept").joinpath(next((tmp_path / "kept").iterdir()), cache.FILLED).unlink()  # filled in part only
-    assert_same(batches(cache.cached(sources.load("folder", str(copy)), root)), first)
+    assert_same(batches(cache.cached(load.load("folder", str(copy)), root)), first)
     assert decodings() == 48
     shutil.copyfile(copy / "train/red_wings/000.jpg", copy / "train/red_wings/001.jpg")
-    changed = batches(cache.cached(sources.load("folder", str(copy)), root))
-    assert_same(changed, batches(sources.load("folder", str(copy))))
+    changed = batches(cache.cached(load.load("folder", str(copy)), root))
+    assert_same(changed, batches(load.load("folder", str(copy))))
     assert any((one["ce"] != other["ce"]).any() for one, other in zip(changed, first, strict=True))
 
 
 def test_no_cache_is_the_source_itself(pictures):
-    source = sources.load("folder", str(pictures))
+    source = load.load("folder", str(pictures))
     assert cache.cached(source, "none") is source
 
 
 def test_folder_that_cannot_be_written_is_named(pictures, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"--cache=.*file cannot be written: Not a directory"):
-        batches(cache.cached(sources.load("folder", str(pictures)), str(tmp_path / "file")))
+        batches(cache.cached(load.load("folder", str(pictures)), str(tmp_path / "file")))

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import callbacks, data, journal, optimizers, runs, sources, tables, training
+from cgc_tf import callbacks, journal, optimizers, runs, tables, training
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.settings import EFFECT, HARMLESS, NEVER, WHILE_USED
 from cgc_tf.config import Config
+from cgc_tf.data import batches, load
 from export import saved_model
 
 # Another value of every setting than BEFORE has.
@@ -128,9 +129,9 @@ def test_harmless(name, before, recorded):
 @functools.cache
 def effects(config):
     """All that decides what weights come of a run, and which are kept: objective, updates, views, validation."""
-    source = sources.load("folder", config.data_dir)
-    batches = data.training_batches(source, config.image_size, 2, config.seed, 1, 0, ("ce",), config.color_jitter)
-    held_out = data.validation_batches(source, "test", config.image_size, 4, config.validation_examples)
+    source = load.load("folder", config.data_dir)
+    batches = batches.training_batches(source, config.image_size, 2, config.seed, 1, 0, ("ce",), config.color_jitter)
+    held_out = batches.validation_batches(source, "test", config.image_size, 4, config.validation_examples)
     return {
         "objective": config.make_objective(),
         "weights": updated(config),

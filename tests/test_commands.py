@@ -95,8 +95,8 @@ SLOW = {
     "python evaluate.py --workdir=runs/A --data_dir=DIR": EVALUATES,
     "python evaluate.py --saved_model=exported": EVALUATES,
     "python -m export.verify --model_dir=exported --workdir=runs/A": MEASURES,
-    "python -m cgc_tf.inspection": MEASURES,
-    "python -m cgc_tf.inspection --dataset=toy_aircraft --output=sheet.png": MEASURES,
+    "python -m cgc_tf.data.inspect_dataset": MEASURES,
+    "python -m cgc_tf.data.inspect_dataset --dataset=toy_aircraft --output=sheet.png": MEASURES,
     "python -m benchmarks.checkpoints": MEASURES,
     "python -m benchmarks.checkpoints --output=checkpoints.json": MEASURES,
     "python -m benchmarks.evaluation --output=evaluation.json": MEASURES,
@@ -109,7 +109,7 @@ SLOW = {
     "python -m benchmarks.step --rounds=5": MEASURES,
 }
 TAUGHT = commands.all_taught()
-NO_FLAGS = ("python -m pytest", "python -m cgc_tf.datasets.dummy_data")
+NO_FLAGS = ("python -m pytest", "python -m cgc_tf.data.datasets.dummy_data")
 PROGRAMS = sorted({match[0] for match in map(re.compile(r"python (-m )?[\w./]+").match, TAUGHT) if match} - {*NO_FLAGS})
 
 
@@ -153,7 +153,7 @@ def shrink(root):
         path.write_text(path.read_text() + TINY.replace(" ", "\n") + "\n")
     table = root / "configs/tables/no_negatives.toml"
     table.write_text(table.read_text().replace("seeds = 3", "seeds = 1").replace("--epochs=3", "--epochs=1"))
-    builder = root / "cgc_tf/datasets/toy_aircraft/toy_aircraft_dataset_builder.py"
+    builder = root / "cgc_tf/data/datasets/toy_aircraft/toy_aircraft_dataset_builder.py"
     sizes = 'SPLIT_SIZES = {"train": 96, "validation": 16, "test": 16}'
     builder.write_text(re.sub(r"SPLIT_SIZES = \{.*\}", sizes, builder.read_text(), count=1))
 

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import cache, data, held_out, sources, subjects, training
+from cgc_tf import subjects, training
 from cgc_tf.common.errors import UserError
+from cgc_tf.data import batches, cache, held_out, load
+from cgc_tf.data.source import faults_named, read
 from cgc_tf.measuring import measure
 from cgc_tf.method.geometry import whole_view
 from cgc_tf.method.model import CGCModel
 from cgc_tf.protocol import Protocol
-from cgc_tf.source import faults_named, read
 
 ROOT = pathlib.Path(__file__).parent.parent
 TOY = """
@@ -28,7 +29,7 @@ import sys
 import cgc_tf.common.quiet_tensorflow
 from absl import app
 from cgc_tf import config, training
-from cgc_tf.datasets.toy_aircraft import toy_aircraft_dataset_builder as toy
+from cgc_tf.data.datasets.toy_aircraft import toy_aircraft_dataset_builder as toy
 toy.SPLIT_SIZES = {"train": 40, "validation": 17, "test": 8}
 config.define_flags()
 app.run(lambda _: training.train(config.from_flags(), sys.argv[1]) and None, ["toy", *sys.argv[2:]])
@@ -84,7 +85,7 @@ def test_epoch_of_fewer_steps_is_an_error_and_not_kept(small_config, tmp_path, m
 
 
 def test_validation_of_fewer_examples_is_an_error(small_config, tmp_path, monkeypatch):
-    shortened(monkeypatch, data, "validation_batches", 1)
+    shortened(monkeypatch, batches, "validation_batches", 1)
     with pytest.raises(UserError, match="validation of epoch 1: 8 examples instead of 12; "):
         training.train(small_config, tmp_path / "run")
     assert not (tmp_path / "run/metrics.csv").read_text()
@@ -92,14 +93,14 @@ def test_validation_of_fewer_examples_is_an_error(small_config, tmp_path, monkey
 
 @pytest.mark.parametrize("name", ["centre_views", "whole_images"])
 def test_evaluation_of_fewer_examples_is_an_error(name, workdir, small_config, monkeypatch):
-    source, subject = sources.load("folder", small_config.data_dir), subjects.from_workdir(workdir)
+    source, subject = load.load("folder", small_config.data_dir), subjects.from_workdir(workdir)
     shortened(monkeypatch, held_out, name, 1)
     with pytest.raises(UserError, match=r"(5|2|3) examples instead of 12; "):
         measure(subject, source, Protocol(curves="none"), 5)
 
 
 def test_cache_of_another_length_is_filled_again(pictures, tmp_path, capsys):
-    source, root = sources.load("folder", str(pictures)), str(tmp_path)
+    source, root = load.load("folder", str(pictures)), str(tmp_path)
     cache.cached(source, root)
     (tmp_path / next(tmp_path.glob("folder-*")) / "7.tensors").unlink()
     images = list(cache.cached(source, root).decoded("train").as_numpy_iterator())
@@ -121,8 +122,8 @@ def test_keras_drops_no_batch(small_config):
         logits = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(features))
         model = CGCModel.from_classifier(keras.Model(images, logits))
         model.compile(keras.optimizers.SGD(0.01))
-    source = sources.load("folder", small_config.data_dir)
-    model.evaluate(data.validation_batches(source, "test", 48, 4).map(counted), verbose=0)
+    source = load.load("folder", small_config.data_dir)
+    model.evaluate(batches.validation_batches(source, "test", 48, 4).map(counted), verbose=0)
     assert len(read) == 3 and int(keras.ops.convert_to_numpy(model.accuracy.count)) == 12
 
 
@@ -173,12 +174,12 @@ def spoiled(pictures, tmp_path, split):
 
 def test_every_reader_names_a_bad_picture(pictures, tmp_path):
     root, path = spoiled(pictures, tmp_path, "test")
-    source = sources.load("folder", str(root))
+    source = load.load("folder", str(root))
     message = f"1 of 12 test examples cannot be decoded, the first: {path} \\(.*PNG.*\\); fix or remove it"
     for batches in (
         held_out.centre_views(source, "test", 32, 4),
         held_out.whole_images(source, "test", 32, 4),
-        data.validation_batches(source, "test", 32, 4),
+        batches.validation_batches(source, "test", 32, 4),
     ):
         with pytest.raises(UserError, match=message):
             list(read(source, batches, 12, "reading"))
@@ -192,8 +193,8 @@ def test_every_reader_names_a_bad_picture(pictures, tmp_path):
 def test_inspection_and_cache_name_a_bad_picture_in_one_line(pictures, tmp_path):
     root, path = spoiled(pictures, tmp_path, "train")
     with pytest.raises(UserError, match=f"1 of 24 train examples cannot be decoded, the first: {path} "):
-        cache.cached(sources.load("folder", str(root)), "memory")
-    command = ["-m", "cgc_tf.inspection", "--dataset=folder", f"--data_dir={root}", "--examples=24"]
+        cache.cached(load.load("folder", str(root)), "memory")
+    command = ["-m", "cgc_tf.data.inspect_dataset", "--dataset=folder", f"--data_dir={root}", "--examples=24"]
     command.append(f"--output={tmp_path / 'sheet.png'}")
     done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1

@@ -10,8 +10,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from cgc_tf import checkpoints, evaluation, figures, gallery, runs, sources, subjects, tables
+from cgc_tf import checkpoints, evaluation, figures, gallery, runs, subjects, tables
 from cgc_tf.common.errors import UserError
+from cgc_tf.data import load
 from cgc_tf.evaluation import Drawing
 from cgc_tf.measuring import measure
 from cgc_tf.method import geometry
@@ -188,7 +189,7 @@ def test_other_pictures_of_the_same_classes(workdir, small_config, draw_folder, 
 
 def test_on_a_mistake_both_heatmaps_are_drawn(workdir, small_config):
     """Each is that of the class that is named under it."""
-    source, subject = sources.load("folder", small_config.data_dir), subjects.from_workdir(workdir)
+    source, subject = load.load("folder", small_config.data_dir), subjects.from_workdir(workdir)
     columns = measure(subject, source, Protocol(curves="none")).columns
     wrong = int(np.flatnonzero(columns["predicted"] != columns["label"])[0])
     right = int(np.flatnonzero(columns["predicted"] == columns["label"])[0])
@@ -209,7 +210,7 @@ def test_on_a_mistake_both_heatmaps_are_drawn(workdir, small_config):
 
 
 def test_choosing_by_what_is_not_there(workdir, small_config):
-    source = sources.load("folder", small_config.data_dir)
+    source = load.load("folder", small_config.data_dir)
     source = dataclasses.replace(source, has_boxes=False)
     with pytest.raises(UserError, match="--show=worst is not used: folder has no boxes"):
         Drawing(choice="worst").check(source)

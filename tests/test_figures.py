@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cgc_tf import figures, gallery, inspection
+from cgc_tf import figures, gallery
 from cgc_tf.common import lettering
-from cgc_tf.datasets.toy_aircraft import drawing
+from cgc_tf.data import inspect_dataset
+from cgc_tf.data.datasets.toy_aircraft import drawing
 from cgc_tf.method.objective import VIEWS
 
 LONG = "a_class_of_aircraft_with_a_name_of_many_more_than_forty_letters_and_one_verylongwordwithoutanyspaceinit"
@@ -38,7 +39,7 @@ def drawn(tmp_path_factory):
         scores = {"mean": np.linspace(0.2, 0.9, 29), "standard_error": np.full(29, 0.02)}
         figures.curves(folder / "curves.png", {name: {"insertion": scores, "deletion": scores} for name in RUNS})
         figures.histogram(folder / "histogram.png", {name: np.linspace(0, 1, 50) for name in RUNS})
-        inspection.sheet(folder / "sheet.png", sheet_examples())
+        inspect_dataset.sheet(folder / "sheet.png", sheet_examples())
     return folder, found
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cgc_tf import config, data, folder, runs, sources
+from cgc_tf import config, runs
 from cgc_tf.common.errors import UserError
+from cgc_tf.data import batches, folder, load
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def copy(pictures, tmp_path):
 
 
 def test_examples(pictures):
-    source = sources.load("folder", str(pictures))
+    source = load.load("folder", str(pictures))
     assert source.class_names == ("blue_wings", "green_fuselage", "red_wings")
     assert source.sizes == {"train": 24, "test": 12}
     assert source.has_boxes and source.validation == "test"
@@ -37,7 +38,7 @@ def test_several_boxes_and_none(copy):
     lines = (copy / "boxes.csv").read_text().splitlines()
     kept = [line for line in lines if not line.startswith("test/blue_wings")]
     (copy / "boxes.csv").write_text("\n".join([*kept, *["test/blue_wings/001.jpg,0,0,0.5,0.5"] * 2]) + "\n")
-    source = sources.load("folder", str(copy))
+    source = load.load("folder", str(copy))
     counts = [len(e["boxes"]) for e in source.decoded("test").as_numpy_iterator()]
     assert counts == [0, 2, 0, 0] + [1] * 8
 
@@ -119,14 +120,14 @@ def test_training_views(pictures):
     """The augmented view is T of the original; a view depends on seed, epoch and example, and on nothing else."""
     from cgc_tf.method import geometry
 
-    source = sources.load("folder", str(pictures))
-    batches = list(data.training_batches(source, 48, 8, seed=5, steps=6))
+    source = load.load("folder", str(pictures))
+    batches = list(batches.training_batches(source, 48, 8, seed=5, steps=6))
     assert len(batches) == 6
     for batch in batches:
         assert batch["ce"].shape == (8, 48, 48, 3) and batch["ce"].dtype == "uint8"
         again = geometry.transform_image(batch["original"][3], batch["transform"][3], 48)
         np.testing.assert_array_equal(batch["augmented"][3], again)
-    resumed = list(data.training_batches(source, 48, 8, seed=5, steps=6, first_step=3))
+    resumed = list(batches.training_batches(source, 48, 8, seed=5, steps=6, first_step=3))
     for ours, theirs in zip(batches[3:], resumed, strict=True):
         for name in ours:
             np.testing.assert_array_equal(ours[name], theirs[name])

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from cgc_tf import inspection, sources
+from cgc_tf.data import inspect_dataset, load
 from cgc_tf.method.objective import VIEWS
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -22,7 +22,7 @@ def test_boxes_lie_on_the_object_in_every_view():
     flipped = set()
     for index in range(12):
         example = {"image": tf.constant(image), "label": 0, "boxes": boxes, "id": f"{index}"}
-        drawn = inspection.drawn_views(example, 3, 64, 0.0, ("a_class",))
+        drawn = inspect_dataset.drawn_views(example, 3, 64, 0.0, ("a_class",))
         flipped.add(drawn["flipped"])
         assert drawn["title"] == "a class"
         for view in VIEWS:
@@ -38,8 +38,8 @@ def test_boxes_lie_on_the_object_in_every_view():
 
 
 def test_counts(pictures):
-    source = sources.load("folder", str(pictures))
-    labels, boxes, masks = inspection.counts(source, "train")
+    source = load.load("folder", str(pictures))
+    labels, boxes, masks = inspect_dataset.counts(source, "train")
     assert labels.tolist() == [8, 8, 8] and boxes == 24 and masks == 0
 
 
@@ -47,7 +47,7 @@ def test_command(pictures, tmp_path):
     output = tmp_path / "sheet.png"
     command = [
         "-m",
-        "cgc_tf.inspection",
+        "cgc_tf.data.inspect_dataset",
         "--dataset=folder",
         f"--data_dir={pictures}",
         f"--output={output}",

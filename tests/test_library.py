@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf.data import view_batches
+from cgc_tf.data.batches import view_batches
 from cgc_tf.method.model import CGCModel
 from cgc_tf.method.objective import Objective
 

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import held_out, sources, subjects
+from cgc_tf import subjects
 from cgc_tf.common.errors import UserError
+from cgc_tf.data import held_out, load
 from cgc_tf.measuring import measure
 from cgc_tf.protocol import Protocol
 
 
 def measured(workdir, small_config, batch_size=12, **choices):
-    source = sources.load("folder", small_config.data_dir)
+    source = load.load("folder", small_config.data_dir)
     subject = subjects.from_workdir(workdir)
     return measure(subject, source, Protocol(**choices), batch_size).columns
 
@@ -27,7 +28,7 @@ def test_batch_size_does_not_change_the_numbers(workdir, small_config):
 
 
 def test_limit_spreads_over_the_split(workdir, small_config):
-    source = sources.load("folder", small_config.data_dir)
+    source = load.load("folder", small_config.data_dir)
     for limit, expected in ((6, [0, 2, 4, 6, 8, 10]), (5, [0, 3, 5, 8, 10]), (12, range(12)), (50, range(12))):
         batches = held_out.centre_views(source, "test", 48, 4, limit)
         np.testing.assert_array_equal(np.concatenate([batch["index"] for batch in batches]), expected)
@@ -37,7 +38,7 @@ def test_limit_spreads_over_the_split(workdir, small_config):
 @pytest.mark.parametrize("batch_size", [1, 2, 12])
 def test_whole_images_of_a_size_go_together(small_config, batch_size):
     """Each example once, however few images are looked through for more of one size."""
-    source = sources.load("folder", small_config.data_dir)
+    source = load.load("folder", small_config.data_dir)
     batches = list(held_out.whole_images(source, "test", 96, batch_size))
     assert sorted(int(index) for batch in batches for index in batch["index"]) == list(range(12))
     assert max(len(batch["index"]) for batch in batches) == min(batch_size, 6)  # of three sizes, with 6, 3 and 3
@@ -65,7 +66,7 @@ def test_choices_of_the_protocol(workdir, small_config):
 
 
 def test_weights_are_shuffled_and_put_back(workdir, small_config):
-    source, subject = sources.load("folder", small_config.data_dir), subjects.from_workdir(workdir)
+    source, subject = load.load("folder", small_config.data_dir), subjects.from_workdir(workdir)
     before = [weight.numpy() for weight in subject.model.weights]
     found = measure(subject, source, Protocol(randomization=6), 12).randomization
     assert found[0]["layer"] == "classifier" and len(found) > 5
@@ -75,7 +76,7 @@ def test_weights_are_shuffled_and_put_back(workdir, small_config):
 
 
 def test_masks_beat_boxes_by_choice(workdir, small_config):
-    folder = sources.load("folder", small_config.data_dir)
+    folder = load.load("folder", small_config.data_dir)
 
     def decode(split, index):
         example = folder.decode(split, index)

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from cgc_tf import folder, headers
-from cgc_tf.views import original_view
+from cgc_tf.data import folder, pictures
+from cgc_tf.data.views import original_view
 from export import declared, pictures
 
 TABLE = odd_pictures.table()
@@ -24,14 +24,14 @@ def test_training_and_the_exported_graph_agree(tmp_path):
     path, wrong = tmp_path / "picture", {}
     for name, odd in TABLE.items():
         path.write_bytes(odd.contents)
-        orientation, fault = headers.examine(path, folder.decode_image)
+        orientation, fault = pictures.examine(path, folder.decode_image)
         views, _, (is_decoded,) = read([odd.contents])
         if odd.fault:
             is_right = odd.fault in fault and "\n" not in fault and not is_decoded
         else:
             is_right = (orientation, fault) == (odd.orientation, "") and is_decoded
         if is_right and is_decoded:
-            image = headers.upright(folder.decode_image(odd.contents), orientation)
+            image = pictures.upright(folder.decode_image(odd.contents), orientation)
             is_right = (image.shape[0] < image.shape[1]) == (orientation >= 5)
             is_right &= np.array_equal(views[0], original_view(image, SIZE)[0])
             is_right &= name in LOSSY or _looks_like_the_bird(odd.contents)
@@ -73,7 +73,7 @@ def test_files_made_at_random_are_turned_alike(tmp_path):
             else:
                 contents[place:place] = rng.bytes(rng.integers(1, 5))
         path.write_bytes(contents)
-        found.append((headers.examine(path)[0], int(declared.orientation(bytes(contents)))))
+        found.append((pictures.examine(path)[0], int(declared.orientation(bytes(contents)))))
     assert all(ours == theirs for ours, theirs in found)
     assert {ours for ours, _ in found} >= {1, 6}
 

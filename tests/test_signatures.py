@@ -9,10 +9,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from cgc_tf import figures, folder, runs
+from cgc_tf import figures, runs
+from cgc_tf.data import folder
+from cgc_tf.data.views import original_view
 from cgc_tf.method import geometry
 from cgc_tf.method.model import CGCModel
-from cgc_tf.views import original_view
 from export import pictures, saved_model, verify
 from export.client import Client
 from export.server import Server

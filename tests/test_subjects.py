@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import checkpoints, model_card, report, runs, sources, subjects, tables
+from cgc_tf import checkpoints, model_card, report, runs, subjects, tables
 from cgc_tf.common.errors import UserError
+from cgc_tf.data import load
 from cgc_tf.measuring import measure
 from cgc_tf.networks import torch_files
 from cgc_tf.protocol import Protocol
@@ -22,7 +23,7 @@ from export import torch_checkpoint
 
 @pytest.fixture(scope="module")
 def source(small_config):
-    return sources.load("folder", small_config.data_dir)
+    return load.load("folder", small_config.data_dir)
 
 
 def columns(subject, source, **choices):

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import callbacks, checkpoints, config, data, figures, runs, sources, training
+from cgc_tf import callbacks, checkpoints, config, figures, runs, training
 from cgc_tf.common.errors import UserError
+from cgc_tf.data import batches, load
 from cgc_tf.state import restore
 
 
@@ -49,8 +50,8 @@ def summaries(workdir):
 
 def test_tensorboard_shows_heatmaps_over_pictures_of_every_class(workdir, small_config):
     """Each picture that is shown is a validation picture with something over it; together they are of all classes."""
-    source = sources.load("folder", small_config.data_dir)
-    (batch,) = data.validation_batches(source, source.validation, 48, source.sizes["test"])
+    source = load.load("folder", small_config.data_dir)
+    (batch,) = batches.validation_batches(source, source.validation, 48, source.sizes["test"])
     pictures, labels = batch["image"].numpy().astype(float), batch["label"].numpy()
     shown = [value for _, value in summaries(workdir) if value.tag == "heatmaps"]
     assert len(shown) == 2
@@ -66,10 +67,10 @@ def test_tensorboard_shows_heatmaps_over_pictures_of_every_class(workdir, small_
 
 def test_last_validation_is_that_of_the_checkpoint(workdir, small_config):
     """Every validation example counts, and the weights that are kept are those that were validated."""
-    source = sources.load("folder", small_config.data_dir)
+    source = load.load("folder", small_config.data_dir)
     model = runs.trained_model(small_config, workdir)
     right = []
-    for batch in data.validation_batches(source, "test", 48, 4, small_config.validation_examples):
+    for batch in batches.validation_batches(source, "test", 48, 4, small_config.validation_examples):
         right.extend(np.argmax(model(batch["image"], training=False), -1) == batch["label"].numpy())
     assert len(right) == small_config.validation_examples
     last = list(csv.DictReader((workdir / "metrics.csv").open()))[-1]
@@ -85,7 +86,7 @@ def test_same_seed_same_weights_and_resume_changes_nothing(workdir, small_config
     def killed(*_):
         raise Killed
 
-    load = sources.load
+    load = load.load
 
     def load_drawing_numbers(*arguments):  # as TFDS does when it prepares a dataset for the first time
         random.random()
@@ -93,7 +94,7 @@ def test_same_seed_same_weights_and_resume_changes_nothing(workdir, small_config
 
     path = tmp_path / "resumed"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "load", load_drawing_numbers)
+        patch.setattr(load, "load", load_drawing_numbers)
         patch.setattr(callbacks.Overlays, "on_epoch_begin", lambda self, epoch, logs=None: epoch and killed())
         with pytest.raises(Killed):
             training.train(small_config, path)
@@ -151,9 +152,9 @@ def test_resume_restores_averages_and_the_heads_own_rate(small_config, tmp_path)
 
 def assert_validated_and_drawn(model, settings, workdir):
     """The last validation and TensorBoard's last heatmaps are of this model."""
-    source = sources.load("folder", settings.data_dir)
+    source = load.load("folder", settings.data_dir)
     model.compile()
-    measured = model.evaluate(data.validation_batches(source, "test", 48, 4, 12), verbose=0, return_dict=True)
+    measured = model.evaluate(batches.validation_batches(source, "test", 48, 4, 12), verbose=0, return_dict=True)
     last = callbacks.rows(workdir)[-1]
     np.testing.assert_allclose(float(last["val_cross_entropy"]), measured["cross_entropy"], rtol=1e-4)
     images = callbacks._examples_to_watch(source, 48)
@@ -185,8 +186,8 @@ def test_early_stopping_keeps_the_best_epoch(small_config, draw_folder, tmp_path
     scores = [float(row["val_accuracy"]) for row in rows]
     assert len(rows) < 12 and len(rows) - np.argmax(scores) - 1 == 2
     model, right = runs.trained_model(settings, tmp_path / "run"), []
-    source = sources.load("folder", settings.data_dir)
-    for batch in data.validation_batches(source, "validation", 48, 4):
+    source = load.load("folder", settings.data_dir)
+    for batch in batches.validation_batches(source, "validation", 48, 4):
         right.extend(np.argmax(model(batch["image"], training=False), -1) == batch["label"].numpy())
     np.testing.assert_allclose(np.mean(right), max(scores), atol=1e-6)
     training.train(settings, tmp_path / "run")

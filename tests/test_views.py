@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from benchmarks import pillow_loader
-from cgc_tf import data, sources, views
+from cgc_tf.data import batches, load, views
 from cgc_tf.method import geometry
 from cgc_tf.method.objective import VIEWS
 
@@ -87,7 +87,7 @@ def test_original_is_resized_then_cut(height, width):
 def seen(source, batch_size, steps, first_step=0, seed=3):
     """{bytes of `original`: the other views} of a stream; its pictures differ."""
     found = {}
-    for batch in data.training_batches(source, 32, batch_size, seed, steps, first_step):
+    for batch in batches.training_batches(source, 32, batch_size, seed, steps, first_step):
         for index in range(batch_size):
             key = batch["original"][index].numpy().tobytes()
             found.setdefault(key, []).append(
@@ -97,7 +97,7 @@ def seen(source, batch_size, steps, first_step=0, seed=3):
 
 
 def test_view_depends_on_seed_pass_and_example_alone(pictures):
-    source = sources.load("folder", str(pictures))
+    source = load.load("folder", str(pictures))
     by_eight, by_three = seen(source, 8, 6), seen(source, 3, 16)
     assert by_eight == by_three and len(by_eight) == 24
     for first, second in by_eight.values():
@@ -107,7 +107,7 @@ def test_view_depends_on_seed_pass_and_example_alone(pictures):
 
 
 def test_jitter_leaves_the_original_alone(pictures):
-    source = sources.load("folder", str(pictures))
+    source = load.load("folder", str(pictures))
     example = source.decode("train", 0)
     plain = views.training_views(example, [0, 0], 48)
     jittered = views.training_views(example, [0, 0], 48, color_jitter=0.5)

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from cgc_tf.datasets import dummy_data
+from cgc_tf.data.datasets import dummy_data
 
 FILES = {
     "aircraft": dummy_data.DATASETS / "fgvc_aircraft" / "dummy_data",

@@ -6,10 +6,10 @@ import pytest
 from archives import FILES, SIZES, md5
 from tensorflow_datasets.core.download import download_manager
 
-from cgc_tf.datasets.fgvc_aircraft import fgvc_aircraft_dataset_builder as aircraft
-from cgc_tf.datasets.flowers102 import flowers102_dataset_builder as flowers
-from cgc_tf.datasets.imagenet import imagenet_dataset_builder as imagenet
-from cgc_tf.datasets.toy_aircraft import toy_aircraft_dataset_builder as toy
+from cgc_tf.data.datasets.fgvc_aircraft import fgvc_aircraft_dataset_builder as aircraft
+from cgc_tf.data.datasets.flowers102 import flowers102_dataset_builder as flowers
+from cgc_tf.data.datasets.imagenet import imagenet_dataset_builder as imagenet
+from cgc_tf.data.datasets.toy_aircraft import toy_aircraft_dataset_builder as toy
 
 
 @pytest.fixture

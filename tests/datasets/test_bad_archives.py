@@ -10,10 +10,10 @@ import requests
 from archives import SIZES, decoded
 from tensorflow_datasets.core.download import download_manager
 
-from cgc_tf import sources
 from cgc_tf.common import errors
-from cgc_tf.datasets import dummy_data
-from cgc_tf.datasets.fgvc_aircraft import fgvc_aircraft_dataset_builder as aircraft
+from cgc_tf.data import load
+from cgc_tf.data.datasets import dummy_data
+from cgc_tf.data.datasets.fgvc_aircraft import fgvc_aircraft_dataset_builder as aircraft
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_missing_files_are_named_in_one_line(name, missing, present, place):
     if present:
         (folder / missing).unlink()
     with pytest.raises(errors.UserError) as caught:
-        sources.load(name, str(data_dir))
+        load.load(name, str(data_dir))
     message = str(caught.value)
     assert message.startswith(f"{name} cannot be prepared: missing ")
     assert missing in message and str(folder) in message and "\n" not in message
@@ -45,7 +45,7 @@ def test_archive_cut_short_is_named(name, file, place):
     path = pathlib.Path(data_dir) / "downloads" / "manual" / file
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(errors.UserError, match=f"{file} is incomplete or another version: MD5 .* remove it"):
-        sources.load(name, data_dir)
+        load.load(name, data_dir)
 
 
 def test_archive_cannot_write_outside(place, monkeypatch):
@@ -66,7 +66,7 @@ def test_archive_cannot_write_outside(place, monkeypatch):
             tar.addfile(info, official.extractfile(info))
     path.write_bytes(hostile.getvalue())
     monkeypatch.setattr(aircraft, "MD5S", {"archive": hashlib.md5(path.read_bytes()).hexdigest()})
-    source = sources.load("aircraft", str(data_dir))
+    source = load.load("aircraft", str(data_dir))
     assert source.sizes == SIZES["aircraft"]
     assert all(example["image"].shape == (40, 100, 3) for example in decoded(source, "test").values())
     assert not list(data_dir.parent.rglob("000000[1345].jpg"))
@@ -79,7 +79,7 @@ def test_label_out_of_range_is_named(number, place, monkeypatch):
     dummy_data.cars(pathlib.Path(data_dir) / "downloads" / "manual")
     expected = f"cars196 cannot be prepared: .*_annos.mat, 00001.jpg: a class is 1 to 196. Received: {number}"
     with pytest.raises(errors.UserError, match=expected):
-        sources.load("cars196", data_dir)
+        load.load("cars196", data_dir)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_failed_download_says_where_a_copy_may_lie(name, expected, place, monkey
     monkeypatch.setattr(download_manager.DownloadManager, "download", refuse)
     data_dir = place("toy_aircraft")
     with pytest.raises(errors.UserError) as caught:
-        sources.load(name, data_dir)
+        load.load(name, data_dir)
     message = str(caught.value)
     assert expected in message and f"{data_dir}/downloads/manual" in message and message.endswith("(no route to host)")
 
@@ -105,4 +105,4 @@ def test_wrong_file_is_named(place, monkeypatch):
     data_dir = place("cub200")
     monkeypatch.undo()  # TFDS checks what it knows
     with pytest.raises(errors.UserError, match=r"cub200 cannot be prepared: .*CUB_200_2011.tgz, has wrong checksum"):
-        sources.load("cub200", data_dir)
+        load.load("cub200", data_dir)

@@ -7,9 +7,9 @@ import pytest
 import tensorflow_datasets as tfds
 from archives import SIZES, decoded
 
-from cgc_tf import data, sources
 from cgc_tf.common.errors import UserError
-from cgc_tf.source import labeled_part
+from cgc_tf.data import batches, load
+from cgc_tf.data.source import labeled_part
 
 CLASSES = {"toy_aircraft": 8, "cars196": 196, "cub200": 200, "flowers102": 102, "imagenet": 1000, "imagenet100": 100}
 WITH_MASKS = {"toy_aircraft", "cub200", "flowers102"}
@@ -17,7 +17,7 @@ WITH_MASKS = {"toy_aircraft", "cub200", "flowers102"}
 
 @pytest.mark.parametrize("name", SIZES)
 def test_source_obeys_the_schema(name, place):
-    source = sources.load(name, place(name))
+    source = load.load(name, place(name))
     assert source.sizes == SIZES[name]
     assert source.has_boxes and source.has_masks == (name in WITH_MASKS)
     assert len(source.class_names) == CLASSES.get(name, 3) == len(set(source.class_names))
@@ -51,7 +51,7 @@ def check_mask_fills_boxes(mask, boxes):
 
 
 def test_aircraft_is_cut_and_named(place):
-    source = sources.load("aircraft", place("aircraft"))
+    source = load.load("aircraft", place("aircraft"))
     assert source.class_names == ("Boeing 707 320", "DHC-8-100", "F/A-18")
     train = decoded(source, "train")
     assert source.class_names[train["0000001"]["label"]] == "F/A-18"
@@ -62,14 +62,14 @@ def test_aircraft_is_cut_and_named(place):
 
 
 def test_cars_count_from_one(place):
-    train = decoded(sources.load("cars196", place("cars196")), "train")
+    train = decoded(load.load("cars196", place("cars196")), "train")
     assert [train[f"train/0000{i}.jpg"]["label"] for i in (1, 2, 3)] == [0, 195, 2]
     np.testing.assert_allclose(train["train/00001.jpg"]["boxes"], [[0.1, 0.1, 0.5, 0.5]])
     np.testing.assert_allclose(train["train/00003.jpg"]["boxes"], [[0.5, 0.5, 1, 1]])  # beyond the picture
 
 
 def test_birds_are_named_and_their_masks_are_votes(place):
-    source = sources.load("cub200", place("cub200"))
+    source = load.load("cub200", place("cub200"))
     assert source.class_names[:3] == ("black_footed_albatross", "laysan_albatross", "2")
     name = "CUB_200_2011/images/001.Black_footed_Albatross/Black_Footed_Albatross_0001_1.jpg"
     bird = decoded(source, "train")[name]
@@ -78,7 +78,7 @@ def test_birds_are_named_and_their_masks_are_votes(place):
 
 
 def test_flowers_go_to_their_splits(place):
-    source = sources.load("flowers102", place("flowers102"))
+    source = load.load("flowers102", place("flowers102"))
     assert set(decoded(source, "train")) == {"image_00002", "image_00004"}
     assert decoded(source, "validation")["image_00003"]["label"] == 101
     test = decoded(source, "test")
@@ -88,7 +88,7 @@ def test_flowers_go_to_their_splits(place):
 
 @pytest.mark.parametrize("name", ["imagenet", "imagenet100"])
 def test_imagenet_has_all_boxes_of_the_label(name, place):
-    source = sources.load(name, place(name))
+    source = load.load(name, place(name))
     test = decoded(source, "test")
     boxes = {int(key[-8:]): example["boxes"] for key, example in test.items()}
     np.testing.assert_allclose(boxes[6], [[0, 0, 0.5, 0.5], [0.25, 0.6, 1, 1]])
@@ -107,13 +107,13 @@ def test_imagenet_has_all_boxes_of_the_label(name, place):
 def test_labels_are_known_before_anything_is_decoded(name, place):
     """They are read once, kept beside the data, and those of the examples."""
     data_dir = place(name)
-    source = sources.load(name, data_dir)
+    source = load.load(name, data_dir)
     for split, labels in source.labels.items():
         assert labels.dtype == np.int32
         assert [example["label"] for example in decoded(source, split).values()] == labels.tolist()
     before = {path: path.stat().st_mtime_ns for path in pathlib.Path(data_dir).rglob("labels-*.npy")}
     assert len(before) == len(source.sizes)
-    again = sources.load(name, data_dir)
+    again = load.load(name, data_dir)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     for split, labels in again.labels.items():
         np.testing.assert_array_equal(labels, source.labels[split])
@@ -121,21 +121,21 @@ def test_labels_are_known_before_anything_is_decoded(name, place):
 
 def test_kept_labels_of_another_length_are_refused(place):
     data_dir = place("toy_aircraft")
-    sources.load("toy_aircraft", data_dir)
+    load.load("toy_aircraft", data_dir)
     (path,) = pathlib.Path(data_dir).rglob("labels-train.npy")
     np.save(path, np.load(path)[:5])
     with pytest.raises(UserError, match=f"{path} holds 5 labels of 16 examples; remove it, and they are read again"):
-        sources.load("toy_aircraft", data_dir)
+        load.load("toy_aircraft", data_dir)
     path.write_bytes(b"")
     with pytest.raises(UserError, match=f"{path} is not a file of labels; remove it"):
-        sources.load("toy_aircraft", data_dir)
+        load.load("toy_aircraft", data_dir)
     path.unlink()
-    assert sources.load("toy_aircraft", data_dir).sizes["train"] == 16
+    assert load.load("toy_aircraft", data_dir).sizes["train"] == 16
 
 
 def test_records_by_index_are_those_of_tfds_own_stream(place):
     data_dir = place("imagenet")
-    by_index = decoded(sources.load("imagenet", data_dir), "train")
+    by_index = decoded(load.load("imagenet", data_dir), "train")
     streamed = tfds.builder("imagenet", data_dir=f"{data_dir}/stream")
     config = tfds.download.DownloadConfig(manual_dir=f"{data_dir}/downloads/manual")
     streamed.download_and_prepare(download_config=config)
@@ -153,18 +153,18 @@ def test_other_file_format_is_named_with_the_command_that_converts_it(place):
     path = prepared.data_path
     command = f"python -m tensorflow_datasets.scripts.convert_format --dataset_version_dir={path} --out_file_format="
     with pytest.raises(UserError) as caught:
-        sources.load("toy_aircraft", data_dir)
+        load.load("toy_aircraft", data_dir)
     assert f"toy_aircraft was prepared in {path} as tfrecord, and is read as array_record" in str(caught.value)
     assert f"{command}array_record" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_source_feeds_a_labelled_and_an_unlabelled_part(place):
-    source = sources.load("imagenet", place("imagenet"))
+    source = load.load("imagenet", place("imagenet"))
     labeled, rest = labeled_part(source, 0.5, seed=0)
     assert labeled.sizes["train"] == rest.sizes["train"] == 3
     ids = [set(decoded(part, "train")) for part in (labeled, rest)]
     assert len(ids[0] | ids[1]) == 6
-    streams = [data.training_batches(part, 32, 3, seed=0, steps=2) for part in (labeled, rest)]
-    for batch in data.with_unlabeled(*streams):
+    streams = [batches.training_batches(part, 32, 3, seed=0, steps=2) for part in (labeled, rest)]
+    for batch in batches.with_unlabeled(*streams):
         assert batch["original"].shape == batch["unlabeled"]["augmented"].shape == (3, 32, 32, 3)
         assert len(set(batch["label"].numpy())) == 3

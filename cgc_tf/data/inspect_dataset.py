@@ -1,0 +1,139 @@
+"""A dataset before it is trained on: prepared, counted, and its views drawn.
+
+  python -m cgc_tf.data.inspect_dataset --dataset=toy_aircraft --output=sheet.png
+
+The sheet shows the three views of some examples with their boxes and, in amber, the crop that `augmented` shows.
+"""
+
+import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
+import numpy as np
+import tensorflow as tf
+from absl import flags
+from matplotlib import patches
+from matplotlib import pyplot as plt
+
+from cgc_tf import figures
+from cgc_tf.common import errors, lettering
+from cgc_tf.data import batches, load, views
+from cgc_tf.data.source import read
+from cgc_tf.method import geometry
+from cgc_tf.method.objective import VIEWS
+
+COLUMNS, CELL = 3, 1.5  # examples side by side; inches of one view
+CROP_COLOUR = "#ffb000"
+
+
+def main(_):
+    options = flags.FLAGS
+    source = load.load(options.dataset, options.data_dir, options.on_bad_image)
+    if options.split not in source.sizes:
+        raise errors.UserError(f"--split={options.split}: {source.name} has {', '.join(source.sizes)}")
+    print(summary(source))
+    chosen = batches.spread(source.sizes[options.split], options.examples)
+    shown = [
+        drawn_views(example, options.seed, options.image_size, options.color_jitter, source.class_names)
+        for example in read(source, source.decoded(options.split, chosen), len(chosen), "reading examples")
+    ]
+    sheet(options.output, shown)
+    print(f"sheet: {options.output}")
+
+
+def summary(source):
+    """What a source has, as text: its classes, and of each split the examples, and those with boxes and masks."""
+    first, others = ", ".join(source.class_names[:4]), " ..." if len(source.class_names) > 4 else ""
+    lines = [f"{source.name}: {len(source.class_names)} classes, {first}{others}"]
+    for split, size in source.sizes.items():
+        labels, boxes, masks = counts(source, split)
+        least, most = labels.min(), labels.max()
+        found = [f"{size} examples", f"{least} to {most} of a class" if least < most else f"{least} of each class"]
+        found += [f"{count} with {name}" for name, count in (("boxes", boxes), ("a mask", masks)) if count]
+        lines.append(f"  {split:<11} {', '.join(found)}")
+    if source.skipped:
+        lines.append(f"  skipped: {len(source.skipped)} pictures")
+    return "\n".join(lines)
+
+
+def counts(source, split):
+    """Examples of each class, `[classes]`; and how many examples have boxes, and a mask that is not empty."""
+
+    def facts(index):
+        example = source.decode(split, index)  # of which only what is asked for is computed
+        return {
+            "label": example["label"],
+            "has_boxes": len(example["boxes"]) > 0 if source.has_boxes else False,
+            "has_mask": tf.reduce_any(example["mask"] > 0) if source.has_masks else False,
+        }
+
+    size = source.sizes[split]
+    batches = tf.data.Dataset.range(size).map(facts, batches.PARALLEL).batch(256)
+    found = list(read(source, batches, size, split))
+    labels = np.concatenate([batch["label"] for batch in found])
+    boxes, masks = (sum(int(np.sum(batch[name])) for batch in found) for name in ("has_boxes", "has_mask"))
+    return np.bincount(labels, minlength=len(source.class_names)), boxes, masks
+
+
+def drawn_views(example, seed, size, color_jitter, class_names):
+    """The views of the first pass over the data, each with what is to be seen on it.
+
+    Returns:
+        A dict: `title`; and for each of `VIEWS` a pair of the image, uint8 `[size, size, 3]`, and its boxes `[n, 4]`;
+        `crop` `[4]`, the part of `original` that `augmented` shows, in [0, 1]; `flipped`.
+    """
+    key, shape = [seed, 0], example["image"].shape
+    made = views.training_views(example, key, size, color_jitter=color_jitter)
+    ce = views.ce_transform(views.example_seed(example["id"], key), shape)
+    centred = geometry.crop_boxes(example["boxes"], views.original_view(example["image"], size)[1])
+    boxes = {
+        "ce": geometry.transform_boxes(example["boxes"], ce, np.float32([*shape[:2], *shape[:2]])),
+        "original": centred,
+        "augmented": geometry.transform_boxes(centred, made["transform"], size),
+    }
+    top, left, height, width, flip = made["transform"].numpy()
+    return {
+        **{view: (made[view].numpy(), boxes[view].numpy()) for view in VIEWS},
+        "title": class_names[example["label"]].replace("_", " "),
+        "crop": np.array([top, left, top + height, left + width]) / size,
+        "flipped": bool(flip),
+    }
+
+
+def sheet(path, shown):
+    """Draws examples as `drawn_views` gives them: boxes in green, and on `original` in amber what `augmented` shows."""
+    shown = list(shown)
+    with lettering.styled(example["title"] for example in shown):
+        figure = _drawn_sheet(shown)
+        figures.save(figure, path)
+
+
+def _drawn_sheet(shown):
+    rows = -(-len(shown) // COLUMNS)
+    shape = (CELL * 3 * COLUMNS, CELL * 1.3 * rows)
+    figure, axes = plt.subplots(rows, 3 * COLUMNS, squeeze=False, figsize=shape)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for index, example in enumerate(shown):
+        row, column = divmod(index, COLUMNS)
+        for axis, view in zip(axes[row, 3 * column :], VIEWS, strict=False):
+            image, boxes = example[view]
+            figures.show(axis, image, boxes[(boxes[:, 2:] > boxes[:, :2]).all(1)])
+            axis.set_title(f"{view}, flipped" if view == "augmented" and example["flipped"] else view, fontsize=6)
+        (ymin, xmin, ymax, xmax), side = example["crop"], len(example["original"][0])
+        axis = axes[row, 3 * column + VIEWS.index("original")]
+        corner, extent = (xmin * side, ymin * side), ((xmax - xmin) * side, (ymax - ymin) * side)
+        axis.add_patch(patches.Rectangle(corner, *extent, fill=False, edgecolor=CROP_COLOUR, linewidth=1.2))
+        title = lettering.fitted(example["title"], 0.9 * CELL, 6, lines=3)
+        axes[row, 3 * column].set_title(f"{title}\n{VIEWS[0]}", fontsize=6)
+    return figure
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("dataset", "toy_aircraft", "The dataset to look at.")
+    flags.DEFINE_string("data_dir", None, "Where it is, as for train.py.")
+    flags.DEFINE_enum("on_bad_image", "fail", ("fail", "skip"), "As for train.py.")
+    flags.DEFINE_string("split", "train", "The split to draw.")
+    flags.DEFINE_integer("examples", 12, "How many of its examples to draw, spread over it.", lower_bound=1)
+    flags.DEFINE_integer("image_size", 224, "Side of the views in pixels.", lower_bound=16)
+    flags.DEFINE_float("color_jitter", 0.0, "As for train.py.", lower_bound=0, upper_bound=1)
+    flags.DEFINE_integer("seed", 0, "Seed of the views.", lower_bound=0)
+    flags.DEFINE_string("output", "sheet.png", "The file to write.")
+    errors.run(main)
