@@ -20,8 +20,9 @@ import pathlib
 
 from absl import flags
 
-from cgc_tf import config, explainers, gallery, model_card, protocol
+from cgc_tf import config, explainers, gallery, protocol
 from cgc_tf.common import errors, settings
+from cgc_tf.report import model_card
 
 protocol.define_flags()
 flags.adopt_module_key_flags(protocol)
@@ -73,7 +74,8 @@ def main(_):
         return
     if unknown := set(EXPLAINER.value) - {"", *explainers.NAMES}:
         raise errors.UserError(f"unknown --explainer={unknown.pop()}; known: {', '.join(explainers.NAMES)}")
-    from cgc_tf import evaluation, tables
+    from cgc_tf import evaluation
+    from cgc_tf.report import tables
 
     chosen = protocol.from_flags()
     drawing = evaluation.Drawing(EXAMPLES.value, SHOW.value, tuple(SHOW_IDS.value), GALLERY.value)

@@ -2,7 +2,8 @@
 
 from absl import flags
 
-from cgc_tf import paper_tables, tables
+from cgc_tf import paper_tables
+from cgc_tf.report import tables
 
 
 def define_flags(output):

@@ -6,11 +6,12 @@ import os
 import pathlib
 from typing import NamedTuple
 
-from cgc_tf import checkpoints, figures, gallery, html_report, report, runs, subjects, tables
+from cgc_tf import checkpoints, gallery, runs, subjects
 from cgc_tf import config as settings
 from cgc_tf.common.errors import UserError
 from cgc_tf.measuring import measure
 from cgc_tf.protocol import Protocol
+from cgc_tf.report import figures, page, results, tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,15 +111,15 @@ class _Evaluated:
     subject: subjects.Subject
     explainer: str
     measurement: object
-    report: dict
+    results: dict
 
 
 def _evaluate(subject, source, protocol, batch_size, explainer):
-    variant = report.variant(protocol, subject.settings, explainer)
-    with report.CurveFile(subject.folder, variant) as keep_curves:
+    variant = results.variant(protocol, subject.settings, explainer)
+    with results.CurveFile(subject.folder, variant) as keep_curves:
         measurement = measure(subject, source, protocol, batch_size, keep_curves)
-    written = report.make(measurement, subject, source, protocol, explainer, batch_size)
-    report.write(written, measurement, source.class_names, variant)
+    written = results.make(measurement, subject, source, protocol, explainer, batch_size)
+    results.write(written, measurement, source.class_names, variant)
     return _Evaluated(subject, explainer, measurement, written)
 
 
@@ -161,8 +162,8 @@ def _draw(folder, files, found, source, protocol, drawing):
     columns = [each.measurement.columns for each in found]
     compared = tables.compare(names, columns, protocol.resamples, protocol.evaluation_seed)
     explainers = [each.explainer for each in found]
-    variant = report.variant(protocol, found[0].subject.settings, "" if "" in explainers else explainers[0])
-    place = {key: report.file(folder, name, variant) for key, name in vars(files).items()}
+    variant = results.variant(protocol, found[0].subject.settings, "" if "" in explainers else explainers[0])
+    place = {key: results.file(folder, name, variant) for key, name in vars(files).items()}
     if len(found) > 1:
         _write_comparison(folder, variant, reports, compared)
     shown = _shown(drawing.choice, drawing.examples, columns, source, protocol, drawing.ids)
@@ -180,7 +181,7 @@ def _draw(folder, files, found, source, protocol, drawing):
         figures.histogram(place["histogram"], shares)
     shown = _shown("quantiles", drawing.gallery, columns, source, protocol)
     answers = _answers(names, found, shown, protocol)
-    html_report.write(place["page"], reports, compared, pictures, shown, answers)
+    page.write(place["page"], reports, compared, pictures, shown, answers)
     return Evaluation(reports, compared, place["figure"], place["page"])
 
 
@@ -192,7 +193,7 @@ def _write_comparison(folder, variant, reports, compared):
         ".tex": f"{tables.latex(*scores)}\n{tables.latex(*differences)}",
     }
     for suffix, text in texts.items():
-        report.file(folder, f"{COMPARISON}{suffix}", variant).write_text(text)
+        results.file(folder, f"{COMPARISON}{suffix}", variant).write_text(text)
 
 
 def _shown(choice, count, columns, source, protocol, ids=()):

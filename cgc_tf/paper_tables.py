@@ -8,9 +8,10 @@ import tomllib
 
 import numpy as np
 
-from cgc_tf import evaluation, tables
+from cgc_tf import evaluation
 from cgc_tf.common.errors import UserError
-from cgc_tf.report import COLUMNS
+from cgc_tf.report import tables
+from cgc_tf.report.results import COLUMNS
 
 FOLDER = pathlib.Path(__file__).parent.parent / "configs" / "tables"
 TRAIN = pathlib.Path(__file__).parent.parent / "train.py"

@@ -4,8 +4,9 @@ import pathlib
 
 import tensorflow as tf
 
-from cgc_tf import model_card, subjects
+from cgc_tf import subjects
 from cgc_tf.common.errors import UserError
+from cgc_tf.report import model_card
 
 
 def from_saved_model(path, folder, image_size=None, labels=None):

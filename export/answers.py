@@ -41,8 +41,8 @@ def _drawn(data, answer):
     import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
     import tensorflow as tf
 
-    from cgc_tf import figures
     from cgc_tf.data import exif, folder, pictures
+    from cgc_tf.report import figures
 
     try:
         decoded = folder.decode_image(data)

@@ -10,9 +10,9 @@ as one element that costs a fraction of a millisecond; `Dataset.reduce` took twe
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf import figures
 from cgc_tf.data import folder, pictures
 from cgc_tf.data.views import original_view
+from cgc_tf.report import figures
 from export import declared
 
 KINDS = "JPEG, PNG, GIF or BMP"

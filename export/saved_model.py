@@ -22,13 +22,14 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from cgc_tf import checkpoints, journal, model_card, runs
+from cgc_tf import checkpoints, journal, runs
 from cgc_tf import config as settings
 from cgc_tf.common import environment, errors
 from cgc_tf.data import folder
 from cgc_tf.data.views import original_view
 from cgc_tf.protocol import Protocol
-from cgc_tf.report import REPORT
+from cgc_tf.report import model_card
+from cgc_tf.report.results import REPORT
 from export import artifact, pictures
 from export.signatures import ON_BAD_IMAGE, Signatures
 

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2
 
-from cgc_tf import model_card
 from cgc_tf.common.errors import UserError
+from cgc_tf.report import model_card
 from export import artifact
 
 MAX_BYTES = 64 << 20  # of one message, in either protocol

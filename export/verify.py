@@ -13,8 +13,8 @@ import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import numpy as np
 from absl import flags
 
-from cgc_tf import model_card
 from cgc_tf.common.errors import UserError, run
+from cgc_tf.report import model_card
 from export import artifact
 from export.servable import Servable
 

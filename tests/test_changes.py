@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import callbacks, journal, optimizers, runs, tables, training
+from cgc_tf import callbacks, journal, optimizers, runs, training
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.settings import EFFECT, HARMLESS, NEVER, WHILE_USED
 from cgc_tf.config import Config
 from cgc_tf.data import batches, load
+from cgc_tf.report import tables
 from export import saved_model
 
 # Another value of every setting than BEFORE has.

@@ -10,13 +10,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from cgc_tf import checkpoints, evaluation, figures, gallery, runs, subjects, tables
+from cgc_tf import checkpoints, evaluation, gallery, runs, subjects
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import load
 from cgc_tf.evaluation import Drawing
 from cgc_tf.measuring import measure
 from cgc_tf.method import geometry
 from cgc_tf.protocol import Protocol
+from cgc_tf.report import figures, tables
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from cgc_tf import checkpoints, config, evaluation, model_card, runs
+from cgc_tf import checkpoints, config, evaluation, runs
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import folder
 from cgc_tf.data.views import original_view
 from cgc_tf.evaluation import Drawing
 from cgc_tf.protocol import Protocol
+from cgc_tf.report import model_card
 from export import artifact, onnx_model, saved_model, verify
 from export.client import Client
 from export.server import Server

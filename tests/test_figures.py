@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cgc_tf import figures, gallery
+from cgc_tf import gallery
 from cgc_tf.common import lettering
 from cgc_tf.data import inspect_dataset
 from cgc_tf.data.datasets.toy_aircraft import drawing
 from cgc_tf.method.objective import VIEWS
+from cgc_tf.report import figures
 
 LONG = "a_class_of_aircraft_with_a_name_of_many_more_than_forty_letters_and_one_verylongwordwithoutanyspaceinit"
 NAMES = (LONG, "cost$of_$\\frac{$", "红色翅膀的大飞机")

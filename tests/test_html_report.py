@@ -8,9 +8,10 @@ import shutil
 import numpy as np
 import pytest
 
-from cgc_tf import evaluation, html_report
+from cgc_tf import evaluation
 from cgc_tf.evaluation import Drawing
 from cgc_tf.protocol import Protocol
+from cgc_tf.report import page
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_page_does_not_scroll_sideways(width, file, browser, tmp_path):
     answer = {"heatmap": np.eye(4), "box": (0, 0, 1, 1), "content_heatmap": 0.5, "caption": f"says {long}"}
     answers = {report["name"]: [answer] * 3 for report in reports}
     pictures = {"Content Heatmap": file.parent / "comparison_content_heatmap.png"}
-    html_report.write(tmp_path / "page.html", reports, [], pictures, [example] * 3, answers)
+    page.write(tmp_path / "page.html", reports, [], pictures, [example] * 3, answers)
     page = browser.new_page(viewport={"width": width, "height": 900})
     page.goto((tmp_path / "page.html").as_uri(), wait_until="load")
     page.evaluate("document.querySelector('details').open = true")

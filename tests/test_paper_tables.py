@@ -7,7 +7,7 @@ import pytest
 from cgc_tf import paper_tables
 from cgc_tf.common.errors import UserError
 from cgc_tf.method.objective import OBJECTIVES
-from cgc_tf.report import COLUMNS
+from cgc_tf.report.results import COLUMNS
 
 
 @pytest.mark.parametrize("path", sorted(paper_tables.FOLDER.glob("*.toml")), ids=lambda path: path.stem)

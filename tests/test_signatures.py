@@ -9,11 +9,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from cgc_tf import figures, runs
+from cgc_tf import runs
 from cgc_tf.data import folder
 from cgc_tf.data.views import original_view
 from cgc_tf.method import geometry
 from cgc_tf.method.model import CGCModel
+from cgc_tf.report import figures
 from export import pictures, saved_model, verify
 from export.client import Client
 from export.server import Server

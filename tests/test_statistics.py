@@ -3,28 +3,28 @@
 import numpy as np
 import pytest
 
-from cgc_tf import statistics, tables
+from cgc_tf.report import tables, uncertainty
 
 
 def test_summary_by_hand():
-    found = statistics.summary([1, 2, 3, np.nan])
+    found = uncertainty.summary([1, 2, 3, np.nan])
     assert found["count"] == 3 and found["mean"] == 2
     np.testing.assert_allclose(found["standard_error"], 1 / np.sqrt(3))
-    assert statistics.summary([np.nan]) is None
-    assert statistics.summary([5.0]) == {"count": 1, "mean": 5, "standard_error": None, "interval": [5, 5]}
+    assert uncertainty.summary([np.nan]) is None
+    assert uncertainty.summary([5.0]) == {"count": 1, "mean": 5, "standard_error": None, "interval": [5, 5]}
 
 
 def test_interval_covers_the_mean():
     """Of samples of a normal distribution, about 95 in 100 intervals hold its mean; and the seed decides."""
     rng = np.random.default_rng(0)
     samples = rng.normal(3, 1, (200, 40))
-    intervals = np.array([statistics.summary(sample, 400)["interval"] for sample in samples])
+    intervals = np.array([uncertainty.summary(sample, 400)["interval"] for sample in samples])
     assert 0.89 <= np.mean((intervals[:, 0] < 3) & (intervals[:, 1] > 3)) <= 0.99
-    assert statistics.summary(samples[0]) == statistics.summary(samples[0])
+    assert uncertainty.summary(samples[0]) == uncertainty.summary(samples[0])
 
 
 def test_paired_by_hand():
-    found = statistics.paired([0, 0, 1, np.nan], [1, 3, 0, 1])
+    found = uncertainty.paired([0, 0, 1, np.nan], [1, 3, 0, 1])
     assert found["mean"] == 1 and (found["higher"], found["lower"], found["count"]) == (2, 1, 3)
 
 

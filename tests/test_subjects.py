@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import checkpoints, model_card, report, runs, subjects, tables
+from cgc_tf import checkpoints, runs, subjects
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import load
 from cgc_tf.measuring import measure
 from cgc_tf.networks import torch_files
 from cgc_tf.protocol import Protocol
+from cgc_tf.report import model_card, results, tables
 from cgc_tf.saved_models import from_saved_model
 from export import torch_checkpoint
 
@@ -172,7 +173,7 @@ def test_what_a_foreign_saved_model_does_not_say(foreign, source, tmp_path):
     subject = from_saved_model(foreign, tmp_path, 48, source.class_names)
     assert subject.notes[0] == subjects.TOLD_LABELS and "no model card" in subject.notes[1]
     protocol = Protocol(curves="none", limit=2, data_dir="DIR")
-    made = report.make(measure(subject, source, protocol), subject, source, protocol)
+    made = results.make(measure(subject, source, protocol), subject, source, protocol)
     assert {made["config"][name] for name in ("objective", "backbone", "dataset", "lambda_cgc")} == {None}
     assert tables.label(made) == f"unknown objective ({foreign.name}/1)"
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import callbacks, checkpoints, config, figures, runs, training
+from cgc_tf import callbacks, checkpoints, config, runs, training
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import batches, load
+from cgc_tf.report import figures
 from cgc_tf.state import restore
 
 

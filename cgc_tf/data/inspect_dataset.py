@@ -12,12 +12,12 @@ from absl import flags
 from matplotlib import patches
 from matplotlib import pyplot as plt
 
-from cgc_tf import figures
 from cgc_tf.common import errors, lettering
 from cgc_tf.data import batches, load, views
 from cgc_tf.data.source import read
 from cgc_tf.method import geometry
 from cgc_tf.method.objective import VIEWS
+from cgc_tf.report import figures
 
 COLUMNS, CELL = 3, 1.5  # examples side by side; inches of one view
 CROP_COLOUR = "#ffb000"

@@ -4,8 +4,9 @@ import re
 
 import numpy as np
 
-from cgc_tf import journal, statistics
-from cgc_tf.report import COLUMNS, METRICS, WHOLE_AND_LABELLED
+from cgc_tf import journal
+from cgc_tf.report import uncertainty
+from cgc_tf.report.results import COLUMNS, METRICS, WHOLE_AND_LABELLED
 
 ARROWS = {1: "↑", -1: "↓", 0: ""}
 LATEX = str.maketrans(
@@ -99,7 +100,7 @@ def measured_on(report):
     return line
 
 
-def compare(names, all_columns, resamples=statistics.RESAMPLES, seed=0):
+def compare(names, all_columns, resamples=uncertainty.RESAMPLES, seed=0):
     """Each subject against the first, image by image.
 
     Args:
@@ -117,7 +118,7 @@ def compare(names, all_columns, resamples=statistics.RESAMPLES, seed=0):
         found = {}
         for key, metric in METRICS.items():
             if key in first and key in columns and metric.better:
-                pair = statistics.paired(first[key][order[0]], columns[key][rows], resamples, seed)
+                pair = uncertainty.paired(first[key][order[0]], columns[key][rows], resamples, seed)
                 if pair:
                     up, down = ("higher", "lower")[:: metric.better]
                     found[key] = {**pair, "better": pair[up], "worse": pair[down]}

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from cgc_tf import figures, tables
 from cgc_tf.common.errors import UserError
+from cgc_tf.report import figures, tables
 
 SIDE = 224  # pixels of a picture in the gallery, the longer side at most
 BOX = (47, 227, 106)

@@ -7,9 +7,10 @@ import pathlib
 
 import numpy as np
 
-from cgc_tf import config, consistency, statistics
+from cgc_tf import config, consistency
 from cgc_tf.common import environment
 from cgc_tf.common.errors import UserError
+from cgc_tf.report import uncertainty
 
 WHOLE_AND_LABELLED = "whole images, labelled class"  # what CH is of, unless it says otherwise
 REPORT, PER_IMAGE, CURVES = "evaluation.json", "per_image.csv", "curves.csv"
@@ -57,7 +58,7 @@ def make(measurement, subject, source, protocol, explainer="", batch_size=32):
     """
     columns, seed = measurement.columns, protocol.evaluation_seed
     found = {
-        name: statistics.summary(columns[name], protocol.resamples, seed) if name in columns else None
+        name: uncertainty.summary(columns[name], protocol.resamples, seed) if name in columns else None
         for name in (*METRICS, "content_heatmap_of_uniform")
     }
     examples = len(columns["label"])
