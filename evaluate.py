@@ -20,9 +20,10 @@ import pathlib
 
 from absl import flags
 
-from cgc_tf import config, explainers, gallery, protocol
+from cgc_tf import explainers, gallery, protocol
 from cgc_tf.common import errors, settings
 from cgc_tf.report import model_card
+from cgc_tf.training import config
 
 protocol.define_flags()
 flags.adopt_module_key_flags(protocol)

@@ -14,8 +14,8 @@ Ctrl-C save after the step and leave with exit status 75; once more, at once. Ex
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 from absl import flags
 
-from cgc_tf import config
 from cgc_tf.common import errors
+from cgc_tf.training import config
 
 config.define_flags()
 flags.adopt_module_key_flags(config)
@@ -29,18 +29,18 @@ DRY_RUN = flags.DEFINE_bool(
 
 
 def main(_):
-    from cgc_tf import training
+    from cgc_tf.training import train
 
     if ALLOW_CHANGES.value and not WORKDIR.value:
         raise errors.UserError("--allow_changes is not used without --workdir: a new run has nothing to change")
     settings = config.from_flags(WORKDIR.value)
     if DRY_RUN.value:
-        from cgc_tf import rehearsal
+        from cgc_tf.training import dry_run
         from export import saved_model
 
-        print(rehearsal.rehearse(settings, WORKDIR.value, saved_model.export, ALLOW_CHANGES.value))
+        print(dry_run.rehearse(settings, WORKDIR.value, saved_model.export, ALLOW_CHANGES.value))
         return
-    workdir = training.train(settings, WORKDIR.value, ALLOW_CHANGES.value)
+    workdir = train.train(settings, WORKDIR.value, ALLOW_CHANGES.value)
     print(f"trained: {workdir}\nnext: python evaluate.py --workdir={workdir}")
 
 

@@ -15,20 +15,20 @@ import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 from absl import flags
 
 from benchmarks import timing
-from cgc_tf import checkpoints, config, memory, runs
-from cgc_tf.checkpoints import Checkpoint, Position
 from cgc_tf.common import errors
-from cgc_tf.state import restore, state_of
+from cgc_tf.training import checkpoints, config, device, run_folder
+from cgc_tf.training.checkpoints import Checkpoint, Position
+from cgc_tf.training.state import restore, state_of
 
 EVERY = 300  # seconds
 
 
 def main(_):
-    memory.keep_freed_memory()
+    device.keep_freed_memory()
     args = flags.FLAGS
     settings = config.Config(backbone=args.backbone)
-    model = runs.make_model(settings, runs.make_backbone(settings, "none"), 1000)
-    runs.compile_model(model, settings, 100)
+    model = run_folder.make_model(settings, run_folder.make_backbone(settings, "none"), 1000)
+    run_folder.compile_model(model, settings, 100)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         checkpoint = Checkpoint(state_of(model), Position(1, 2, 100))
         path = checkpoints.write(folder, checkpoint)

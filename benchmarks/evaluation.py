@@ -15,17 +15,18 @@ from absl import flags
 from scipy import ndimage
 
 from benchmarks import timing
-from cgc_tf import curves, explainers, memory
+from cgc_tf import curves, explainers
 from cgc_tf.common import errors
 from cgc_tf.method import metrics
 from cgc_tf.method.model import CGCModel
 from cgc_tf.networks import backbones
+from cgc_tf.training import device
 
 SIZE, WHOLE = 224, (448, 597)
 
 
 def main(_):
-    memory.keep_freed_memory()
+    device.keep_freed_memory()
     batch, rounds = flags.FLAGS.batch_size, flags.FLAGS.rounds
     network = backbones.build_backbone(flags.FLAGS.backbone, "none", SIZE)
     model = CGCModel.from_classifier(backbones.add_classifier(network, 100))

@@ -10,8 +10,8 @@ import dataclasses
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 
 from benchmarks import comparison
-from cgc_tf import config as settings
 from cgc_tf.common import errors
+from cgc_tf.training import config as settings
 
 ORDER = ("baseline", "cgc", "cgc_no_negatives")
 

@@ -30,19 +30,19 @@ from absl import flags
 from PIL import Image
 
 from benchmarks import pillow_loader, step, timing
-from cgc_tf import memory, preparation
 from cgc_tf.common import errors
 from cgc_tf.data import batches, load
 from cgc_tf.method.objective import VIEWS
 from cgc_tf.networks.preprocessing import imagenet_normalisation
+from cgc_tf.training import device, setup
 
 SIZE, BATCH = 224, 32
 PASSES = 2  # of ours in a round: its iterator takes a while to start, once in a run
 
 
 def main(_):
-    preparation.make_deterministic(0)
-    memory.keep_freed_memory()
+    setup.make_deterministic(0)
+    device.keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         small, large = pathlib.Path(folder, "small"), pathlib.Path(folder, "large")
         draw_files(small, flags.FLAGS.files)
@@ -57,7 +57,7 @@ def main(_):
 def one_thread():
     """Keeps TensorFlow from splitting an operation between threads, as Pillow does not."""
     tf.config.threading.set_intra_op_parallelism_threads(1)
-    memory.keep_freed_memory()
+    device.keep_freed_memory()
 
 
 def loaders(folder, rounds):

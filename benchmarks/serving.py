@@ -21,17 +21,17 @@ import tensorflow as tf
 from absl import flags
 
 from benchmarks import load, timing
-from cgc_tf import memory
 from cgc_tf.common import errors
 from cgc_tf.method.model import CGCModel
 from cgc_tf.networks import backbones
+from cgc_tf.training import device
 from export import artifact, saved_model
 
 SIZE, CLASSES = 224, 100
 
 
 def main(_):
-    memory.keep_freed_memory()
+    device.keep_freed_memory()
     args = flags.FLAGS
     network = backbones.build_backbone(args.backbone, "none", SIZE)
     classifier = backbones.add_classifier(network, CLASSES)

@@ -18,19 +18,19 @@ from absl import flags
 
 from benchmarks import timing
 from benchmarks.literal import literal
-from cgc_tf import memory, preparation, runs
 from cgc_tf.common import errors
 from cgc_tf.method import geometry, gradcam, losses
 from cgc_tf.method.model import CGCModel
 from cgc_tf.method.objective import VIEWS, Objective
 from cgc_tf.networks import backbones
+from cgc_tf.training import device, run_folder, setup
 
 SIZE, TEMPERATURE = 224, 0.5
 
 
 def main(_):
-    memory.keep_freed_memory()
-    preparation.make_deterministic(seed=0)  # as every run is
+    device.keep_freed_memory()
+    setup.make_deterministic(seed=0)  # as every run is
     args = flags.FLAGS
     ratios = steps(args.backbone, args.batch_size, args.rounds)
     ratios |= loss_alone([int(size) for size in args.loss_batches])
@@ -97,7 +97,7 @@ def literally(original, augmented, transform):
 
 def build(backbone, kind, precision):
     """A compiled `CGCModel` with 100 classes."""
-    with runs.precision(precision):
+    with run_folder.precision(precision):
         network = backbones.build_backbone(backbone, "none", SIZE)
         model = CGCModel.from_classifier(backbones.add_classifier(network, 100), objective=Objective(kind))
         model.compile(optimizer=keras.optimizers.SGD(1e-3, momentum=0.9))

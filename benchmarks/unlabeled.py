@@ -10,14 +10,14 @@ import dataclasses
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 
 from benchmarks import comparison
-from cgc_tf import config as settings
-from cgc_tf import preparation
 from cgc_tf.common import errors
+from cgc_tf.training import config as settings
+from cgc_tf.training import setup
 
 
 def main(_):
     unlabeled = settings.from_flags()
-    labeled, rest = preparation.open_sources(unlabeled)
+    labeled, rest = setup.open_sources(unlabeled)
     passes, shorter = (source.sizes["train"] // unlabeled.batch_size for source in (rest, labeled))
     factor = passes / shorter
     alone = dataclasses.replace(

@@ -6,12 +6,13 @@ import os
 import pathlib
 from typing import NamedTuple
 
-from cgc_tf import checkpoints, gallery, runs, subjects
-from cgc_tf import config as settings
+from cgc_tf import gallery, subjects
 from cgc_tf.common.errors import UserError
 from cgc_tf.measuring import measure
 from cgc_tf.protocol import Protocol
 from cgc_tf.report import figures, page, results, tables
+from cgc_tf.training import checkpoints, run_folder
+from cgc_tf.training import config as settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +73,7 @@ def evaluate_runs(workdirs, protocol=PROTOCOL, batch_size=32, explainers=("",), 
         checkpoints.find(workdir)
     source = named[0].open_source()
     for workdir in workdirs:
-        subjects.check_classes(workdir, runs.class_names(workdir), source.class_names)
+        subjects.check_classes(workdir, run_folder.class_names(workdir), source.class_names)
     pairs = zip(workdirs, _names_of_folders(paths), strict=True)
     makers = (lambda workdir=workdir, name=name: subjects.from_workdir(workdir, name) for workdir, name in pairs)
     return evaluate_subjects(makers, source, named[0], batch_size, explainers, drawing)

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from cgc_tf import checkpoints, explainers, journal, runs
-from cgc_tf import config as settings
+from cgc_tf import explainers
 from cgc_tf.common.errors import UserError, first_few
 from cgc_tf.method.model import CGCModel
 from cgc_tf.networks import backbones
+from cgc_tf.training import checkpoints, journal, run_folder
+from cgc_tf.training import config as settings
 
 TOLD_LABELS = "the names and order of its classes are what --labels says"
 
@@ -142,7 +143,7 @@ def from_checkpoint(weights, folder, told=None, labels=None):
             raise UserError(f"--{name} is missing: {weights} does not say it")
     check_labels(f"--weights={weights}", None, labels)
     config = settings.Config(weights=str(weights), **told)
-    model = runs.make_model(config, runs.make_backbone(config, config.weights), len(labels))
+    model = run_folder.make_model(config, run_folder.make_backbone(config, config.weights), len(labels))
     known = {"weights": str(weights), "cam": config.cam, **told}
     subject = _of_model(model, pathlib.Path(weights).name, pathlib.Path(folder), known, config.image_size, labels)
     return dataclasses.replace(subject, notes=(TOLD_LABELS,))
@@ -181,8 +182,8 @@ def check_labels(source, own, labels):
 
 def _of_run(run, checkpoint, name, folder):
     config = settings.Config.load(run)
-    model = runs.trained_model(config, run, checkpoint)
-    subject = _of_model(model, name, folder, dataclasses.asdict(config), config.image_size, runs.class_names(run))
+    model = run_folder.trained_model(config, run, checkpoint)
+    subject = _of_model(model, name, folder, dataclasses.asdict(config), config.image_size, run_folder.class_names(run))
     return dataclasses.replace(subject, checkpoint=checkpoint.name, history=tuple(journal.history(run)))
 
 

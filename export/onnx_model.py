@@ -12,10 +12,10 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from cgc_tf import config as settings
-from cgc_tf import runs
 from cgc_tf.common import errors
 from cgc_tf.method import gradcam
+from cgc_tf.training import config as settings
+from cgc_tf.training import run_folder
 
 TOLERANCE = 1e-5
 
@@ -33,7 +33,7 @@ def export(workdir, output):
         import tf2onnx
     except ImportError as error:
         raise errors.UserError(f"{error.name} is missing: pip install -r requirements-onnx.txt") from error
-    model = runs.trained_model(config, workdir)
+    model = run_folder.trained_model(config, workdir)
     spec = tf.TensorSpec([None, config.image_size, config.image_size, 3], tf.float32, name="images")
     try:
         tf2onnx.convert.from_function(tf.function(explainer(model)), [spec], opset=17, output_path=str(output))
@@ -76,7 +76,7 @@ def _peaks(heatmaps):
 def main(_):
     args = flags.FLAGS
     workdir = args.workdir or settings.newest_workdir()
-    print(f"exporting {runs.in_words(workdir)}")
+    print(f"exporting {run_folder.in_words(workdir)}")
     worst = export(workdir, args.output)
     print(f"exported: {args.output}, as ONNX Runtime computes it within {worst:.1e} of the trained model")
 

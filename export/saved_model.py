@@ -22,14 +22,14 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from cgc_tf import checkpoints, journal, runs
-from cgc_tf import config as settings
 from cgc_tf.common import environment, errors
 from cgc_tf.data import folder
 from cgc_tf.data.views import original_view
 from cgc_tf.protocol import Protocol
 from cgc_tf.report import model_card
 from cgc_tf.report.results import REPORT
+from cgc_tf.training import checkpoints, journal, run_folder
+from cgc_tf.training import config as settings
 from export import artifact, pictures
 from export.signatures import ON_BAD_IMAGE, Signatures
 
@@ -61,8 +61,8 @@ def export(
     if not allow_other_run:
         check_same_run(run, output)
     checkpoint = checkpoints.find(workdir)
-    model = runs.trained_model(config, workdir, checkpoint)
-    class_names = runs.class_names(workdir)
+    model = run_folder.trained_model(config, workdir, checkpoint)
+    class_names = run_folder.class_names(workdir)
     card = {**describe(config, workdir, checkpoint, class_names), "run": run}
     card |= {"precision": precision, "on_bad_image": on_bad_image}
     options = {"on_bad_image": on_bad_image, "max_pixels": max_pixels}
@@ -225,7 +225,7 @@ def _publish(partial, output):
 def main(_):
     args = flags.FLAGS
     workdir = args.workdir or settings.newest_workdir()
-    print(f"exporting {runs.in_words(workdir)}")
+    print(f"exporting {run_folder.in_words(workdir)}")
     version = export(workdir, args.output, args.precision, args.on_bad_image, args.max_pixels, args.allow_other_run)
     if reason := model_card.read(version)["no_metrics"]:
         print(f"note: its model card has no metrics: {reason}; python evaluate.py --workdir={workdir} makes them")

@@ -12,11 +12,11 @@ import keras
 import numpy as np
 from absl import flags
 
-from cgc_tf import config as settings
-from cgc_tf import runs
 from cgc_tf.common import errors
 from cgc_tf.networks import torch_files, torch_resnet
 from cgc_tf.networks.preprocessing import imagenet_normalisation
+from cgc_tf.training import config as settings
+from cgc_tf.training import run_folder
 
 
 def export(workdir, output):
@@ -28,7 +28,7 @@ def export(workdir, output):
     """
     torch_files.check(output)
     config = settings.Config.load(workdir)
-    model = runs.trained_model(config, workdir)
+    model = run_folder.trained_model(config, workdir)
     try:
         tensors = state_dict(model)
     except errors.UserError as error:
@@ -57,7 +57,7 @@ def state_dict(model):
 
 def main(_):
     workdir = flags.FLAGS.workdir or settings.newest_workdir()
-    print(f"exporting {runs.in_words(workdir)}")
+    print(f"exporting {run_folder.in_words(workdir)}")
     count = export(workdir, flags.FLAGS.output)
     print(f"exported: {flags.FLAGS.output}, {count} tensors of {workdir}")
 

@@ -69,7 +69,7 @@ def from_workdir(workdir, version):
     Raises:
         UserError: the workdir does not hold that checkpoint.
     """
-    from cgc_tf import checkpoints, config, runs
+    from cgc_tf.training import checkpoints, config, run_folder
     from export import saved_model
 
     settings = config.Config.load(workdir)
@@ -82,7 +82,7 @@ def from_workdir(workdir, version):
             f"--workdir={workdir} does not hold the checkpoint that {version} was exported from, {path.name}: another "
             "run, or trained on since then? Without --workdir it is compared with what was stored when it was exported"
         )
-    model = runs.trained_model(settings, workdir, checkpoints.find(path))
+    model = run_folder.trained_model(settings, workdir, checkpoints.find(path))
     stored = saved_model.half(model) if card.get("precision") == "float16" else {}
     encoded = [(folder / name).read_bytes() for name in names]
     return saved_model.expected_answers(model, settings.image_size, encoded, stored)

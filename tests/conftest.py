@@ -12,8 +12,8 @@ import tensorflow as tf
 from PIL import Image
 from playwright import sync_api
 
-from cgc_tf import config, training
 from cgc_tf.data.datasets.toy_aircraft import drawing
+from cgc_tf.training import config, train
 from export import saved_model
 
 DATA = pathlib.Path(__file__).parent / "data"
@@ -85,7 +85,7 @@ def small_config(pictures):
 @pytest.fixture(scope="session")
 def workdir(small_config, tmp_path_factory):
     """A run trained on `pictures`."""
-    return training.train(small_config, tmp_path_factory.mktemp("runs") / "small")
+    return train.train(small_config, tmp_path_factory.mktemp("runs") / "small")
 
 
 @pytest.fixture(scope="session")

@@ -6,16 +6,16 @@ import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import tensorflow as tf
 from absl import flags
 
-from cgc_tf import config, training
+from cgc_tf.training import config, train
 
 
 def main(replicas, workdir, arguments):
     device = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * replicas)
-    training.make_strategy = lambda _: tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(replicas)])
+    train.make_strategy = lambda _: tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(replicas)])
     config.define_flags()
     flags.FLAGS([sys.argv[0], *arguments])
-    training.train(config.from_flags(), workdir)
+    train.train(config.from_flags(), workdir)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf import callbacks, config, evaluation, journal, runs, training
+from cgc_tf import evaluation
 from cgc_tf.common.errors import Stopped, UserError
 from cgc_tf.protocol import Protocol
+from cgc_tf.training import callbacks, config, journal, run_folder, train
 from export import saved_model
 
 FEW = Protocol(limit=4, curve_steps=1, resamples=100)
@@ -40,9 +41,9 @@ def take_through(settings, workdir):
     try:
         settings = config.Config(**settings)
         try:
-            training.train(settings, workdir)
+            train.train(settings, workdir)
         except Stopped:
-            training.train(settings, workdir)
+            train.train(settings, workdir)
     except UserError as error:
         return {"refused": str(error)}
     rows = callbacks.rows(workdir)
@@ -52,7 +53,7 @@ def take_through(settings, workdir):
     answer = tf.saved_model.load(str(version)).signatures["explain_tensor"](
         images=np.full((1, 48, 48, 3), 99, np.float32)
     )
-    expected = runs.trained_model(settings, workdir).explain(np.full((1, 48, 48, 3), 99, np.float32))
+    expected = run_folder.trained_model(settings, workdir).explain(np.full((1, 48, 48, 3), 99, np.float32))
     return {
         "starts": [event["position"]["step"] for event in journal.read(workdir) if event["event"] == "start"],
         "epochs": len(rows),

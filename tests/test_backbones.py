@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import runs, training
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import folder
 from cgc_tf.data.views import original_view
 from cgc_tf.method import gradcam, trunk_and_head
 from cgc_tf.networks import backbones, registry
+from cgc_tf.training import run_folder, train
 from export import saved_model
 
 
@@ -124,8 +124,8 @@ SLOW = pytest.mark.slow
 )
 def test_trains_explains_saves_reloads_and_exports(name, settings, small_config, tmp_path):
     config = dataclasses.replace(small_config, backbone=name, image_size=64, epochs=1, **settings)
-    workdir = training.train(config, tmp_path / "run")
-    model = runs.trained_model(config, workdir)
+    workdir = train.train(config, tmp_path / "run")
+    model = run_folder.trained_model(config, workdir)
     pictures = [path.read_bytes() for path in sorted(pathlib.Path(config.data_dir).glob("test/*/*"))]
     views = tf.stack([original_view(folder.decode_image(picture), 64)[0] for picture in pictures])
     expected = model.explain(views)

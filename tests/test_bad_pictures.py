@@ -11,11 +11,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from cgc_tf import config, training
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import batches, folder, load, pictures
 from cgc_tf.data.source import faults_named
 from cgc_tf.data.views import training_views
+from cgc_tf.training import config, train
 
 PLACE = "train/red_wings/zzz.jpg"
 
@@ -170,7 +170,7 @@ def test_fault_in_the_pixels_is_named_when_it_is_met(copy, photo, small_config, 
     load.load("folder", str(copy))  # is not noticed yet
     changed = config.Config(**{**vars(small_config), "data_dir": str(copy), "batch_size": 5, "epochs": 1})
     with pytest.raises(UserError, match=f"1 of 25 train examples cannot be decoded, the first: {copy / PLACE} "):
-        training.train(changed, tmp_path / "run")
+        train.train(changed, tmp_path / "run")
 
 
 def test_skipped_pictures_are_kept_with_the_run(copy, photo, small_config, tmp_path):

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import callbacks, journal, optimizers, runs, training
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.settings import EFFECT, HARMLESS, NEVER, WHILE_USED
-from cgc_tf.config import Config
 from cgc_tf.data import batches, load
 from cgc_tf.report import tables
+from cgc_tf.training import callbacks, journal, optimizers, run_folder, train
+from cgc_tf.training.config import Config
 from export import saved_model
 
 # Another value of every setting than BEFORE has.
@@ -167,20 +167,20 @@ def test_another_number_of_examples_is_refused(workdir, small_config, draw_folde
     folder = draw_folder(tmp_path / "pictures", {"train": 9, "test": 4})
     settings = dataclasses.replace(small_config, data_dir=str(folder), epochs=3)
     with pytest.raises(UserError, match="run was trained on 24 train examples, of which there are 27 now") as caught:
-        training.train(settings, tmp_path / "run", allow_changes=True)
+        train.train(settings, tmp_path / "run", allow_changes=True)
     assert "\n" not in str(caught.value)
     shutil.copytree(small_config.data_dir, tmp_path / "moved")
     settings = dataclasses.replace(settings, data_dir=str(tmp_path / "moved"), epochs=2)
-    training.train(settings, tmp_path / "run", allow_changes=True)
+    train.train(settings, tmp_path / "run", allow_changes=True)
 
 
 def test_a_run_says_what_it_was_over_which_epochs(small_config, tmp_path):
     """Its record, its table's label and its model card; and its metrics stand under their names all the time."""
     workdir = tmp_path / "run"
-    training.train(dataclasses.replace(small_config, objective="baseline", epochs=1), workdir)
+    train.train(dataclasses.replace(small_config, objective="baseline", epochs=1), workdir)
     assert journal.history(workdir) == []
     settings = dataclasses.replace(small_config, lambda_cgc=1.0, checkpoint_every="1")
-    training.train(settings, workdir, allow_changes=True)
+    train.train(settings, workdir, allow_changes=True)
     changes = (
         "objective baseline to the end of epoch 1, then cgc; lambda_cgc 0.5 to the end of epoch 1, then 1.0; "
         "epochs 1 to the end of epoch 1, then 2"
@@ -189,7 +189,7 @@ def test_a_run_says_what_it_was_over_which_epochs(small_config, tmp_path):
     assert journal.told(history) == changes
     report = {"config": {"objective": "cgc"}, "name": "run", "history": history}
     assert tables.label(report) == f"cgc (run): {changes}"
-    card = saved_model.describe(settings, workdir, runs.class_names(workdir), "float32", "error")
+    card = saved_model.describe(settings, workdir, run_folder.class_names(workdir), "float32", "error")
     assert changes in card["name"] and card["history"] == history
     first, second = callbacks.rows(workdir)
     assert first["consistency_loss"] == "" and float(second["consistency_loss"]) > 0

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import subjects, training
+from cgc_tf import subjects
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import batches, cache, held_out, load
 from cgc_tf.data.source import faults_named, read
@@ -22,6 +22,7 @@ from cgc_tf.measuring import measure
 from cgc_tf.method.geometry import whole_view
 from cgc_tf.method.model import CGCModel
 from cgc_tf.protocol import Protocol
+from cgc_tf.training import train
 
 ROOT = pathlib.Path(__file__).parent.parent
 TOY = """
@@ -76,9 +77,9 @@ def shortened(monkeypatch, module, name, batches):
 
 @pytest.mark.parametrize("batches", [0, 4])
 def test_epoch_of_fewer_steps_is_an_error_and_not_kept(small_config, tmp_path, monkeypatch, batches):
-    shortened(monkeypatch, training, "training_stream", batches)
+    shortened(monkeypatch, train, "training_stream", batches)
     with pytest.raises(UserError, match=f"epoch {1 + batches // 3}: {batches % 3} steps instead of 3; "):
-        training.train(small_config, tmp_path / "run")
+        train.train(small_config, tmp_path / "run")
     assert len(list(csv.DictReader((tmp_path / "run/metrics.csv").open()))) == batches // 3
     kept = list((tmp_path / "run/checkpoints").glob("*"))
     assert len(kept) == batches // 3
@@ -87,7 +88,7 @@ def test_epoch_of_fewer_steps_is_an_error_and_not_kept(small_config, tmp_path, m
 def test_validation_of_fewer_examples_is_an_error(small_config, tmp_path, monkeypatch):
     shortened(monkeypatch, batches, "validation_batches", 1)
     with pytest.raises(UserError, match="validation of epoch 1: 8 examples instead of 12; "):
-        training.train(small_config, tmp_path / "run")
+        train.train(small_config, tmp_path / "run")
     assert not (tmp_path / "run/metrics.csv").read_text()
 
 
@@ -142,8 +143,8 @@ def test_two_processes_from_an_empty_folder_agree_bit_for_bit(tmp_path):
 
 
 def test_start_says_what_is_left_out_and_where_it_is_computed(small_config, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(training, "_fit", lambda *_: None)
-    training.train(dataclasses.replace(small_config, batch_size=7, validation_examples=5), tmp_path / "run")
+    monkeypatch.setattr(train, "_fit", lambda *_: None)
+    train.train(dataclasses.replace(small_config, batch_size=7, validation_examples=5), tmp_path / "run")
     printed = capsys.readouterr().out
     assert (
         "steps: 3 an epoch, of 7 examples; whole batches leave out 3 of 24 in each pass, others in the next\n"

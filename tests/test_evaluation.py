@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from cgc_tf import checkpoints, evaluation, gallery, runs, subjects
+from cgc_tf import evaluation, gallery, subjects
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import load
 from cgc_tf.evaluation import Drawing
@@ -18,6 +18,7 @@ from cgc_tf.measuring import measure
 from cgc_tf.method import geometry
 from cgc_tf.protocol import Protocol
 from cgc_tf.report import figures, tables
+from cgc_tf.training import checkpoints, run_folder
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +33,8 @@ def shorter_side(picture, side):
 
 def literal(workdir, small_config, pictures):
     """Top-1 and CH with Pillow, NumPy and one image at a time."""
-    model = runs.trained_model(small_config, workdir)
-    names = runs.class_names(workdir)
+    model = run_folder.trained_model(small_config, workdir)
+    names = run_folder.class_names(workdir)
     rows = [line.split(",") for line in (pictures / "boxes.csv").read_text().splitlines()[1:]]
     right, shares = [], []
     for file, *box in rows:

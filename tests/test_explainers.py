@@ -109,9 +109,9 @@ def test_names_cover_every_cam():
 
 @pytest.fixture(scope="module")
 def workdir_model(workdir, small_config):
-    from cgc_tf import runs
+    from cgc_tf.training import run_folder
 
-    return runs.trained_model(small_config, workdir)
+    return run_folder.trained_model(small_config, workdir)
 
 
 @pytest.fixture(scope="module")

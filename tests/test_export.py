@@ -13,13 +13,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from cgc_tf import checkpoints, config, evaluation, runs
+from cgc_tf import evaluation
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import folder
 from cgc_tf.data.views import original_view
 from cgc_tf.evaluation import Drawing
 from cgc_tf.protocol import Protocol
 from cgc_tf.report import model_card
+from cgc_tf.training import checkpoints, config, run_folder
 from export import artifact, onnx_model, saved_model, verify
 from export.client import Client
 from export.server import Server
@@ -40,7 +41,7 @@ print(json.dumps({name: {key: decode(value.numpy()) for key, value in each.items
 @pytest.fixture(scope="module")
 def expected(workdir, small_config, files):
     """What the trained model itself answers."""
-    model = runs.trained_model(small_config, workdir)
+    model = run_folder.trained_model(small_config, workdir)
     views = [original_view(folder.decode_image(path.read_bytes()), 48) for path in files]
     answer = model.explain(tf.stack([view for view, _ in views]))
     heatmap = answer["heatmap"] / tf.reduce_max(answer["heatmap"], [1, 2], keepdims=True)
@@ -80,7 +81,7 @@ def test_same_numbers_in_a_process_without_this_package(exported, files, expecte
     check(answer["serving_default"], expected, ["probabilities", "class_id", "score"])
     first = {"class_id", "score", "label"}
     assert set(answer["serving_default"]) == {"probabilities", *first, *(f"top5_{name}" for name in first)}
-    names = runs.class_names(workdir)
+    names = run_folder.class_names(workdir)
     assert answer["explain"]["label"] == [names[i] for i in expected["class_id"]]
 
 
@@ -92,10 +93,12 @@ def test_artifact(exported, workdir):
         for name, shape in tf.train.list_variables(str(exported / "variables/variables"))
         if name != "_CHECKPOINTABLE_OBJECT_GRAPH"
     )
-    model_bytes = 4 * runs.trained_model(config.Config.load(workdir), workdir).count_params()
+    model_bytes = 4 * run_folder.trained_model(config.Config.load(workdir), workdir).count_params()
     assert weights == model_bytes
     assert [entry.name for entry in exported.parent.iterdir()] == ["1"]
-    assert (exported / model_card.LABELS).read_text() == "".join(f"{name}\n" for name in runs.class_names(workdir))
+    assert (exported / model_card.LABELS).read_text() == "".join(
+        f"{name}\n" for name in run_folder.class_names(workdir)
+    )
     card = model_card.read(exported)
     assert card["configuration"]["backbone"] == "resnet8" and card["data"] == {"dataset": "folder", "classes": 3}
     sums = dict(reversed(line.split("  ")) for line in (exported / artifact.SUMS).read_text().splitlines())

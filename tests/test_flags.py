@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cgc_tf.common.errors import UserError
-from cgc_tf.config import Config
 from cgc_tf.protocol import Protocol
+from cgc_tf.training.config import Config
 
 ROOT = pathlib.Path(__file__).parent.parent
 PROGRAMS = ("train.py", "evaluate.py", "export.saved_model", "export.client", "export.verify", "export.server")

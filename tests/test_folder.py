@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cgc_tf import config, runs
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import batches, folder, load
+from cgc_tf.training import config, run_folder
 
 
 @pytest.fixture
@@ -218,13 +218,13 @@ def test_names_of_any_language_are_kept(copy, tmp_path):
             shutil.copytree(copy / split / "red_wings", copy / split / name)
     read = folder.read(copy)
     assert set(read.class_names) > {"bird of prey", "鸟", "a\u202fb", "👩\u200d🚀", "caf\u00e9"}
-    (tmp_path / runs.CLASSES).write_text("\n".join(read.class_names) + "\n", "utf-8")
-    assert runs.class_names(tmp_path) == read.class_names
+    (tmp_path / run_folder.CLASSES).write_text("\n".join(read.class_names) + "\n", "utf-8")
+    assert run_folder.class_names(tmp_path) == read.class_names
 
 
 def test_classes_are_a_line_each_and_nothing_else_ends_a_line(tmp_path):
-    (tmp_path / runs.CLASSES).write_text("a\u2028b\nc\x0bd\n", "utf-8", newline="")
-    assert runs.class_names(tmp_path) == ("a\u2028b", "c\x0bd")
+    (tmp_path / run_folder.CLASSES).write_text("a\u2028b\nc\x0bd\n", "utf-8", newline="")
+    assert run_folder.class_names(tmp_path) == ("a\u2028b", "c\x0bd")
 
 
 def test_both_forms_of_an_accent_are_one_name(copy):

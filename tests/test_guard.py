@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import checkpoints, runs, training
 from cgc_tf.common.errors import UserError
 from cgc_tf.method import geometry, nonfinite
-from cgc_tf.state import state_of
+from cgc_tf.training import checkpoints, run_folder, train
+from cgc_tf.training.state import state_of
 
 SIZE = 48
 
 
 @pytest.fixture(scope="module")
 def model(small_config):
-    model = runs.make_model(small_config, runs.make_backbone(small_config, "none"), 3)
-    runs.compile_model(model, small_config, 5)
+    model = run_folder.make_model(small_config, run_folder.make_backbone(small_config, "none"), 3)
+    run_folder.compile_model(model, small_config, 5)
     return model
 
 
@@ -72,7 +72,7 @@ def test_a_run_of_nothing_else_stops_and_says_what_to_try(small_config, tmp_path
         r"changed nothing, and the state of before is saved\. Try a lower --learning_rate"
     )
     with pytest.raises(UserError, match=message):
-        training.train(settings, tmp_path / "run")
+        train.train(settings, tmp_path / "run")
     assert checkpoints.find(tmp_path / "run").position.step > 1
     state = checkpoints.find(tmp_path / "run").state
     assert all(np.isfinite(array).all() for array in state.values())
@@ -82,5 +82,5 @@ def test_a_run_that_skips_them_goes_on_and_says_so(small_config, tmp_path, capsy
     settings = dataclasses.replace(
         small_config, learning_rate=1e30, schedule="constant", nan_steps=1, on_nan="skip", epochs=1
     )
-    training.train(settings, tmp_path / "run")
+    train.train(settings, tmp_path / "run")
     assert "steps were left out, since they were not finite: cross-entropy in" in capsys.readouterr().out

@@ -14,7 +14,7 @@ import time
 import numpy as np
 import pytest
 
-from cgc_tf import checkpoints, journal
+from cgc_tf.training import checkpoints, journal
 
 ROOT = pathlib.Path(__file__).parent.parent
 

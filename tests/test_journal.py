@@ -2,8 +2,8 @@
 
 import pytest
 
-from cgc_tf import journal
 from cgc_tf.common.errors import UserError
+from cgc_tf.training import journal
 
 
 def test_events_are_kept_in_their_order_and_a_cut_line_costs_itself_alone(tmp_path):

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import runs
 from cgc_tf.method import geometry, losses
 from cgc_tf.method.model import CGCModel
 from cgc_tf.method.objective import Objective
+from cgc_tf.training import run_folder
 
 SIZE, CLASSES = 32, 3
 
@@ -91,7 +91,7 @@ def test_unlabelled_pictures_give_the_consistency_term():
 
 def test_loss_is_scaled_in_float16():
     """A scale that overflows changes no weight and is halved; any other one makes the step of float32."""
-    with runs.precision("mixed_float16"):
+    with run_folder.precision("mixed_float16"):
         half = model()
     whole, data = model(), batch()
     for built in (half, whole):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import config, optimizers
 from cgc_tf.common.errors import UserError
+from cgc_tf.training import config, optimizers
 
 
 @pytest.mark.parametrize(

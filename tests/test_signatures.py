@@ -9,12 +9,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from cgc_tf import runs
 from cgc_tf.data import folder
 from cgc_tf.data.views import original_view
 from cgc_tf.method import geometry
 from cgc_tf.method.model import CGCModel
 from cgc_tf.report import figures
+from cgc_tf.training import run_folder
 from export import pictures, saved_model, verify
 from export.client import Client
 from export.server import Server
@@ -144,7 +144,7 @@ def test_an_image_too_small_for_the_network_is_refused():
 
 
 def test_class_asked_for_and_tensors(model, files, workdir, small_config):
-    trained = runs.trained_model(small_config, workdir)
+    trained = run_folder.trained_model(small_config, workdir)
     views = tf.stack([original_view(folder.decode_image(path.read_bytes()), 48)[0] for path in files])
     encoded = tf.constant([path.read_bytes() for path in files])
     for class_ids in ([0, 1, 2], [2, 2, 0]):
@@ -161,7 +161,7 @@ def test_class_asked_for_and_tensors(model, files, workdir, small_config):
 
 def test_consistency_is_the_cosine_of_maps_carried_to_the_copies(model, files, workdir, small_config):
     """Against the maps themselves, resized, cut and mirrored at the view's size."""
-    trained, size, edge = runs.trained_model(small_config, workdir), 48, 6
+    trained, size, edge = run_folder.trained_model(small_config, workdir), 48, 6
     encoded = tf.constant([path.read_bytes() for path in files])
     answer = model.signatures["explain_checked"](image_bytes=encoded)
     views = tf.stack([original_view(folder.decode_image(one), size)[0] for one in encoded])
@@ -197,7 +197,7 @@ def test_overlay_is_what_figures_draws(model, files):
 
 
 def test_a_heatmap_that_shows_nothing_is_not_consistent(workdir, small_config, files):
-    network = runs.trained_model(small_config, workdir)
+    network = run_folder.trained_model(small_config, workdir)
     network.head.get_layer("classifier").kernel.assign(tf.zeros([network.head.input_shape[-1], 3]))
     answer = Signatures(network, ["a", "b", "c"], 48).explain_checked(tf.constant([files[0].read_bytes()]))
     assert not np.any(answer["heatmap"]) and not np.any(answer["consistency_by_copy"])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import checkpoints, runs, subjects
+from cgc_tf import subjects
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import load
 from cgc_tf.measuring import measure
@@ -19,6 +19,7 @@ from cgc_tf.networks import torch_files
 from cgc_tf.protocol import Protocol
 from cgc_tf.report import model_card, results, tables
 from cgc_tf.saved_models import from_saved_model
+from cgc_tf.training import checkpoints, run_folder
 from export import torch_checkpoint
 
 
@@ -54,7 +55,7 @@ def test_checkpoint_scores_as_its_run(workdir, small_config, source, tmp_path):
 def torch_file(small_config, tmp_path_factory):
     """A ResNet18 for 64 pixels with its classifier, as a file of PyTorch's, and the model in it."""
     config = dataclasses.replace(small_config, backbone="resnet18", image_size=64)
-    model = runs.make_model(config, runs.make_backbone(config, "none"), 3)
+    model = run_folder.make_model(config, run_folder.make_backbone(config, "none"), 3)
     file = str(tmp_path_factory.mktemp("torch") / "resnet18.safetensors")
     torch_files.write_tensors(file, torch_checkpoint.state_dict(model))
     return file, model

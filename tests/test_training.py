@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import callbacks, checkpoints, config, runs, training
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import batches, load
 from cgc_tf.report import figures
-from cgc_tf.state import restore
+from cgc_tf.training import callbacks, checkpoints, config, run_folder, train
+from cgc_tf.training.state import restore
 
 
 def stored(workdir):
@@ -26,7 +26,7 @@ def stored(workdir):
 
 def test_workdir_holds_what_it_should(workdir, small_config):
     assert config.Config.load(workdir) == small_config
-    assert runs.class_names(workdir) == ("blue_wings", "green_fuselage", "red_wings")
+    assert run_folder.class_names(workdir) == ("blue_wings", "green_fuselage", "red_wings")
     rows = list(csv.DictReader((workdir / "metrics.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     measured = {"cross_entropy", "consistency_loss", "accuracy", "val_accuracy", "val_center_content_heatmap"}
@@ -69,7 +69,7 @@ def test_tensorboard_shows_heatmaps_over_pictures_of_every_class(workdir, small_
 def test_last_validation_is_that_of_the_checkpoint(workdir, small_config):
     """Every validation example counts, and the weights that are kept are those that were validated."""
     source = load.load("folder", small_config.data_dir)
-    model = runs.trained_model(small_config, workdir)
+    model = run_folder.trained_model(small_config, workdir)
     right = []
     for batch in batches.validation_batches(source, "test", 48, 4, small_config.validation_examples):
         right.extend(np.argmax(model(batch["image"], training=False), -1) == batch["label"].numpy())
@@ -98,9 +98,9 @@ def test_same_seed_same_weights_and_resume_changes_nothing(workdir, small_config
         patch.setattr(load, "load", load_drawing_numbers)
         patch.setattr(callbacks.Overlays, "on_epoch_begin", lambda self, epoch, logs=None: epoch and killed())
         with pytest.raises(Killed):
-            training.train(small_config, path)
+            train.train(small_config, path)
     assert len(list(csv.DictReader((path / "metrics.csv").open()))) == 1
-    training.train(small_config, path)
+    train.train(small_config, path)
     first, second = stored(workdir), stored(path)
     assert set(first) == set(second)
     for name, array in first.items():
@@ -109,7 +109,7 @@ def test_same_seed_same_weights_and_resume_changes_nothing(workdir, small_config
 
 def test_finished_run_is_left_alone(workdir, small_config, capsys):
     before = stored(workdir)
-    training.train(small_config, workdir)
+    train.train(small_config, workdir)
     assert "already trained" in capsys.readouterr().out
     assert all(np.array_equal(array, stored(workdir)[name]) for name, array in before.items())
 
@@ -117,36 +117,36 @@ def test_finished_run_is_left_alone(workdir, small_config, capsys):
 def test_other_configuration_is_refused_by_name(workdir, small_config):
     other = dataclasses.replace(small_config, lambda_cgc=1.0, seed=3)
     with pytest.raises(UserError, match=r"lambda_cgc 0\.5 there, 1\.0 here; seed 0 there, 3 here"):
-        training.train(other, workdir)
+        train.train(other, workdir)
     with pytest.raises(UserError, match="--seed cannot change within a run"):
-        training.train(other, workdir, allow_changes=True)
+        train.train(other, workdir, allow_changes=True)
 
 
 def test_batch_larger_than_the_data(small_config, tmp_path):
     with pytest.raises(UserError, match="--batch_size=25 is more than the 24 training examples"):
-        training.train(dataclasses.replace(small_config, batch_size=25), tmp_path / "run")
+        train.train(dataclasses.replace(small_config, batch_size=25), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_resume_restores_averages_and_the_heads_own_rate(small_config, tmp_path):
     """Two epochs at once and one after the other end alike, moving averages and both optimizers included."""
     settings = dataclasses.replace(small_config, ema_momentum=0.5, head_learning_rate=0.02, schedule="constant")
-    training.train(settings, tmp_path / "whole")
+    train.train(settings, tmp_path / "whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(callbacks.Overlays, "on_epoch_begin", lambda self, epoch, logs=None: epoch and 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            training.train(settings, tmp_path / "resumed")
-    training.train(settings, tmp_path / "resumed")
+            train.train(settings, tmp_path / "resumed")
+    train.train(settings, tmp_path / "resumed")
     whole, resumed = stored(tmp_path / "whole"), stored(tmp_path / "resumed")
     for name, array in whole.items():
         np.testing.assert_array_equal(array, resumed[name], err_msg=name)
-    averaged, raw = (runs.trained_model(settings, tmp_path / "whole") for _ in range(2))
+    averaged, raw = (run_folder.trained_model(settings, tmp_path / "whole") for _ in range(2))
     restore(whole, raw, ("model",))
     kernels = [model.head.get_layer("classifier").kernel.numpy() for model in (averaged, raw)]
     assert 0 < np.abs(kernels[0] - kernels[1]).max() < 0.1
     assert_validated_and_drawn(averaged, settings, tmp_path / "whole")
     from_run = dataclasses.replace(settings, weights=str(tmp_path / "whole"))
-    started = runs.make_model(from_run, runs.make_backbone(from_run, from_run.weights), 3)
+    started = run_folder.make_model(from_run, run_folder.make_backbone(from_run, from_run.weights), 3)
     for ours, theirs in zip(started.weights, averaged.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -169,29 +169,29 @@ def assert_validated_and_drawn(model, settings, workdir):
 def test_starts_from_another_run(name, workdir, small_config):
     path = checkpoints.files(workdir / "checkpoints")[-1] if name else workdir
     settings = dataclasses.replace(small_config, weights=str(path))
-    backbone = runs.make_backbone(settings, settings.weights)
-    trained = runs.trained_model(small_config, workdir)
-    for ours, theirs in zip(runs.make_model(settings, backbone, 3).weights, trained.weights, strict=True):
+    backbone = run_folder.make_backbone(settings, settings.weights)
+    trained = run_folder.trained_model(small_config, workdir)
+    for ours, theirs in zip(run_folder.make_model(settings, backbone, 3).weights, trained.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     with pytest.raises(UserError, match="does not fit this model"):
-        runs.make_model(settings, backbone, 4)
+        run_folder.make_model(settings, backbone, 4)
 
 
 def test_early_stopping_keeps_the_best_epoch(small_config, draw_folder, tmp_path):
     with pytest.raises(UserError, match="--early_stopping needs a split named validation, which folder does not have"):
-        training.train(dataclasses.replace(small_config, early_stopping=1), tmp_path / "run")
+        train.train(dataclasses.replace(small_config, early_stopping=1), tmp_path / "run")
     folder = draw_folder(tmp_path / "pictures", {"train": 8, "validation": 4, "test": 4})
     settings = dataclasses.replace(small_config, data_dir=str(folder), early_stopping=2, epochs=12, learning_rate=0.5)
-    training.train(settings, tmp_path / "run")
+    train.train(settings, tmp_path / "run")
     rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
     scores = [float(row["val_accuracy"]) for row in rows]
     assert len(rows) < 12 and len(rows) - np.argmax(scores) - 1 == 2
-    model, right = runs.trained_model(settings, tmp_path / "run"), []
+    model, right = run_folder.trained_model(settings, tmp_path / "run"), []
     source = load.load("folder", settings.data_dir)
     for batch in batches.validation_batches(source, "validation", 48, 4):
         right.extend(np.argmax(model(batch["image"], training=False), -1) == batch["label"].numpy())
     np.testing.assert_allclose(np.mean(right), max(scores), atol=1e-6)
-    training.train(settings, tmp_path / "run")
+    train.train(settings, tmp_path / "run")
     assert len(list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))) == len(rows)
 
 
@@ -211,11 +211,11 @@ def test_trains_with(settings, small_config, tmp_path):
     """Every way of training goes through a whole run, and what it leaves can be read and explained in float32."""
     settings = dataclasses.replace(small_config, **settings)
     before = keras.config.dtype_policy()
-    training.train(settings, tmp_path / "run")
+    train.train(settings, tmp_path / "run")
     assert keras.config.dtype_policy() == before
     rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
     assert len(rows) == 2 and all(np.isfinite(float(value)) for row in rows for value in row.values())
-    model = runs.trained_model(settings, tmp_path / "run")
+    model = run_folder.trained_model(settings, tmp_path / "run")
     answer = model.explain(np.zeros((1, 48, 48, 3), np.uint8) + 100)
     assert answer["heatmap"].dtype == tf.float32 and np.isfinite(answer["heatmap"]).all()
     assert {weight.dtype for weight in model.trainable_variables} == {"float32"}

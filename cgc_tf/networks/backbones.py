@@ -8,11 +8,11 @@ import pathlib
 
 import keras
 
-from cgc_tf import checkpoints
 from cgc_tf.common.errors import UserError
 from cgc_tf.method import trunk_and_head
 from cgc_tf.networks import batch_norm, presets, registry, torch_files
 from cgc_tf.networks import keras_weights as weight_files
+from cgc_tf.training import checkpoints
 
 POOLINGS = {"average": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 HOW = (

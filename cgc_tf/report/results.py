@@ -7,10 +7,11 @@ import pathlib
 
 import numpy as np
 
-from cgc_tf import config, consistency
+from cgc_tf import consistency
 from cgc_tf.common import environment
 from cgc_tf.common.errors import UserError
 from cgc_tf.report import uncertainty
+from cgc_tf.training import config
 
 WHOLE_AND_LABELLED = "whole images, labelled class"  # what CH is of, unless it says otherwise
 REPORT, PER_IMAGE, CURVES = "evaluation.json", "per_image.csv", "curves.csv"

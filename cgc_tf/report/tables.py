@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 
-from cgc_tf import journal
 from cgc_tf.report import uncertainty
 from cgc_tf.report.results import COLUMNS, METRICS, WHOLE_AND_LABELLED
+from cgc_tf.training import journal
 
 ARROWS = {1: "↑", -1: "↓", 0: ""}
 LATEX = str.maketrans(

@@ -6,14 +6,14 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from cgc_tf import checkpoints, journal, runs
-from cgc_tf.checkpoints import Checkpoint, Position
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import batches, cache, load
 from cgc_tf.data.source import Source, labeled_part
 from cgc_tf.method.model import CGCModel
 from cgc_tf.method.objective import VIEWS
-from cgc_tf.state import restore
+from cgc_tf.training import checkpoints, journal, run_folder
+from cgc_tf.training.checkpoints import Checkpoint, Position
+from cgc_tf.training.state import restore
 
 
 @dataclasses.dataclass
@@ -47,23 +47,23 @@ def prepare(config, workdir, strategy):
     """
     is_resumed = bool(checkpoints.files(workdir / checkpoints.FOLDER))
     if not is_resumed:
-        with strategy.scope(), runs.precision(config.precision):
+        with strategy.scope(), run_folder.precision(config.precision):
             # Finds every mistake of names and files before data is prepared.
-            backbone = runs.make_backbone(config, config.weights)
+            backbone = run_folder.make_backbone(config, config.weights)
     source, unlabeled = open_sources(config)
-    if is_resumed and source.class_names != runs.class_names(workdir):
+    if is_resumed and source.class_names != run_folder.class_names(workdir):
         raise UserError(f"{workdir} was trained on other classes than --dataset={config.dataset} has now")
     if is_resumed:
         _check_sizes(workdir, {"train": source.sizes["train"], "unlabeled": unlabeled and unlabeled.sizes["train"]})
     # Preparing a dataset draws from Python's generator, so that a first run would get another head than a second.
     keras.utils.set_random_seed(config.seed)
     steps = (unlabeled or source).sizes["train"] // config.batch_size
-    with strategy.scope(), runs.precision(config.precision):
+    with strategy.scope(), run_folder.precision(config.precision):
         if is_resumed:
-            model = runs.read_model(config, workdir, config.precision)
+            model = run_folder.read_model(config, workdir, config.precision)
         else:
-            model = runs.make_model(config, backbone, len(source.class_names))
-        runs.compile_model(model, config, steps, strategy.num_replicas_in_sync)
+            model = run_folder.make_model(config, backbone, len(source.class_names))
+        run_folder.compile_model(model, config, steps, strategy.num_replicas_in_sync)
     start = Checkpoint({}, Position(0, 0, steps))
     if is_resumed:
         start = checkpoints.find(workdir)
@@ -72,9 +72,9 @@ def prepare(config, workdir, strategy):
         start = dataclasses.replace(start, state=sums)  # which belong to the epoch that it stands in
     with writing(workdir):
         config.save(workdir)
-        (workdir / runs.CLASSES).write_text("\n".join(source.class_names) + "\n", "utf-8")
+        (workdir / run_folder.CLASSES).write_text("\n".join(source.class_names) + "\n", "utf-8")
         load.write_skipped(workdir, source, unlabeled)
-        runs.save_architecture(model, workdir)
+        run_folder.save_architecture(model, workdir)
     return Prepared(model, source, unlabeled, steps, start)
 
 

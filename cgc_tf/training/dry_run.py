@@ -12,14 +12,15 @@ import time
 import keras
 import tensorflow as tf
 
-from cgc_tf import checkpoints, evaluation, memory
-from cgc_tf.checkpoints import Checkpoint, Position
+from cgc_tf import evaluation
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import batches
 from cgc_tf.data.source import faults_named
-from cgc_tf.preparation import make_deterministic, make_strategy, prepare, training_stream, writing
 from cgc_tf.protocol import Protocol
-from cgc_tf.state import state_of
+from cgc_tf.training import checkpoints, device
+from cgc_tf.training.checkpoints import Checkpoint, Position
+from cgc_tf.training.setup import make_deterministic, make_strategy, prepare, training_stream, writing
+from cgc_tf.training.state import state_of
 
 STEPS = 3  # at most; the first one compiles
 SECONDS = 15  # of steps, after which no other is begun
@@ -44,7 +45,7 @@ def rehearse(config, workdir, export, allow_changes=False):
     """
     workdir = pathlib.Path(workdir or config.default_workdir())
     config.changes(workdir, allow_changes)
-    memory.keep_freed_memory()
+    device.keep_freed_memory()
     make_deterministic(config.seed, config.xla)
     near = next(folder for folder in workdir.absolute().parents if folder.exists())
     with writing(workdir), tempfile.TemporaryDirectory(prefix="dry-run-", dir=near) as scratch:

@@ -6,12 +6,12 @@ import pathlib
 
 import keras
 
-from cgc_tf import checkpoints, optimizers
-from cgc_tf import config as settings
 from cgc_tf.common.errors import UserError
 from cgc_tf.method.model import CGCModel
 from cgc_tf.networks import backbones, torch_files, torch_resnet
-from cgc_tf.state import restore_trained
+from cgc_tf.training import checkpoints, optimizers
+from cgc_tf.training import config as settings
+from cgc_tf.training.state import restore_trained
 
 CLASSES = "classes.txt"
 ARCHITECTURE = "model.json"

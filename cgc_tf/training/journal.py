@@ -9,10 +9,10 @@ import os
 import pathlib
 import socket
 
-from cgc_tf.checkpoints import Position
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.settings import HARMLESS
-from cgc_tf.config import Config
+from cgc_tf.training.checkpoints import Position
+from cgc_tf.training.config import Config
 
 FILE, LOCK = "journal.jsonl", "lock"
 HARMLESS_SETTINGS = {field.name for field in dataclasses.fields(Config) if field.metadata["on_change"] == HARMLESS}

@@ -9,13 +9,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf import checkpoints
 from cgc_tf.common.errors import Stopped, UserError
 from cgc_tf.data import batches
 from cgc_tf.data.source import check_count, read
 from cgc_tf.method import nonfinite
 from cgc_tf.report import figures
-from cgc_tf.state import averaged, restore, state_of
+from cgc_tf.training import checkpoints
+from cgc_tf.training.state import averaged, restore, state_of
 
 METRICS = "metrics.csv"
 OVERLAYS = 6

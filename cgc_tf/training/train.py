@@ -5,13 +5,13 @@ import dataclasses
 import pathlib
 import sys
 
-from cgc_tf import checkpoints, journal, memory
-from cgc_tf.callbacks import Checkpointing, callbacks, forget_rows_after
 from cgc_tf.common import environment
 from cgc_tf.data import batches
 from cgc_tf.data.source import faults_named
-from cgc_tf.interruption import Interruption
-from cgc_tf.preparation import make_deterministic, make_strategy, prepare, training_stream, writing
+from cgc_tf.training import checkpoints, device, journal
+from cgc_tf.training.callbacks import Checkpointing, callbacks, forget_rows_after
+from cgc_tf.training.setup import make_deterministic, make_strategy, prepare, training_stream, writing
+from cgc_tf.training.signals import Interruption
 
 
 def train(config, workdir=None, allow_changes=False):
@@ -31,7 +31,7 @@ def train(config, workdir=None, allow_changes=False):
         Stopped: a signal came; the state is saved.
     """
     workdir = pathlib.Path(workdir or config.default_workdir())
-    memory.keep_freed_memory()
+    device.keep_freed_memory()
     make_deterministic(config.seed, config.xla)
     with journal.locked(workdir):
         changes = config.changes(workdir, allow_changes)
