@@ -20,8 +20,8 @@ import pathlib
 
 from absl import flags
 
-from cgc_tf import explainers, gallery, protocol
 from cgc_tf.common import errors, settings
+from cgc_tf.evaluation import examples, explainers, protocol
 from cgc_tf.report import model_card
 from cgc_tf.training import config
 
@@ -49,7 +49,7 @@ EXPLAINER = flags.DEFINE_list(
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Examples at a time.", lower_bound=1)
 EXAMPLES = flags.DEFINE_integer("examples", 6, "How many images to draw, at most.", lower_bound=1, upper_bound=100)
 SHOW = flags.DEFINE_enum(
-    "show", "spread", gallery.CHOICES, "Which images to draw; best and worst by CH, or by the last run's gain in it."
+    "show", "spread", examples.CHOICES, "Which images to draw; best and worst by CH, or by the last run's gain in it."
 )
 SHOW_IDS = flags.DEFINE_list("show_ids", [], "Ids of the images to draw, as per_image.csv names them.")
 GALLERY = flags.DEFINE_integer("gallery", 24, "How many images the HTML report shows, at most.", lower_bound=1)
@@ -68,25 +68,25 @@ READ = {  # what each mode reads
 def main(_):
     mode = _mode()
     if mode == "table":
-        from cgc_tf import paper_tables
+        from cgc_tf.evaluation import paper_tables
 
         given = flags.FLAGS
         print(paper_tables.make(TABLE.value, given.dataset or "", given.data_dir, SEEDS.value, output=OUTPUT.value))
         return
     if unknown := set(EXPLAINER.value) - {"", *explainers.NAMES}:
         raise errors.UserError(f"unknown --explainer={unknown.pop()}; known: {', '.join(explainers.NAMES)}")
-    from cgc_tf import evaluation
+    from cgc_tf.evaluation import evaluate
     from cgc_tf.report import tables
 
     chosen = protocol.from_flags()
-    drawing = evaluation.Drawing(EXAMPLES.value, SHOW.value, tuple(SHOW_IDS.value), GALLERY.value)
+    drawing = evaluate.Drawing(EXAMPLES.value, SHOW.value, tuple(SHOW_IDS.value), GALLERY.value)
     rest = {"batch_size": BATCH_SIZE.value, "explainers": EXPLAINER.value, "drawing": drawing}
     if mode == "workdir":
-        done = evaluation.evaluate_runs(_workdirs(), chosen, **rest)
+        done = evaluate.evaluate_runs(_workdirs(), chosen, **rest)
     else:
         chosen = chosen.on_data_of(_trained_on())
         source = chosen.open_source()
-        done = evaluation.evaluate_subjects([lambda: _from_outside(source)], source, chosen, **rest)
+        done = evaluate.evaluate_subjects([lambda: _from_outside(source)], source, chosen, **rest)
     print(f"{tables.text(*tables.means(done.reports))}\n{tables.what_it_is_of(done.reports)}")
     if done.comparisons:
         print(f"\n{tables.text(*tables.differences(done.comparisons, done.reports))}")
@@ -120,13 +120,13 @@ def _trained_on():
         return card.get("configuration") or {}
     if not WEIGHTS.value:
         raise errors.UserError("--checkpoint needs --weights: a run, one of its checkpoints, or a PyTorch ResNet")
-    from cgc_tf import subjects
+    from cgc_tf.evaluation import evaluated_models
 
-    return subjects.trained_on(WEIGHTS.value)
+    return evaluated_models.trained_on(WEIGHTS.value)
 
 
 def _from_outside(source):
-    from cgc_tf import saved_models, subjects
+    from cgc_tf.evaluation import evaluated_models, saved_models
 
     labels = source.class_names if LABELS.value == "dataset" else None
     if LABELS.value and not labels:
@@ -139,7 +139,7 @@ def _from_outside(source):
         return saved_models.from_saved_model(SAVED_MODEL.value, folder, IMAGE_SIZE.value, labels)
     folder = pathlib.Path(OUTPUT.value or f"runs/evaluation-{pathlib.Path(WEIGHTS.value).absolute().name}")
     told = {flag.name: flag.value for flag in (BACKBONE, IMAGE_SIZE, POOLING, EXPLAIN_LAYER) if flag.value}
-    return subjects.from_checkpoint(WEIGHTS.value, folder, told, labels)
+    return evaluated_models.from_checkpoint(WEIGHTS.value, folder, told, labels)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from cgc_tf import paper_tables
+from cgc_tf.evaluation import paper_tables
 from cgc_tf.report import tables
 
 

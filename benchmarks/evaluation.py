@@ -15,8 +15,8 @@ from absl import flags
 from scipy import ndimage
 
 from benchmarks import timing
-from cgc_tf import curves, explainers
 from cgc_tf.common import errors
+from cgc_tf.evaluation import curves, explainers
 from cgc_tf.method import metrics
 from cgc_tf.method.model import CGCModel
 from cgc_tf.networks import backbones

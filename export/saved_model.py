@@ -25,7 +25,7 @@ from absl import flags
 from cgc_tf.common import environment, errors
 from cgc_tf.data import folder
 from cgc_tf.data.views import original_view
-from cgc_tf.protocol import Protocol
+from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.report import model_card
 from cgc_tf.report.results import REPORT
 from cgc_tf.training import checkpoints, journal, run_folder

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import consistency
+from cgc_tf.evaluation import consistency
 from cgc_tf.method import geometry, losses
 
 

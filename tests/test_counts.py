@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import subjects
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import batches, cache, held_out, load
 from cgc_tf.data.source import faults_named, read
-from cgc_tf.measuring import measure
+from cgc_tf.evaluation import evaluated_models
+from cgc_tf.evaluation.measure import measure
+from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.method.geometry import whole_view
 from cgc_tf.method.model import CGCModel
-from cgc_tf.protocol import Protocol
 from cgc_tf.training import train
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -94,7 +94,7 @@ def test_validation_of_fewer_examples_is_an_error(small_config, tmp_path, monkey
 
 @pytest.mark.parametrize("name", ["centre_views", "whole_images"])
 def test_evaluation_of_fewer_examples_is_an_error(name, workdir, small_config, monkeypatch):
-    source, subject = load.load("folder", small_config.data_dir), subjects.from_workdir(workdir)
+    source, subject = load.load("folder", small_config.data_dir), evaluated_models.from_workdir(workdir)
     shortened(monkeypatch, held_out, name, 1)
     with pytest.raises(UserError, match=r"(5|2|3) examples instead of 12; "):
         measure(subject, source, Protocol(curves="none"), 5)

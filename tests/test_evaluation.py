@@ -10,20 +10,20 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from cgc_tf import evaluation, gallery, subjects
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import load
-from cgc_tf.evaluation import Drawing
-from cgc_tf.measuring import measure
+from cgc_tf.evaluation import evaluate, evaluated_models, examples
+from cgc_tf.evaluation.evaluate import Drawing
+from cgc_tf.evaluation.measure import measure
+from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.method import geometry
-from cgc_tf.protocol import Protocol
 from cgc_tf.report import figures, tables
 from cgc_tf.training import checkpoints, run_folder
 
 
 @pytest.fixture(scope="module")
 def evaluated(workdir):
-    done = evaluation.evaluate_runs([workdir], drawing=Drawing(3), batch_size=5)
+    done = evaluate.evaluate_runs([workdir], drawing=Drawing(3), batch_size=5)
     return done.reports[0], done.figure
 
 
@@ -113,7 +113,7 @@ def test_report_says_how_it_was_made_and_of_what(evaluated, workdir, small_confi
 def test_curves_can_be_left_out(workdir, tmp_path, curves):
     other = shutil.copytree(workdir, tmp_path / "other", ignore=shutil.ignore_patterns("*.png"))
     (other / "curves-limit-2.png").touch()  # of an earlier evaluation
-    (report,) = evaluation.evaluate_runs([other], Protocol(limit=2, curves=curves), drawing=Drawing(1)).reports
+    (report,) = evaluate.evaluate_runs([other], Protocol(limit=2, curves=curves), drawing=Drawing(1)).reports
     assert list(report["curves"]) == ([] if curves == "none" else [curves])
     assert report["deletion_auc"] is None and (report["insertion_auc"] is None) == (curves == "none")
     assert (other / "curves-limit-2.png").exists() == (curves != "none")
@@ -125,7 +125,7 @@ def test_explainers_side_by_side(evaluated, workdir, tmp_path):
     other = shutil.copytree(workdir, tmp_path / "other")
     protocol = Protocol(limit=4)
     whole = (workdir / "evaluation.json").read_bytes()
-    reports, _, figure, page = evaluation.evaluate_runs(
+    reports, _, figure, page = evaluate.evaluate_runs(
         [other], protocol=protocol, explainers=("", "gradients_inputs"), drawing=Drawing(2, gallery=2)
     )
     assert (figure, page) == (other / "explanations-limit-4.png", other / "report-limit-4.html")
@@ -142,7 +142,7 @@ def test_comparison_of_two_runs(workdir, tmp_path):
     other = shutil.copytree(workdir, tmp_path / "other")
     again = shutil.copytree(workdir, tmp_path / "again")
     (other / "report.html").write_text("of an earlier evaluation")
-    reports, _, figure, _ = evaluation.evaluate_runs([other, again], drawing=Drawing(2, gallery=2), batch_size=12)
+    reports, _, figure, _ = evaluate.evaluate_runs([other, again], drawing=Drawing(2, gallery=2), batch_size=12)
     assert figure == tmp_path / "comparison.png" and figure.stat().st_size > 10_000
     assert "Scores" in (other / "report.html").read_text()
     assert reports[0]["content_heatmap"] == reports[1]["content_heatmap"]
@@ -162,10 +162,10 @@ def test_comparison_of_two_runs(workdir, tmp_path):
 def test_runs_of_one_name_are_told_apart(workdir, tmp_path):
     copies = [shutil.copytree(workdir, tmp_path / seed / "run") for seed in ("seed-0", "seed-1")]
     protocol, drawing = Protocol(limit=2, curves="none"), Drawing(1, gallery=1)
-    reports = evaluation.evaluate_runs(copies, protocol, drawing=drawing).reports
+    reports = evaluate.evaluate_runs(copies, protocol, drawing=drawing).reports
     assert [tables.label(report) for report in reports] == ["cgc (seed-0/run)", "cgc (seed-1/run)"]
     with pytest.raises(UserError, match="names a run twice"):
-        evaluation.evaluate_runs([copies[0], tmp_path / "seed-1" / ".." / "seed-0" / "run"])
+        evaluate.evaluate_runs([copies[0], tmp_path / "seed-1" / ".." / "seed-0" / "run"])
 
 
 def test_other_pictures_of_the_same_classes(workdir, small_config, draw_folder, tmp_path):
@@ -175,29 +175,29 @@ def test_other_pictures_of_the_same_classes(workdir, small_config, draw_folder, 
         draw_folder(tmp_path / "others", {"train": 1, "test": 1}),
     )
     protocol = Protocol(data_dir=str(folder), curves="none")
-    (report,) = evaluation.evaluate_runs([other], protocol, drawing=Drawing(1, gallery=1)).reports
+    (report,) = evaluate.evaluate_runs([other], protocol, drawing=Drawing(1, gallery=1)).reports
     assert (report["examples"], report["data_dir"]) == (3, str(folder))
     assert json.loads((other / "evaluation-others.json").read_text()) == report
     for split in ("train", "test"):
         (folder / split / "red_wings").rename(folder / split / "a_wing")
     (folder / "boxes.csv").unlink()
     with pytest.raises(UserError, match="the model alone has 1: red_wings; the dataset alone has 1: a_wing"):
-        evaluation.evaluate_runs([other], protocol)
+        evaluate.evaluate_runs([other], protocol)
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps({**config, "data_dir": str(folder)}))
     with pytest.raises(UserError, match=r"was trained on other data than .* --dataset and --data_dir"):
-        evaluation.evaluate_runs([workdir, other])
+        evaluate.evaluate_runs([workdir, other])
 
 
 def test_on_a_mistake_both_heatmaps_are_drawn(workdir, small_config):
     """Each is that of the class that is named under it."""
-    source, subject = load.load("folder", small_config.data_dir), subjects.from_workdir(workdir)
+    source, subject = load.load("folder", small_config.data_dir), evaluated_models.from_workdir(workdir)
     columns = measure(subject, source, Protocol(curves="none")).columns
     wrong = int(np.flatnonzero(columns["predicted"] != columns["label"])[0])
     right = int(np.flatnonzero(columns["predicted"] == columns["label"])[0])
-    shown = gallery.examples(source, "test", [int(columns["index"][wrong]), int(columns["index"][right])])
-    answers = gallery.explain(subject, columns, shown)
-    label, predicted = (gallery.readable(source.class_names[columns[key][wrong]]) for key in ("label", "predicted"))
+    shown = examples.examples(source, "test", [int(columns["index"][wrong]), int(columns["index"][right])])
+    answers = examples.explain(subject, columns, shown)
+    label, predicted = (examples.readable(source.class_names[columns[key][wrong]]) for key in ("label", "predicted"))
     assert (
         answers[0]["caption"].startswith(f"label {label}") and answers[0]["mistake"]["caption"] == f"says {predicted}"
     )
@@ -207,7 +207,7 @@ def test_on_a_mistake_both_heatmaps_are_drawn(workdir, small_config):
         expected = subject.model.explain(whole, [columns[key][wrong]])["heatmap"][0]
         np.testing.assert_allclose(found["heatmap"], expected, rtol=1e-4, atol=1e-5)
     assert np.abs(answers[0]["heatmap"] - answers[0]["mistake"]["heatmap"]).max() > 1e-3
-    rows = gallery.rows_of_figure({"cgc": answers})
+    rows = examples.rows_of_figure({"cgc": answers})
     assert list(rows) == ["cgc", "cgc, its mistakes"] and rows["cgc, its mistakes"][1] is None
 
 
@@ -217,7 +217,7 @@ def test_choosing_by_what_is_not_there(workdir, small_config):
     with pytest.raises(UserError, match="--show=worst is not used: folder has no boxes"):
         Drawing(choice="worst").check(source)
     with pytest.raises(UserError, match=r"no example nobody is measured; ids are such as test/blue_wings/000"):
-        gallery.check_ids(source, "test", 4, ("test/blue_wings/000.jpg", "nobody"))
+        examples.check_ids(source, "test", 4, ("test/blue_wings/000.jpg", "nobody"))
     with pytest.raises(UserError, match="--tolerance is not used: folder has no boxes"):
         Protocol(tolerance=3).check(source)
     with pytest.raises(UserError, match="--curve_steps is not used by --curves=none"):
@@ -226,19 +226,19 @@ def test_choosing_by_what_is_not_there(workdir, small_config):
 
 def test_what_cannot_be_evaluated(workdir, tmp_path):
     with pytest.raises(UserError, match="is not a run folder"):
-        evaluation.evaluate_runs([tmp_path])
+        evaluate.evaluate_runs([tmp_path])
     broken = shutil.copytree(workdir, tmp_path / "broken")
     files = checkpoints.files(broken / "checkpoints")
     for path in files:
         path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match="none of the 2 checkpoints"):
-        evaluation.evaluate_runs([broken])
+        evaluate.evaluate_runs([broken])
     for path in files:
         path.unlink()
     with pytest.raises(UserError, match="has no checkpoint"):
-        evaluation.evaluate_runs([broken])
+        evaluate.evaluate_runs([broken])
     with pytest.raises(UserError, match="--split=dev: folder has test, train"):
-        evaluation.evaluate_runs([workdir], Protocol(split="dev"))
+        evaluate.evaluate_runs([workdir], Protocol(split="dev"))
 
 
 def test_overlay():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import explainers
+from cgc_tf.evaluation import explainers
 from cgc_tf.method import gradcam, metrics
 from cgc_tf.method.model import CGCModel
 

@@ -13,12 +13,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from cgc_tf import evaluation
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import folder
 from cgc_tf.data.views import original_view
-from cgc_tf.evaluation import Drawing
-from cgc_tf.protocol import Protocol
+from cgc_tf.evaluation import evaluate
+from cgc_tf.evaluation.evaluate import Drawing
+from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.report import model_card
 from cgc_tf.training import checkpoints, config, run_folder
 from export import artifact, onnx_model, saved_model, verify
@@ -189,10 +189,10 @@ def test_model_card_has_whole_evaluations_of_these_weights(workdir, small_config
     copy = shutil.copytree(workdir, tmp_path / "run", ignore=shutil.ignore_patterns("evaluation*"))
     last, earlier = checkpoints.find(copy), checkpoints.files(copy / checkpoints.FOLDER)[0].name
     no_curves = Protocol(curves="none", limit=4)
-    evaluation.evaluate_runs([copy], no_curves, drawing=Drawing(1, gallery=1))
+    evaluate.evaluate_runs([copy], no_curves, drawing=Drawing(1, gallery=1))
     describe = functools.partial(saved_model.describe, small_config, copy, last, ("a", "b", "c"))
     assert (describe()["metrics"], describe()["no_metrics"]) == ({}, "it was not evaluated")
-    evaluation.evaluate_runs([copy], Protocol(curves="none"), drawing=Drawing(1, gallery=1))
+    evaluate.evaluate_runs([copy], Protocol(curves="none"), drawing=Drawing(1, gallery=1))
     card = describe()
     assert card["metrics"]["examples"] == 12 and card["metrics"]["checkpoint"] == last.name == card["checkpoint"]
     assert card["no_metrics"] is None

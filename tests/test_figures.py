@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cgc_tf import gallery
 from cgc_tf.common import lettering
 from cgc_tf.data import inspect_dataset
 from cgc_tf.data.datasets.toy_aircraft import drawing
+from cgc_tf.evaluation import examples
 from cgc_tf.method.objective import VIEWS
 from cgc_tf.report import figures
 
@@ -50,7 +50,7 @@ def examples():
     for index in range(6):
         image, mask = drawing.draw(rng, index, index)
         height, width = [(128, 128), (128, 90), (90, 128)][index % 3]
-        name = gallery.readable(NAMES[index % 3])
+        name = examples.readable(NAMES[index % 3])
         example = {"image": image[:height, :width], "boxes": [drawing.bounding_box(mask)], "title": name}
         images.append(example)
     captions = [f"says {image['title']}, CH 57" for image in images]

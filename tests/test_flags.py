@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cgc_tf.common.errors import UserError
-from cgc_tf.protocol import Protocol
+from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.training.config import Config
 
 ROOT = pathlib.Path(__file__).parent.parent

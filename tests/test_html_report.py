@@ -8,9 +8,9 @@ import shutil
 import numpy as np
 import pytest
 
-from cgc_tf import evaluation
-from cgc_tf.evaluation import Drawing
-from cgc_tf.protocol import Protocol
+from cgc_tf.evaluation import evaluate
+from cgc_tf.evaluation.evaluate import Drawing
+from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.report import page
 
 
@@ -18,7 +18,7 @@ from cgc_tf.report import page
 def file(workdir, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     runs = [shutil.copytree(workdir, folder / name) for name in ("first", "second")]
-    evaluation.evaluate_runs(runs, Protocol(randomization=2), drawing=Drawing(2), batch_size=12)
+    evaluate.evaluate_runs(runs, Protocol(randomization=2), drawing=Drawing(2), batch_size=12)
     return folder / "comparison.html"
 
 

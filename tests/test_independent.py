@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import curves
+from cgc_tf.evaluation import curves
 from cgc_tf.method import metrics
 
 SIDE, CLASSES = 28, 3

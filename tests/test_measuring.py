@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import subjects
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import held_out, load
-from cgc_tf.measuring import measure
-from cgc_tf.protocol import Protocol
+from cgc_tf.evaluation import evaluated_models
+from cgc_tf.evaluation.measure import measure
+from cgc_tf.evaluation.protocol import Protocol
 
 
 def measured(workdir, small_config, batch_size=12, **choices):
     source = load.load("folder", small_config.data_dir)
-    subject = subjects.from_workdir(workdir)
+    subject = evaluated_models.from_workdir(workdir)
     return measure(subject, source, Protocol(**choices), batch_size).columns
 
 
@@ -66,7 +66,7 @@ def test_choices_of_the_protocol(workdir, small_config):
 
 
 def test_weights_are_shuffled_and_put_back(workdir, small_config):
-    source, subject = load.load("folder", small_config.data_dir), subjects.from_workdir(workdir)
+    source, subject = load.load("folder", small_config.data_dir), evaluated_models.from_workdir(workdir)
     before = [weight.numpy() for weight in subject.model.weights]
     found = measure(subject, source, Protocol(randomization=6), 12).randomization
     assert found[0]["layer"] == "classifier" and len(found) > 5
@@ -85,7 +85,7 @@ def test_masks_beat_boxes_by_choice(workdir, small_config):
         mask = tf.image.pad_to_bounding_box(corner, 0, 0, height, width)
         return {**example, "mask": mask}
 
-    source, subject = dataclasses.replace(folder, decode=decode, has_masks=True), subjects.from_workdir(workdir)
+    source, subject = dataclasses.replace(folder, decode=decode, has_masks=True), evaluated_models.from_workdir(workdir)
     by_box, by_mask = (
         measure(subject, source, Protocol(ch_region=region, curves="none"), 12).columns for region in ("box", "mask")
     )

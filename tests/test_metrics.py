@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import curves
+from cgc_tf.evaluation import curves
 from cgc_tf.method import geometry, gradcam, metrics
 from cgc_tf.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 

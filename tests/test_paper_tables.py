@@ -4,8 +4,8 @@ import tomllib
 
 import pytest
 
-from cgc_tf import paper_tables
 from cgc_tf.common.errors import UserError
+from cgc_tf.evaluation import paper_tables
 from cgc_tf.method.objective import OBJECTIVES
 from cgc_tf.report.results import COLUMNS
 

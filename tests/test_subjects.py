@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgc_tf import subjects
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import load
-from cgc_tf.measuring import measure
+from cgc_tf.evaluation import evaluated_models
+from cgc_tf.evaluation.measure import measure
+from cgc_tf.evaluation.protocol import Protocol
+from cgc_tf.evaluation.saved_models import from_saved_model
 from cgc_tf.networks import torch_files
-from cgc_tf.protocol import Protocol
 from cgc_tf.report import model_card, results, tables
-from cgc_tf.saved_models import from_saved_model
 from cgc_tf.training import checkpoints, run_folder
 from export import torch_checkpoint
 
@@ -34,21 +34,21 @@ def columns(subject, source, **choices):
 
 def test_checkpoint_scores_as_its_run(workdir, small_config, source, tmp_path):
     """Whatever it is told it knows better: a run says itself what it is of."""
-    subject = subjects.from_checkpoint(workdir, tmp_path)
-    expected, found = (columns(s, source, limit=6) for s in (subjects.from_workdir(workdir), subject))
+    subject = evaluated_models.from_checkpoint(workdir, tmp_path)
+    expected, found = (columns(s, source, limit=6) for s in (evaluated_models.from_workdir(workdir), subject))
     for key in ("top1", "content_heatmap", "insertion_auc", "consistency"):
         np.testing.assert_allclose(found[key], expected[key], rtol=1e-4, atol=1e-5)
     assert subject.settings["backbone"] == "resnet8" and subject.image_size == 48
     earlier = checkpoints.files(workdir / checkpoints.FOLDER)[0]
-    assert subjects.from_checkpoint(earlier, tmp_path).checkpoint == earlier.name
+    assert evaluated_models.from_checkpoint(earlier, tmp_path).checkpoint == earlier.name
     for told, complaint in (
         ({"backbone": "resnet50"}, "--backbone=resnet50: --weights=.* says resnet8"),
         ({"image_size": 224}, "--image_size=224: --weights=.* says 48"),
     ):
         with pytest.raises(UserError, match=complaint):
-            subjects.from_checkpoint(workdir, tmp_path, told)
+            evaluated_models.from_checkpoint(workdir, tmp_path, told)
     with pytest.raises(UserError, match="is not in its run's folder"):
-        subjects.from_checkpoint(shutil.copy(earlier, tmp_path), tmp_path)
+        evaluated_models.from_checkpoint(shutil.copy(earlier, tmp_path), tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +65,11 @@ def test_file_of_pytorch_with_its_classifier(torch_file, source, tmp_path):
     """What is measured is the file's own classifier: a ResNet written for PyTorch and read back."""
     file, model = torch_file
     told = {"backbone": "resnet18", "image_size": 64}
-    subject = subjects.from_checkpoint(file, tmp_path, told, source.class_names)
+    subject = evaluated_models.from_checkpoint(file, tmp_path, told, source.class_names)
     images = tf.random.stateless_uniform([2, 64, 64, 3], [1, 2], 0, 255)
     np.testing.assert_allclose(subject.probabilities(images), tf.nn.softmax(model(images)), rtol=1e-4, atol=1e-6)
     assert subject.settings.get("objective") is None  # which nobody knows
-    assert subject.notes == (subjects.TOLD_LABELS,)
+    assert subject.notes == (evaluated_models.TOLD_LABELS,)
 
 
 @pytest.mark.parametrize("missing", ["backbone", "image_size", "labels"])
@@ -78,7 +78,7 @@ def test_what_a_file_of_pytorch_does_not_say(torch_file, source, tmp_path, missi
     del told[missing]
     labels = told.pop("labels", None)
     with pytest.raises(UserError, match=f"--{missing}"):
-        subjects.from_checkpoint(torch_file[0], tmp_path, told, labels)
+        evaluated_models.from_checkpoint(torch_file[0], tmp_path, told, labels)
 
 
 @pytest.mark.parametrize("weights", ["none", "imagenet", "network.keras"])
@@ -88,13 +88,13 @@ def test_weights_without_a_classifier(source, tmp_path, weights):
         weights = str(tmp_path / "network.keras")
         keras.Sequential([keras.Input([4]), keras.layers.Dense(2)]).save(weights)
     with pytest.raises(UserError, match=f"--checkpoint --weights={weights}: a trained classifier is read from"):
-        subjects.from_checkpoint(weights, tmp_path)
+        evaluated_models.from_checkpoint(weights, tmp_path)
 
 
 def test_saved_model_scores_as_its_run(exported, workdir, source, tmp_path):
     """Through the signature over images: the same predictions; curves but for rounding. It says all of itself."""
     subject = from_saved_model(exported.parent, tmp_path)
-    expected, found = columns(subjects.from_workdir(workdir), source), columns(subject, source)
+    expected, found = columns(evaluated_models.from_workdir(workdir), source), columns(subject, source)
     np.testing.assert_array_equal(found["predicted"], expected["predicted"])
     np.testing.assert_allclose(found["probability_of_label"], expected["probability_of_label"], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found["insertion_auc"], expected["insertion_auc"], atol=5e-3)
@@ -113,7 +113,7 @@ def test_classes_are_matched_by_name(workdir, exported, source, tmp_path):
         class_names=source.class_names[::-1],
         decode=lambda *place: {**source.decode(*place), "label": 2 - source.decode(*place)["label"]},
     )
-    for subject in (subjects.from_workdir(workdir), from_saved_model(exported, tmp_path)):
+    for subject in (evaluated_models.from_workdir(workdir), from_saved_model(exported, tmp_path)):
         expected = columns(subject, source, curves="none")
         found = columns(subject.in_order_of(turned.class_names), turned, curves="none")
         np.testing.assert_array_equal(found["predicted"], 2 - expected["predicted"])
@@ -129,7 +129,7 @@ def test_pictures_are_framed_exactly(exported, workdir, tmp_path):
     """The export's own resizing and cropping give back the very pixels: its heatmap is the run's."""
     images = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 3)).astype(np.uint8)
     subject = from_saved_model(exported.parent, tmp_path)
-    run = subjects.from_workdir(workdir)
+    run = evaluated_models.from_workdir(workdir)
     predicted = tf.argmax(run.probabilities(images), -1)
     expected, found = (s.explain(tf.constant(images), predicted).numpy() for s in (run, subject))
     peak = expected.max((1, 2), keepdims=True)
@@ -139,7 +139,7 @@ def test_pictures_are_framed_exactly(exported, workdir, tmp_path):
 @pytest.fixture(scope="module")
 def foreign(workdir, tmp_path_factory):
     """A SavedModel of someone else's: it takes image tensors of any size and a class, and says nothing of itself."""
-    model = subjects.from_workdir(workdir).model
+    model = evaluated_models.from_workdir(workdir).model
     module = tf.Module()
     module.variables_of_model = [variable.value for variable in model.weights]
     image = tf.TensorSpec([None, None, None, 3], tf.float32, name="image")
@@ -158,7 +158,10 @@ def test_signature_over_tensors_is_preferred(workdir, foreign, source, tmp_path)
     """An export that takes image tensors of any size, and a class, is measured as its run is."""
     subject = from_saved_model(foreign, tmp_path, 48, source.class_names)
     assert subject.takes_any_size and subject.takes_any_class
-    expected, found = columns(subjects.from_workdir(workdir), source, limit=6), columns(subject, source, limit=6)
+    expected, found = (
+        columns(evaluated_models.from_workdir(workdir), source, limit=6),
+        columns(subject, source, limit=6),
+    )
     for key in ("top1", "content_heatmap", "insertion_auc", "consistency"):
         np.testing.assert_allclose(found[key], expected[key], rtol=1e-3, atol=1e-4, err_msg=key)
 
@@ -172,7 +175,7 @@ def test_what_a_foreign_saved_model_does_not_say(foreign, source, tmp_path):
     with pytest.raises(UserError, match="3 outputs, but 2 names"):
         from_saved_model(foreign, tmp_path, 48, source.class_names[:2])
     subject = from_saved_model(foreign, tmp_path, 48, source.class_names)
-    assert subject.notes[0] == subjects.TOLD_LABELS and "no model card" in subject.notes[1]
+    assert subject.notes[0] == evaluated_models.TOLD_LABELS and "no model card" in subject.notes[1]
     protocol = Protocol(curves="none", limit=2, data_dir="DIR")
     made = results.make(measure(subject, source, protocol), subject, source, protocol)
     assert {made["config"][name] for name in ("objective", "backbone", "dataset", "lambda_cgc")} == {None}

@@ -7,9 +7,9 @@ import pathlib
 
 import numpy as np
 
-from cgc_tf import consistency
 from cgc_tf.common import environment
 from cgc_tf.common.errors import UserError
+from cgc_tf.evaluation import consistency
 from cgc_tf.report import uncertainty
 from cgc_tf.training import config
 

@@ -12,11 +12,11 @@ import time
 import keras
 import tensorflow as tf
 
-from cgc_tf import evaluation
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import batches
 from cgc_tf.data.source import faults_named
-from cgc_tf.protocol import Protocol
+from cgc_tf.evaluation import evaluate
+from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.training import checkpoints, device
 from cgc_tf.training.checkpoints import Checkpoint, Position
 from cgc_tf.training.setup import make_deterministic, make_strategy, prepare, training_stream, writing
@@ -67,7 +67,7 @@ def rehearse(config, workdir, export, allow_changes=False):
         _say("an evaluation")
         with contextlib.redirect_stdout(io.StringIO()), _eagerly():
             protocol = Protocol(limit=EXAMPLES, curve_steps=1, resamples=100)
-            evaluation.evaluate_runs([scratch], protocol=protocol, drawing=evaluation.Drawing(1, gallery=1))
+            evaluate.evaluate_runs([scratch], protocol=protocol, drawing=evaluate.Drawing(1, gallery=1))
         _say("an export")
         with contextlib.redirect_stdout(io.StringIO()):
             export(scratch, scratch / "exported")

@@ -6,10 +6,10 @@ import os
 import pathlib
 from typing import NamedTuple
 
-from cgc_tf import gallery, subjects
 from cgc_tf.common.errors import UserError
-from cgc_tf.measuring import measure
-from cgc_tf.protocol import Protocol
+from cgc_tf.evaluation import evaluated_models, examples
+from cgc_tf.evaluation.measure import measure
+from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.report import figures, page, results, tables
 from cgc_tf.training import checkpoints, run_folder
 from cgc_tf.training import config as settings
@@ -22,11 +22,11 @@ class Drawing:
     examples: int = 6
     choice: str = "spread"
     ids: tuple[str, ...] = ()
-    gallery: int = 24
+    examples: int = 24
 
     def check(self, source):
         """Raises `UserError` where examples are to be chosen by what a source has not."""
-        if self.choice in gallery.BY_CONTENT_HEATMAP and not source.has_boxes:
+        if self.choice in examples.BY_CONTENT_HEATMAP and not source.has_boxes:
             raise UserError(
                 f"--show={self.choice} is not used: {source.name} has no boxes, so there is no CH to choose by"
             )
@@ -73,9 +73,11 @@ def evaluate_runs(workdirs, protocol=PROTOCOL, batch_size=32, explainers=("",), 
         checkpoints.find(workdir)
     source = named[0].open_source()
     for workdir in workdirs:
-        subjects.check_classes(workdir, run_folder.class_names(workdir), source.class_names)
+        evaluated_models.check_classes(workdir, run_folder.class_names(workdir), source.class_names)
     pairs = zip(workdirs, _names_of_folders(paths), strict=True)
-    makers = (lambda workdir=workdir, name=name: subjects.from_workdir(workdir, name) for workdir, name in pairs)
+    makers = (
+        lambda workdir=workdir, name=name: evaluated_models.from_workdir(workdir, name) for workdir, name in pairs
+    )
     return evaluate_subjects(makers, source, named[0], batch_size, explainers, drawing)
 
 
@@ -88,7 +90,7 @@ def evaluate_subjects(makers, source, protocol=PROTOCOL, batch_size=32, explaine
     protocol.check(source)
     drawing.check(source)
     if drawing.ids:
-        gallery.check_ids(source, protocol.split, protocol.limit, drawing.ids)
+        examples.check_ids(source, protocol.split, protocol.limit, drawing.ids)
     if len(set(explainers)) < len(explainers):
         raise UserError(f"--explainer={','.join(explainers)} names one twice")
     found = []
@@ -109,7 +111,7 @@ def evaluate_subjects(makers, source, protocol=PROTOCOL, batch_size=32, explaine
 
 @dataclasses.dataclass(frozen=True)
 class _Evaluated:
-    subject: subjects.Subject
+    subject: evaluated_models.Subject
     explainer: str
     measurement: object
     results: dict
@@ -168,7 +170,7 @@ def _draw(folder, files, found, source, protocol, drawing):
     if len(found) > 1:
         _write_comparison(folder, variant, reports, compared)
     shown = _shown(drawing.choice, drawing.examples, columns, source, protocol, drawing.ids)
-    figures.explanations(place["figure"], shown, gallery.rows_of_figure(_answers(names, found, shown, protocol)))
+    figures.explanations(place["figure"], shown, examples.rows_of_figure(_answers(names, found, shown, protocol)))
     for key in ("curves", "histogram"):
         for path in (place[key], place[key].with_suffix(".pdf")):
             path.unlink(missing_ok=True)
@@ -198,13 +200,13 @@ def _write_comparison(folder, variant, reports, compared):
 
 
 def _shown(choice, count, columns, source, protocol, ids=()):
-    indices = gallery.choose(choice, count, columns, ids, protocol.evaluation_seed)
-    return gallery.examples(source, protocol.split, indices)
+    indices = examples.choose(choice, count, columns, ids, protocol.evaluation_seed)
+    return examples.examples(source, protocol.split, indices)
 
 
 def _answers(names, found, shown, protocol):
     """{name: what `gallery.explain` gives}."""
     return {
-        name: gallery.explain(each.subject, each.measurement.columns, shown, protocol.ch_resize)
+        name: examples.explain(each.subject, each.measurement.columns, shown, protocol.ch_resize)
         for name, each in zip(names, found, strict=True)
     }

@@ -4,8 +4,8 @@ import pathlib
 
 import tensorflow as tf
 
-from cgc_tf import subjects
 from cgc_tf.common.errors import UserError
+from cgc_tf.evaluation import evaluated_models
 from cgc_tf.report import model_card
 
 
@@ -41,7 +41,7 @@ def from_saved_model(path, folder, image_size=None, labels=None):
     of_signature = None if images.dtype == tf.string else images.shape[1]
     size = _image_size(source, card.get("image_size"), of_signature, image_size)
     own_names = model_card.read_labels(version / model_card.LABELS)
-    subjects.check_labels(source, own_names, labels)
+    evaluated_models.check_labels(source, own_names, labels)
     names = own_names or labels
     outputs = best.structured_outputs["probabilities"].shape[-1]
     if outputs not in (None, len(names)):
@@ -55,7 +55,7 @@ def from_saved_model(path, folder, image_size=None, labels=None):
     def probabilities(pictures):
         return call(pictures, tf.zeros([tf.shape(pictures)[0]], tf.int32))["probabilities"]
 
-    return subjects.Subject(
+    return evaluated_models.Subject(
         name=f"{version.parent.name}/{version.name}" if version.name.isdecimal() else version.name,
         folder=pathlib.Path(folder),
         settings=card.get("configuration") or {},
@@ -74,7 +74,7 @@ def from_saved_model(path, folder, image_size=None, labels=None):
 
 def _notes(card, own_names):
     if not own_names:
-        yield subjects.TOLD_LABELS
+        yield evaluated_models.TOLD_LABELS
     if not card:
         yield "it has no model card: it is given RGB images in 0..255, whatever it was made for"
 

@@ -8,8 +8,8 @@ import tomllib
 
 import numpy as np
 
-from cgc_tf import evaluation
 from cgc_tf.common.errors import UserError
+from cgc_tf.evaluation import evaluate
 from cgc_tf.report import tables
 from cgc_tf.report.results import COLUMNS
 
@@ -85,7 +85,7 @@ def evaluated(runs, seeds, output):
             raise UserError(lines[-1].removeprefix("error: "))
     reports = {}
     for seed in seeds:
-        found = evaluation.evaluate_runs([folders[name, seed] for name in runs]).reports
+        found = evaluate.evaluate_runs([folders[name, seed] for name in runs]).reports
         reports |= {(name, seed): report for name, report in zip(runs, found, strict=True)}
     kept = {f"{name}-{seed}": report for (name, seed), report in reports.items()}
     (output / "summary.json").write_text(json.dumps(kept, indent=2) + "\n")

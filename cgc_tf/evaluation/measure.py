@@ -9,12 +9,12 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf import curves, randomization
-from cgc_tf.consistency import Consistency
 from cgc_tf.data import batches, held_out
 from cgc_tf.data.source import read
+from cgc_tf.evaluation import curves, sanity_check
+from cgc_tf.evaluation.consistency import Consistency
+from cgc_tf.evaluation.protocol import CURVES
 from cgc_tf.method import metrics
-from cgc_tf.protocol import CURVES
 
 
 @dataclasses.dataclass
@@ -30,7 +30,7 @@ class Measurement:
 
     columns: dict
     curves: dict
-    randomization: list
+    sanity_check: list
 
 
 def measure(subject, source, protocol, batch_size=32, keep_curves=None):
@@ -188,4 +188,4 @@ def _randomization(subject, source, protocol):
     views = held_out.centre_views(source, protocol.split, size, count, count, protocol.evaluation_seed)
     (batch,) = read(source, views, count, f"{subject.name}: images for shuffled weights")
     predicted = tf.argmax(subject.probabilities(batch["image"]), -1, output_type=tf.int32)
-    return randomization.check(subject.model, subject.explain, batch["image"], predicted, protocol.evaluation_seed)
+    return sanity_check.check(subject.model, subject.explain, batch["image"], predicted, protocol.evaluation_seed)

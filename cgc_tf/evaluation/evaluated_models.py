@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from cgc_tf import explainers
 from cgc_tf.common.errors import UserError, first_few
+from cgc_tf.evaluation import explainers
 from cgc_tf.method.model import CGCModel
 from cgc_tf.networks import backbones
 from cgc_tf.training import checkpoints, journal, run_folder

@@ -6,8 +6,8 @@ import os
 from cgc_tf.common import settings
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.settings import setting
-from cgc_tf.curves import STEPS, SUBSTRATES
 from cgc_tf.data import load
+from cgc_tf.evaluation.curves import STEPS, SUBSTRATES
 from cgc_tf.method import metrics
 
 CLASSES = ("predicted", "label")
