@@ -14,7 +14,7 @@ import numpy as np
 import requests
 import tensorflow as tf
 
-from export import artifact
+from export.artifact import layout
 
 CONNECTIONS, BROKEN_EVERY = 50, 10
 
@@ -49,7 +49,7 @@ def broken_requests():
     A picture of one pixel is answered as any other, and what is no picture by a blank. The last body is above the size
     limit.
     """
-    encoded = artifact.example_pictures(96)
+    encoded = layout.example_pictures(96)
     large = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (60_000).to_bytes(4, "big") * 2 + bytes(20)
     good = body([encoded["0.jpg"]])
     pixel = tf.io.encode_png(np.zeros([1, 1, 3], np.uint8)).numpy()
@@ -71,7 +71,7 @@ def body(images, signature="explain"):
 
 
 def _phase(url, pid, seconds, broken_every):
-    good, broken = body([artifact.example_pictures(224)["0.jpg"]]), itertools.cycle(broken_requests())
+    good, broken = body([layout.example_pictures(224)["0.jpg"]]), itertools.cycle(broken_requests())
     counts, latencies, lock = collections.Counter(), [], threading.Lock()
     end = time.monotonic() + seconds
 

@@ -25,7 +25,8 @@ from cgc_tf.common import errors
 from cgc_tf.method.model import CGCModel
 from cgc_tf.networks import backbones
 from cgc_tf.training import device
-from export import artifact, saved_model
+from export import saved_model
+from export.artifact import layout
 
 SIZE, CLASSES = 224, 100
 
@@ -56,7 +57,7 @@ def latencies(version, classifier, layer, rounds):
     classifier, weights = keras.models.clone_model(classifier), classifier.get_weights()
     classifier.set_weights(weights)
     loaded = tf.saved_model.load(str(version))
-    encoded = artifact.example_pictures(SIZE)["0.jpg"]
+    encoded = layout.example_pictures(SIZE)["0.jpg"]
     picture = tf.image.resize(tf.io.decode_jpeg(encoded), [SIZE, SIZE])
     ratios = {}
     for batch in (1, 2, 4, 8):

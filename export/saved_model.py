@@ -3,7 +3,7 @@
   python -m export.saved_model --workdir=runs/A --output=exported
 
 writes exported/1/, or the next free number where versions of the same run are. Its signatures are told in
-`export.signatures`, its files in `export.artifact`. Decoding, resizing, normalisation and labels are inside; TensorFlow
+`export.artifact.signatures`, its files in `export.artifact`. Decoding, resizing, normalisation and labels are inside; TensorFlow
 is enough to run it.
 """
 
@@ -30,8 +30,8 @@ from cgc_tf.report import model_card
 from cgc_tf.report.results import REPORT
 from cgc_tf.training import checkpoints, journal, run_folder
 from cgc_tf.training import config as settings
-from export import artifact, pictures
-from export.signatures import ON_BAD_IMAGE, Signatures
+from export.artifact import layout, pictures
+from export.artifact.signatures import ON_BAD_IMAGE, Signatures
 
 PRECISIONS = ("float32", "float16")
 _NOT_METRICS = ("config", "workdir")
@@ -78,7 +78,7 @@ def run_of(workdir):
 
 def check_same_run(run, output):
     """Raises `UserError` where the newest version in a folder is of another run, which a server would then replace."""
-    versions = artifact.versions(output)
+    versions = layout.versions(output)
     if versions:
         newest = versions[max(versions)]
         there = (model_card.read(newest) or {}).get("run") or NO_RUN
@@ -194,19 +194,19 @@ def _save(model, class_names, signatures, stored, version):
 
 
 def _add_extras(model, image_size, stored, card, version):
-    examples = artifact.example_pictures(image_size)
-    (version / artifact.EXAMPLES).mkdir(parents=True)
+    examples = layout.example_pictures(image_size)
+    (version / layout.EXAMPLES).mkdir(parents=True)
     for name, encoded in examples.items():
-        (version / artifact.EXAMPLES / name).write_bytes(encoded)
+        (version / layout.EXAMPLES / name).write_bytes(encoded)
     answers = expected_answers(model, image_size, examples.values(), stored)
     answers = {"pictures": list(examples), **{name: value.tolist() for name, value in answers.items()}}
-    (version / artifact.EXAMPLES / "expected.json").write_text(json.dumps(answers) + "\n")
+    (version / layout.EXAMPLES / "expected.json").write_text(json.dumps(answers) + "\n")
     (version / model_card.CARD).write_text(json.dumps(card, indent=2) + "\n")
-    artifact.write_warmup(version, examples["0.jpg"], image_size)
-    written = [request.model_spec.signature_name for request in artifact.read_warmup(version)]
-    if sorted(written) != sorted(artifact.signature_defs(version)):
+    layout.write_warmup(version, examples["0.jpg"], image_size)
+    written = [request.model_spec.signature_name for request in layout.read_warmup(version)]
+    if sorted(written) != sorted(layout.signature_defs(version)):
         raise RuntimeError(f"{version}: the warm-up requests read back are not one for each signature")
-    artifact.write_sums(version)
+    layout.write_sums(version)
 
 
 def _publish(partial, output):

@@ -14,7 +14,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2
 
 from cgc_tf.common.errors import UserError
 from cgc_tf.report import model_card
-from export import artifact
+from export.artifact import layout
 
 MAX_BYTES = 64 << 20  # of one message, in either protocol
 MAX_RANK = 16  # of inputs; TensorFlow ends the whole process when some far higher ranks reach it
@@ -42,8 +42,8 @@ class Servable:
         try:
             # Kept although only the signatures are called: they do not own the variables.
             self._loaded = tf.saved_model.load(str(path))
-            self._signature_defs = artifact.signature_defs(path)
-            for request in artifact.read_warmup(path):
+            self._signature_defs = layout.signature_defs(path)
+            for request in layout.read_warmup(path):
                 inputs = {key: tf.constant(tf.make_ndarray(proto)) for key, proto in request.inputs.items()}
                 self.predict(request.model_spec.signature_name, inputs)
         except (OSError, ValueError, LookupError, tf.errors.OpError) as error:

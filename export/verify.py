@@ -15,7 +15,7 @@ from absl import flags
 
 from cgc_tf.common.errors import UserError, run
 from cgc_tf.report import model_card
-from export import artifact
+from export.artifact import layout
 from export.servable import Servable
 
 TOLERANCE = 1e-5
@@ -35,15 +35,15 @@ def verify(version, expected=None):
         UserError: a file is not as it was written, the version does not load, a warm-up request is not answered (both
             by `Servable`), or an answer differs by more than 1e-5; the message says where.
     """
-    changed = artifact.changed_files(version)
+    changed = layout.changed_files(version)
     if changed:
         raise UserError(f"{version}: not as they were written: {', '.join(changed)}")
     servable = Servable(version)
-    warm = {request.model_spec.signature_name for request in artifact.read_warmup(version)}
-    missing = set(artifact.signature_defs(version)) - warm
+    warm = {request.model_spec.signature_name for request in layout.read_warmup(version)}
+    missing = set(layout.signature_defs(version)) - warm
     if missing:
         raise UserError(f"{version}: no warm-up request for {', '.join(sorted(missing))}")
-    folder = version / artifact.EXAMPLES
+    folder = version / layout.EXAMPLES
     stored = json.loads((folder / "expected.json").read_text())
     names = stored.pop("pictures")
     expected = expected or {name: np.array(value, np.float32) for name, value in stored.items()}
@@ -73,7 +73,7 @@ def from_workdir(workdir, version):
     from export import saved_model
 
     settings = config.Config.load(workdir)
-    folder = version / artifact.EXAMPLES
+    folder = version / layout.EXAMPLES
     names = json.loads((folder / "expected.json").read_text())["pictures"]
     card = model_card.read(version) or {}
     path = pathlib.Path(workdir) / checkpoints.FOLDER / card.get("checkpoint", "unknown")
@@ -98,7 +98,7 @@ def main(_):
     args = flags.FLAGS
     if args.model_dir is None:
         raise UserError("--model_dir is missing: the folder that export.saved_model wrote")
-    versions = artifact.versions(args.model_dir)
+    versions = layout.versions(args.model_dir)
     number = max(versions, default=None) if args.version is None else args.version
     if number not in versions:
         held = ", ".join(map(str, sorted(versions))) or "none"

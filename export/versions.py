@@ -8,7 +8,7 @@ from absl import logging
 from tensorflow_serving.apis import get_model_status_pb2
 
 from cgc_tf.common.errors import UserError
-from export import artifact
+from export.artifact import layout
 from export.servable import Servable, require
 
 STATE = get_model_status_pb2.ModelVersionStatus
@@ -33,7 +33,7 @@ class Model:
     def __init__(self, model_dir, name="cgc", serve="latest", labels=None, watch_seconds=0):
         self.name, self._dir, self._serve, self._labels = name, pathlib.Path(model_dir), serve, dict(labels or {})
         self._loaded, self._failed, self._ended = {}, {}, set()
-        if not artifact.versions(model_dir):
+        if not layout.versions(model_dir):
             raise UserError(f"--model_dir={model_dir} holds no version, such as 1/saved_model.pb")
         self.refresh()
         if not self._loaded:
@@ -73,7 +73,7 @@ class Model:
 
     def refresh(self):
         """Loads what is new and wanted, and then lets go of what is no longer wanted."""
-        present = artifact.versions(self._dir)
+        present = layout.versions(self._dir)
         wanted = {number for number in present if self._serve in ("all", "latest") or number in self._serve}
         loaded = dict(self._loaded)
         self._failed = {number: text for number, text in self._failed.items() if number in present}

@@ -21,7 +21,8 @@ from cgc_tf.evaluation.evaluate import Drawing
 from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.report import model_card
 from cgc_tf.training import checkpoints, config, run_folder
-from export import artifact, onnx_model, saved_model, verify
+from export import onnx_model, saved_model, verify
+from export.artifact import layout
 from export.client import Client
 from export.server import Server
 from export.versions import Model
@@ -101,17 +102,17 @@ def test_artifact(exported, workdir):
     )
     card = model_card.read(exported)
     assert card["configuration"]["backbone"] == "resnet8" and card["data"] == {"dataset": "folder", "classes": 3}
-    sums = dict(reversed(line.split("  ")) for line in (exported / artifact.SUMS).read_text().splitlines())
+    sums = dict(reversed(line.split("  ")) for line in (exported / layout.SUMS).read_text().splitlines())
     assert set(sums) == {path.relative_to(exported).as_posix() for path in exported.rglob("*") if path.is_file()} - {
-        artifact.SUMS
+        layout.SUMS
     }
     assert all(hashlib.sha256((exported / name).read_bytes()).hexdigest() == value for name, value in sums.items())
 
 
 def test_warm_up_has_a_request_for_each_signature(exported):
     """Loading a version for the server, as other tests do, answers each of them."""
-    requests = {request.model_spec.signature_name: request for request in artifact.read_warmup(exported)}
-    signatures = artifact.signature_defs(exported)
+    requests = {request.model_spec.signature_name: request for request in layout.read_warmup(exported)}
+    signatures = layout.signature_defs(exported)
     assert set(requests) == set(SIGNATURES) == set(signatures)
     assert all(set(request.inputs) == set(signatures[name].inputs) for name, request in requests.items())
 
@@ -124,24 +125,24 @@ def test_verify_says_where(exported, workdir, tmp_path):
     with pytest.raises(UserError, match="does not hold the checkpoint"):
         verify.from_workdir(trained_on, exported)
     copy = shutil.copytree(exported, tmp_path / "1")
-    expected = json.loads((copy / artifact.EXAMPLES / "expected.json").read_text())
+    expected = json.loads((copy / layout.EXAMPLES / "expected.json").read_text())
     expected["heatmap"][0][0][0] += 0.01
-    (copy / artifact.EXAMPLES / "expected.json").write_text(json.dumps(expected))
+    (copy / layout.EXAMPLES / "expected.json").write_text(json.dumps(expected))
     with pytest.raises(UserError, match=r"not as they were written: assets.extra/examples/expected.json$"):
         verify.verify(copy)
-    artifact.write_sums(copy)
+    layout.write_sums(copy)
     with pytest.raises(UserError, match=r"explain\.heatmap differs by 0\.01"):
         verify.verify(copy)
-    (copy / artifact.WARMUP).write_bytes(b"damaged")
+    (copy / layout.WARMUP).write_bytes(b"damaged")
     with pytest.raises(ValueError, match="is damaged"):
-        artifact.read_warmup(copy)
+        layout.read_warmup(copy)
 
 
 def test_nothing_is_left_of_an_export_that_fails(workdir, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(artifact, "write_sums", fail)
+    monkeypatch.setattr(layout, "write_sums", fail)
     with pytest.raises(UserError, match="No space left"):
         saved_model.export(workdir, tmp_path)
     assert not list(tmp_path.iterdir())

@@ -11,7 +11,7 @@ from PIL import Image
 
 from cgc_tf.data import folder, pictures
 from cgc_tf.data.views import original_view
-from export import declared, pictures
+from export.artifact import picture_headers, pictures
 
 TABLE = odd_pictures.table()
 SIZE = 24
@@ -73,7 +73,7 @@ def test_files_made_at_random_are_turned_alike(tmp_path):
             else:
                 contents[place:place] = rng.bytes(rng.integers(1, 5))
         path.write_bytes(contents)
-        found.append((pictures.examine(path)[0], int(declared.orientation(bytes(contents)))))
+        found.append((pictures.examine(path)[0], int(picture_headers.orientation(bytes(contents)))))
     assert all(ours == theirs for ours, theirs in found)
     assert {ours for ours, _ in found} >= {1, 6}
 
@@ -86,5 +86,5 @@ def test_files_made_to_take_long_do_not():
         odd_pictures.png(directory),
     ):
         begin = time.process_time()
-        assert int(declared.orientation(contents)) == 1
+        assert int(picture_headers.orientation(contents)) == 1
         assert time.process_time() - begin < 5

@@ -15,10 +15,11 @@ from cgc_tf.method import geometry
 from cgc_tf.method.model import CGCModel
 from cgc_tf.report import figures
 from cgc_tf.training import run_folder
-from export import pictures, saved_model, verify
+from export import saved_model, verify
+from export.artifact import pictures
+from export.artifact.signatures import Signatures
 from export.client import Client
 from export.server import Server
-from export.signatures import Signatures
 from export.transports import BadRequest
 from export.versions import Model
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from cgc_tf.data import folder, pictures
 from cgc_tf.data.views import original_view
 from cgc_tf.report import figures
-from export import declared
+from export.artifact import picture_headers
 
 KINDS = "JPEG, PNG, GIF or BMP"
 MAX_PIXELS = 1 << 25  # 33 megapixels: 100 MB decoded
@@ -71,12 +71,12 @@ def _each(image_bytes, beside, function, blank, max_pixels, enlarged=0):
     count = tf.size(image_bytes, tf.int64)
 
     def is_small(_, contents, *__):
-        size = tf.cast(declared.size(contents), tf.float64)
+        size = tf.cast(picture_headers.size(contents), tf.float64)
         shorter = tf.reduce_min(size)
         return (shorter >= 1) & (tf.reduce_prod(size) * tf.maximum(enlarged / shorter, 1) ** 2 <= max_pixels)
 
     def apply(index, contents, *arguments):
-        image = pictures.upright(folder.decode_image(contents), declared.orientation(contents))
+        image = pictures.upright(folder.decode_image(contents), picture_headers.orientation(contents))
         return index, *function(image, *arguments)
 
     pixel = tf.io.encode_png(np.zeros([1, 1, 3], np.uint8))
