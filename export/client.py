@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from cgc_tf.common.errors import UserError, run
 from cgc_tf.data import listing
-from export import answers, transports
-from export.transports import BadRequest
+from export.serving import answers, connections
+from export.serving.connections import BadRequest
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
 BATCH_BYTES = 16 << 20  # a batch with more is sent before it is full: servers take about 64 MiB, as base64
@@ -43,7 +43,7 @@ class Client:
     """
 
     def __init__(self, url=URL, model="cgc", timeout=60.0, version=None, label=None, retries=2):
-        self._send = transports.retrying(transports.connect(url, model, version, label, timeout), retries)
+        self._send = connections.retrying(connections.connect(url, model, version, label, timeout), retries)
 
     def explain(self, images, class_ids=None):
         """`predict` with heatmaps, of given classes, int `[n]`, or of the predicted ones:

@@ -19,21 +19,21 @@ from absl import flags
 from waitress import wasyncore
 
 from cgc_tf.common.errors import UserError, run
-from export import rest
-from export.monitoring import Metrics
-from export.rpc import Servicer
-from export.servable import MAX_BYTES
-from export.versions import Model
+from export.serving import rest
+from export.serving.grpc_service import Servicer
+from export.serving.monitoring import Metrics
+from export.serving.servable import MAX_BYTES
+from export.serving.versions import Model
 
 THREADS = 8  # requests at once, in each protocol; TensorFlow itself spreads one over the cores
 
 
 class Server:
-    """Serves an `export.versions.Model` from the moment it is made until `stop`; also a context manager.
+    """Serves an `export.serving.versions.Model` from the moment it is made until `stop`; also a context manager.
 
     `rest_url` ("http://host:port") and `grpc_url` ("grpc://host:port") hold the real ports. Raises
-    `UserError` when a port is taken; port 0 is any free one. `cors` is told in `export.rest`, `tensor_content` in
-    `export.rpc`.
+    `UserError` when a port is taken; port 0 is any free one. `cors` is told in `export.serving.rest`, `tensor_content` in
+    `export.serving.grpc_service`.
     """
 
     def __init__(self, model, host="127.0.0.1", rest_port=0, grpc_port=0, cors=False, tensor_content=False):

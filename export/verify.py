@@ -16,7 +16,7 @@ from absl import flags
 from cgc_tf.common.errors import UserError, run
 from cgc_tf.report import model_card
 from export.artifact import layout
-from export.servable import Servable
+from export.serving.servable import Servable
 
 TOLERANCE = 1e-5
 

@@ -25,7 +25,7 @@ from export import onnx_model, saved_model, verify
 from export.artifact import layout
 from export.client import Client
 from export.server import Server
-from export.versions import Model
+from export.serving.versions import Model
 
 ELSEWHERE = """
 import json, sys

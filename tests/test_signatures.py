@@ -20,8 +20,8 @@ from export.artifact import pictures
 from export.artifact.signatures import Signatures
 from export.client import Client
 from export.server import Server
-from export.transports import BadRequest
-from export.versions import Model
+from export.serving.connections import BadRequest
+from export.serving.versions import Model
 
 
 def check(answer, expected, names=None):

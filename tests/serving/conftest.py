@@ -11,7 +11,7 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 from toy_model import LABELS, write_version
 
 from export.server import Server
-from export.versions import Model
+from export.serving.versions import Model
 
 
 @pytest.fixture(scope="session")

@@ -24,9 +24,9 @@ from tensorflow_serving.apis import (
 )
 from toy_model import ROOT
 
-from export import monitoring
 from export.server import Server
-from export.versions import Model
+from export.serving import monitoring
+from export.serving.versions import Model
 
 FACTS = ROOT / "tests/data/serving"
 BODIES = json.loads((FACTS / "rest_bodies.json").read_text())

@@ -16,7 +16,7 @@ from playwright import sync_api
 from toy_model import EXPLANATIONS, ROOT
 
 from export.server import Server
-from export.versions import Model
+from export.serving.versions import Model
 
 
 @pytest.fixture(scope="module")

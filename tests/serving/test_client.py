@@ -10,8 +10,8 @@ from PIL import Image
 from toy_model import EXPLANATIONS, PREDICTIONS, ROOT, assert_same, start
 
 from cgc_tf.common.errors import UserError
-from export import answers, transports
 from export.client import Client, find
+from export.serving import answers, connections
 
 
 @pytest.mark.parametrize("protocol", ["rest_url", "grpc_url"])
@@ -71,25 +71,25 @@ def test_client_without_a_server_is_a_user_error(pictures, url):
 
 def test_failures_have_names(server, pictures):
     for url in (server.rest_url, server.grpc_url):
-        with pytest.raises(transports.UnknownModel):
+        with pytest.raises(connections.UnknownModel):
             Client(url, "other").predict(pictures)
-        with pytest.raises(transports.UnknownModel):
+        with pytest.raises(connections.UnknownModel):
             Client(url, version=3).predict(pictures)
-        with pytest.raises(transports.UnknownModel):
+        with pytest.raises(connections.UnknownModel):
             Client(url, label="stable").predict(pictures)
-        with pytest.raises(transports.UnknownSignature):
+        with pytest.raises(connections.UnknownSignature):
             Client(url).predict(pictures, "nope")
-        with pytest.raises(transports.BadRequest):
+        with pytest.raises(connections.BadRequest):
             Client(url).predict([b"no picture"])
-        with pytest.raises(transports.DeadlineExceeded):
+        with pytest.raises(connections.DeadlineExceeded):
             Client(url, timeout=1e-6).predict(pictures[:1] * 60)  # a timeout is a whole millisecond at least
-    with pytest.raises(transports.ServerDown):
+    with pytest.raises(connections.ServerDown):
         Client("http://127.0.0.1:1", retries=0).predict(pictures)
 
 
 def test_only_a_server_that_is_down_is_asked_again(monkeypatch):
-    monkeypatch.setattr(transports, "WAIT", 0)
-    faults = [transports.ServerDown("down"), transports.ServerDown("down"), None]
+    monkeypatch.setattr(connections, "WAIT", 0)
+    faults = [connections.ServerDown("down"), connections.ServerDown("down"), None]
 
     def send():
         fault = faults.pop(0)
@@ -97,10 +97,10 @@ def test_only_a_server_that_is_down_is_asked_again(monkeypatch):
             raise fault
         return "answer"
 
-    assert transports.retrying(send, 2)() == "answer"
-    faults = [transports.BadRequest("bad"), None]
-    with pytest.raises(transports.BadRequest):
-        transports.retrying(send, 2)()
+    assert connections.retrying(send, 2)() == "answer"
+    faults = [connections.BadRequest("bad"), None]
+    with pytest.raises(connections.BadRequest):
+        connections.retrying(send, 2)()
     assert len(faults) == 1
 
 
@@ -197,6 +197,6 @@ def test_a_proxy_on_the_way_is_said(protocol, pictures, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", "http://user:secret@127.0.0.1:1")
     client = Client(f"{protocol}://192.0.2.1:8501", timeout=5, retries=0)  # an address kept for documentation
-    with pytest.raises(transports.ServingError, match=r"proxy 127.0.0.1:1; NO_PROXY=192.0.2.1") as caught:
+    with pytest.raises(connections.ServingError, match=r"proxy 127.0.0.1:1; NO_PROXY=192.0.2.1") as caught:
         client.predict(pictures[:1])
     assert "secret" not in str(caught.value)

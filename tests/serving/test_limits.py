@@ -7,7 +7,7 @@ import pytest
 import requests
 from toy_model import b64, post
 
-from export.servable import MAX_BATCH, MAX_BYTES
+from export.serving.servable import MAX_BATCH, MAX_BYTES
 
 
 @pytest.mark.parametrize(

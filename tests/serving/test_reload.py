@@ -15,7 +15,7 @@ from toy_model import EXPLANATIONS, LABELS, assert_same, b64, post, start, write
 from cgc_tf.common.errors import UserError
 from export.client import Client
 from export.server import Server
-from export.versions import Model
+from export.serving.versions import Model
 
 
 def test_stop_frees_the_ports_and_a_taken_port_is_refused(model_dir):

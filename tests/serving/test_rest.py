@@ -8,7 +8,7 @@ import requests
 from toy_model import EXPLANATIONS, LABELS, PREDICTIONS, b64, post
 
 from export.server import Server
-from export.versions import Model
+from export.serving.versions import Model
 
 
 def test_row_format_takes_bare_or_named_values(server, pictures, expected):

@@ -7,7 +7,7 @@
     GET  /healthz                                          200 while a version is served
     GET  /                                                 a page to try the model on a picture
 
-Bodies, plain or gzip, are told in `export.json_format`. An error is {"error": "..."} with status 400 or 404.
+Bodies, plain or gzip, are told in `export.serving.json_format`. An error is {"error": "..."} with status 400 or 404.
 """
 
 import functools
@@ -22,8 +22,8 @@ import zlib
 import tensorflow as tf
 from google.protobuf import json_format as protobuf_json
 
-from export import json_format
-from export.servable import MAX_BYTES, require
+from export.serving import json_format
+from export.serving.servable import MAX_BYTES, require
 
 _MODEL = r"(?i)/v1/models/([^/:]+)(?:/versions/([0-9]+)|/labels/([^/:]+))?"
 _PAGE = pathlib.Path(__file__).with_name("page.html")
@@ -53,7 +53,7 @@ _SAFE = [
 
 
 def application(model, metrics, cors=False):
-    """The WSGI application that serves `model`, an `export.versions.Model`, and counts in `metrics`.
+    """The WSGI application that serves `model`, an `export.serving.versions.Model`, and counts in `metrics`.
 
     With `cors` a page of any other origin may ask, as with TF Serving's --rest_api_enable_cors_support.
     """

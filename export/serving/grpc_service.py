@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import model_service_pb2_grpc, predict_pb2, prediction_service_pb2_grpc
 
-from export.servable import MAX_BYTES, MAX_RANK, require
+from export.serving.servable import MAX_BYTES, MAX_RANK, require
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _FIELDS = {
@@ -43,11 +43,11 @@ class Servicer(
     prediction_service_pb2_grpc.PredictionServiceServicer,
     model_service_pb2_grpc.ModelServiceServicer,
 ):
-    """The services over an `export.versions.Model`; the methods that are not here answer UNIMPLEMENTED.
+    """The services over an `export.serving.versions.Model`; the methods that are not here answer UNIMPLEMENTED.
 
     Args:
-        model: the `export.versions.Model`.
-        metrics: the `export.monitoring.Metrics` to count in.
+        model: the `export.serving.versions.Model`.
+        metrics: the `export.serving.monitoring.Metrics` to count in.
         tensor_content: whether answers hold the bytes of an array, rather than fields of numbers (`float_val`).
     """
 

@@ -9,7 +9,7 @@ from tensorflow_serving.apis import get_model_status_pb2
 
 from cgc_tf.common.errors import UserError
 from export.artifact import layout
-from export.servable import Servable, require
+from export.serving.servable import Servable, require
 
 STATE = get_model_status_pb2.ModelVersionStatus
 
