@@ -82,7 +82,7 @@ def literal(probabilities, images, saliency, class_ids):
     impulse = np.zeros([11, 11])
     impulse[5, 5] = 1
     kernel = ndimage.gaussian_filter(impulse, 5)[..., None]
-    neutral, steps, areas = curves.neutral_colour().numpy(), curves.STEPS, []
+    neutral, steps, areas = curves.neutral_color().numpy(), curves.STEPS, []
     for image, heat, class_id in zip(images.astype(np.float32), saliency, class_ids, strict=True):
         mixed = ndimage.convolve(image - neutral, kernel, mode="constant") + neutral
         mixed, finish = mixed.reshape(-1, 3).astype(np.float32), image.reshape(-1, 3)

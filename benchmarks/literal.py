@@ -23,6 +23,6 @@ def literal(original, augmented, transform, size, temperature, resize=tf.image.r
 
 
 def _normalized(heatmap, size, resize):
-    """A heatmap `[h, w]` at image size, `[H, W, 1]`, as the reference normalises it."""
+    """A heatmap `[h, w]` at image size, `[H, W, 1]`, as the reference normalizes it."""
     whole = resize(heatmap[..., None], size)
     return whole / (tf.reduce_sum(whole) + EPSILON) + EPSILON

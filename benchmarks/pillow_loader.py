@@ -10,8 +10,8 @@ from cgc_tf.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 
 def batch(paths, size):
-    """The three views of each file as normalised float32 `[B, 3, size, size]`, a list."""
-    return [np.stack(view) for view in zip(*(map(normalised, views(path, size)) for path in paths), strict=True)]
+    """The three views of each file as normalized float32 `[B, 3, size, size]`, a list."""
+    return [np.stack(view) for view in zip(*(map(normalized, views(path, size)) for path in paths), strict=True)]
 
 
 def batch_uint8(paths, size):
@@ -55,7 +55,7 @@ def crop_of(height, width, uniform=random.uniform, randint=random.randint):
     return (height - h) // 2, (width - w) // 2, h, w
 
 
-def normalised(image):
+def normalized(image):
     """An image as torchvision's ToTensor and Normalize make it: float32 `[3, H, W]`."""
     array = np.ascontiguousarray(np.array(image).transpose(2, 0, 1)).astype(np.float32) / 255
     return (array - np.float32(IMAGENET_MEAN)[:, None, None]) / np.float32(IMAGENET_STD)[:, None, None]

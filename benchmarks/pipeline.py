@@ -6,9 +6,9 @@ Draws JPEG files of ImageNet's usual size, 500x375 and some 120 kB, and makes a 
 The loaders share a process in which an operation has one thread; their seconds are those that it had of all cores
 together, so that other work counts little. Keys of the JSON, the first four in examples per second and core:
 
-  over_pillow_per_core      ours over Pillow's, to the same normalised float32 views, as in the reference
+  over_pillow_per_core      ours over Pillow's, to the same normalized float32 views, as in the reference
   over_pillow_uint8         to the same uint8 views
-  over_pillow_as_used       each as its network takes the views: ours uint8, since the network normalises them itself
+  over_pillow_as_used       each as its network takes the views: ours uint8, since the network normalizes them itself
   decoding_over_pillow      TensorFlow's decoding alone over Pillow's loader: views that cost nothing would reach this
   wait_share                the part of a training run that is spent waiting for data
   start_seconds, start_cpu_seconds, start_bytes
@@ -33,7 +33,7 @@ from benchmarks import pillow_loader, step, timing
 from cgc_tf.common import errors
 from cgc_tf.data import batches, load
 from cgc_tf.method.objective import VIEWS
-from cgc_tf.networks.preprocessing import imagenet_normalisation
+from cgc_tf.networks.preprocessing import imagenet_normalization
 from cgc_tf.training import device, setup
 
 SIZE, BATCH = 224, 32
@@ -62,10 +62,10 @@ def one_thread():
 
 def loaders(folder, rounds):
     """Times both loaders over all files; prints a table, returns ratios."""
-    source, paths = load.load("folder", str(folder)), sorted(folder.glob("train/*/*.jpg"))
-    batches = batches.training_batches(source, SIZE, BATCH, seed=0, steps=PASSES * len(paths) // BATCH)
-    normalise = imagenet_normalisation()
-    normalised = batches.map(lambda batch: {view: normalise(batch[view]) for view in VIEWS})
+    source, paths = load.load_dataset("folder", str(folder)), sorted(folder.glob("train/*/*.jpg"))
+    made = batches.training_batches(source, SIZE, BATCH, seed=0, steps=PASSES * len(paths) // BATCH)
+    normalize = imagenet_normalization()
+    normalized = made.map(lambda batch: {view: normalize(batch[view]) for view in VIEWS})
     decoded = tf.data.Dataset.range(len(paths)).repeat(PASSES)
     decoded = decoded.map(lambda index: tf.shape(source.decode("train", index)["image"]), batches.PARALLEL)
 
@@ -79,10 +79,10 @@ def loaders(folder, rounds):
 
     functions = {
         "ours, uint8": lambda: consume(batches),
-        "ours, normalised": lambda: consume(normalised),
+        "ours, normalized": lambda: consume(normalized),
         "our decoding alone": lambda: consume(decoded.batch(BATCH)),
         "Pillow, uint8": lambda: pillow(pillow_loader.batch_uint8),
-        "Pillow, normalised": lambda: pillow(pillow_loader.batch),
+        "Pillow, normalized": lambda: pillow(pillow_loader.batch),
     }
     seconds = timing.interleaved(functions, rounds, clock=time.process_time)
     each = {name: value / len(paths) / (PASSES if name.startswith("our") else 1) for name, value in seconds.items()}
@@ -91,25 +91,25 @@ def loaders(folder, rounds):
     for name, value in each.items():
         print(f"  {name:<19} {1000 * value:7.2f} ms of one core {1 / value:8.1f} examples/s and core")
     ratios = {
-        "over_pillow_per_core": each["Pillow, normalised"] / each["ours, normalised"],
+        "over_pillow_per_core": each["Pillow, normalized"] / each["ours, normalized"],
         "over_pillow_uint8": each["Pillow, uint8"] / each["ours, uint8"],
-        "over_pillow_as_used": each["Pillow, normalised"] / each["ours, uint8"],
-        "decoding_over_pillow": each["Pillow, normalised"] / each["our decoding alone"],
+        "over_pillow_as_used": each["Pillow, normalized"] / each["ours, uint8"],
+        "decoding_over_pillow": each["Pillow, normalized"] / each["our decoding alone"],
     }
     return _printed(ratios)
 
 
 def waiting(folder, backbone, batch_size, steps):
     """The share of a training run's time that is spent waiting for batches."""
-    source = load.load("folder", str(folder))
-    batches = iter(batches.training_batches(source, SIZE, batch_size, seed=0, steps=steps + 2))
+    source = load.load_dataset("folder", str(folder))
+    stream = iter(batches.training_batches(source, SIZE, batch_size, seed=0, steps=steps + 2))
     model, waited, begin = step.build(backbone, "cgc", "float32"), [], 0.0
     train_step = tf.function(model.train_step)
     for index in range(steps + 2):
         if index == 2:
             begin = time.perf_counter()
         start = time.perf_counter()
-        batch = next(batches)
+        batch = next(stream)
         waited.append(time.perf_counter() - start)
         train_step(batch)["loss"].numpy()
     whole = time.perf_counter() - begin
@@ -123,7 +123,7 @@ def start_up(folder):
     """Seconds and memory from a large folder to its first batch."""
     process = psutil.Process()
     begin, cpu, before = time.perf_counter(), time.process_time(), process.memory_info().rss
-    source = load.load("folder", str(folder))
+    source = load.load_dataset("folder", str(folder))
     listed = time.perf_counter() - begin
     next(iter(batches.training_batches(source, SIZE, BATCH, seed=0, steps=100)))
     seconds, cpu, grown = time.perf_counter() - begin, time.process_time() - cpu, process.memory_info().rss - before
@@ -142,8 +142,8 @@ def draw_files(folder, count):
         path.parent.mkdir(parents=True, exist_ok=True)
         spectrum = np.fft.rfft2(np.random.default_rng(index).normal(size=(3, 375, 500))) / frequency**1.1
         picture = np.fft.irfft2(spectrum, (375, 500))
-        grey = picture.mean(0) + 0.3 * picture
-        pixels = np.clip(128 + 55 * grey / grey.std(), 0, 255).astype(np.uint8)
+        gray = picture.mean(0) + 0.3 * picture
+        pixels = np.clip(128 + 55 * gray / gray.std(), 0, 255).astype(np.uint8)
         Image.fromarray(pixels.transpose(1, 2, 0)).save(path, quality=flags.FLAGS.quality)
 
 

@@ -7,7 +7,7 @@ Of an exported model with random weights. Keys of the JSON, ratios all: `explain
 `explain_tensor` over those of `predict_tensor`; `over_tf_explain_b1`, seconds of tf-explain's Grad-CAM of the same
 picture over those of `explain_tensor`; `artifact_over_weights`, bytes of the version's files over those of its weights.
 Seconds are of processor time, which other work on the machine does not touch; with `_wall` at the end of its name a
-ratio is of elapsed time. Each is the median of the ratios of neighbouring calls in one process. With --load_seconds
+ratio is of elapsed time. Each is the median of the ratios of neighboring calls in one process. With --load_seconds
 also what `benchmarks.load` says.
 """
 

@@ -2,7 +2,7 @@
 
   python -m benchmarks.unlabeled --flagfile=configs/demo_unlabeled.flags --seeds=3 --output=runs/unlabeled
 
-The baseline trains on the labelled examples for as many steps as CGC trains on both.
+The baseline trains on the labeled examples for as many steps as CGC trains on both.
 """
 
 import dataclasses

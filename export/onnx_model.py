@@ -3,7 +3,7 @@
   pip install -r requirements-onnx.txt
   python -m export.onnx_model --workdir=runs/A --output=model.onnx
 
-The file takes `images` float32 `[B, size, size, 3]` in 0..255, centre views, normalised inside, and gives
+The file takes `images` float32 `[B, size, size, 3]` in 0..255, center views, normalized inside, and gives
 `probabilities`, `class_id` and `heatmap` as `explain_tensor` does. ONNX has no operation that decodes a picture.
 """
 

@@ -2,9 +2,9 @@
 
   python -m export.saved_model --workdir=runs/A --output=exported
 
-writes exported/1/, or the next free number where versions of the same run are. Its signatures are told in
-`export.artifact.signatures`, its files in `export.artifact`. Decoding, resizing, normalisation and labels are inside; TensorFlow
-is enough to run it.
+writes exported/1/, or the next free number where versions of the same run are. Decoding, resizing, normalization and
+labels are inside; TensorFlow is enough to run it. `export.artifact.signatures` describes its signatures,
+`export.artifact.layout` its files.
 """
 
 import dataclasses
@@ -49,7 +49,7 @@ def export(
         workdir: the run's folder.
         output: the folder of versions, made where there is none.
         precision: "float16" stores the kernels, which are nearly all of the bytes, in half precision; batch
-            normalisation's statistics and biases stay float32, and so does all computing.
+            normalization's statistics and biases stay float32, and so does all computing.
         on_bad_image, max_pixels: as for `Signatures`.
         allow_other_run: whether the newest version in `output` may be of another run.
 

@@ -32,8 +32,8 @@ class Server:
     """Serves an `export.serving.versions.Model` from the moment it is made until `stop`; also a context manager.
 
     `rest_url` ("http://host:port") and `grpc_url` ("grpc://host:port") hold the real ports. Raises
-    `UserError` when a port is taken; port 0 is any free one. `cors` is told in `export.serving.rest`, `tensor_content` in
-    `export.serving.grpc_service`.
+    `UserError` when a port is taken; port 0 is any free one. `export.serving.rest` says what `cors` is, and
+    `export.serving.grpc_service` what `tensor_content` is.
     """
 
     def __init__(self, model, host="127.0.0.1", rest_port=0, grpc_port=0, cors=False, tensor_content=False):

@@ -14,7 +14,7 @@ from absl import flags
 
 from cgc_tf.common import errors
 from cgc_tf.networks import torch_files, torch_resnet
-from cgc_tf.networks.preprocessing import imagenet_normalisation
+from cgc_tf.networks.preprocessing import imagenet_normalization
 from cgc_tf.training import config as settings
 from cgc_tf.training import run_folder
 
@@ -41,7 +41,7 @@ def state_dict(model):
     """The tensors of a model, trunk and head, under torchvision's names; see `torch_weights.to_torch`.
 
     Raises:
-        UserError: the model computes something else than torchvision's ResNet on images normalised as its own are.
+        UserError: the model computes something else than torchvision's ResNet on images normalized as its own are.
     """
     layers = {layer.name: layer for layer in model._flatten_layers(include_self=False)}
     dense = [layer for layer in layers.values() if isinstance(layer, keras.layers.Dense)]
@@ -49,9 +49,9 @@ def state_dict(model):
     tensors = torch_resnet.to_torch({name: x for name, x in layers.items() if x not in dense}, dense[0])
     if len(dense) != 1 or len(pooled) != 1:
         raise errors.UserError("its head is not average pooling and one linear layer")
-    theirs, rescalings = imagenet_normalisation(), [x for x in layers.values() if isinstance(x, keras.layers.Rescaling)]
+    theirs, rescalings = imagenet_normalization(), [x for x in layers.values() if isinstance(x, keras.layers.Rescaling)]
     if not all(np.allclose(x.scale, theirs.scale) and np.allclose(x.offset, theirs.offset) for x in rescalings):
-        raise errors.UserError("it normalises images by another mean and deviation than ImageNet's")
+        raise errors.UserError("it normalizes images by another mean and deviation than ImageNet's")
     return tensors
 
 

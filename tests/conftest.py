@@ -16,7 +16,7 @@ from cgc_tf.data.datasets.toy_aircraft import drawing
 from cgc_tf.training import config, train
 from export import saved_model
 
-DATA = pathlib.Path(__file__).parent / "data"
+DATA = pathlib.Path(__file__).parent / "testdata"
 CLASSES = (0, 3, 6)
 
 
@@ -28,6 +28,12 @@ def pytest_configure():
 @pytest.fixture(autouse=True)
 def _seeded():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def golden_folder():
+    """Where small recorded facts and files lie."""
+    return DATA
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ import sys
 import commands
 import pytest
 
-HERE = pathlib.Path(__file__).parent
-ROOT = HERE.parent
+HERE = pathlib.Path(__file__).parent / "helpers"
+ROOT = HERE.parents[1]
 LINES = 6  # on stderr at most: more is a wall that hides what matters
 TINY = "--epochs=1 --warmup_epochs=0 --image_size=48 --backbone=resnet8 --weights=none --batch_size=8"
 SMALLER = {
@@ -65,7 +65,7 @@ NOT_RUN = {
         DOCKER
     ),
     "docker build --build-arg TF_SERVING=2.21.0-gpu --tag cgc-serving:2.21.0-gpu export/tf_serving": DOCKER,
-    "CGC_FUZZ_SECONDS=300 python -m pytest -s tests/serving/test_fuzz.py": "five minutes of what is tested in short",
+    "CGC_FUZZ_SECONDS=300 python -m pytest -s tests/export/serving/test_fuzz.py": "five minutes",
     "python evaluate.py --table=no_negatives": IMAGENET,
     "python evaluate.py --checkpoint --weights=FILE --backbone=resnet50 --image_size=224 --labels=FILE "
     "--dataset=imagenet": IMAGENET,

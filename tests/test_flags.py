@@ -25,7 +25,7 @@ TEXTS = st.text(string.printable.replace("\n", ""), max_size=12) | st.text(st.ch
 
 @functools.cache
 def worker(program):
-    command = [sys.executable, ROOT / "tests" / "flag_worker.py", program]
+    command = [sys.executable, ROOT / "tests/helpers/flag_worker.py", program]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)

@@ -95,10 +95,10 @@ def test_names_are_taken_from_where_they_are_defined(path):
 @pytest.mark.parametrize(
     "text",
     [
-        "from cgc_tf import training\ntraining.open_sources(1)",
-        "from cgc_tf.training import prepare",
-        "import cgc_tf.training as t\nt.make_strategy",
-        "def f():\n    from cgc_tf.evaluation import COLUMNS",
+        "from cgc_tf.training import train\ntrain.open_sources(1)",
+        "from cgc_tf.training.train import prepare",
+        "import cgc_tf.training.train as t\nt.make_strategy",
+        "def f():\n    from cgc_tf.evaluation.evaluate import COLUMNS",
     ],
 )
 def test_a_name_taken_through_another_module_is_found(text):

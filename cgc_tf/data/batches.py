@@ -1,4 +1,4 @@
-"""From a source to batches: the three views of training, and the centre crops of validation."""
+"""From a source to batches: the three views of training, and the center crops of validation."""
 
 import numpy as np
 import tensorflow as tf
@@ -75,7 +75,7 @@ def view_batches(dataset, image_size, batch_size, seed=0):
 
 
 def validation_batches(source, split, image_size, batch_size, limit=None):
-    """Batches of centre views, in the source's order, the last one perhaps smaller.
+    """Batches of center views, in the source's order, the last one perhaps smaller.
 
     Args:
         limit: how many examples at most, spread evenly over the split; None for all.
@@ -85,7 +85,7 @@ def validation_batches(source, split, image_size, batch_size, limit=None):
         boxes, `region` float32 `[B, S, S]`, the union of the example's boxes as seen in the view.
     """
 
-    def centred(index):
+    def centered(index):
         example = source.decode(split, index)
         image, box = original_view(example["image"], image_size)
         batch = {"image": image, "label": example["label"]}
@@ -95,7 +95,7 @@ def validation_batches(source, split, image_size, batch_size, limit=None):
         return batch
 
     indices = tf.data.Dataset.from_tensor_slices(spread(source.sizes[split], limit))
-    return indices.map(centred, PARALLEL).batch(batch_size).prefetch(PARALLEL)
+    return indices.map(centered, PARALLEL).batch(batch_size).prefetch(PARALLEL)
 
 
 def spread(size, limit=None):

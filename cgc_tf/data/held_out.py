@@ -1,4 +1,4 @@
-"""Batches to measure on: the centre view with its transformed twin, and the whole image with its object."""
+"""Batches to measure on: the center view with its transformed twin, and the whole image with its object."""
 
 import tensorflow as tf
 
@@ -10,8 +10,8 @@ from cgc_tf.method import geometry
 NEARBY = 4  # batches' worth of whole images, among which those of one size are looked for
 
 
-def centre_views(source, split, size, batch_size, limit=None, seed=0):
-    """Batches of centre views in the source's order, the last one perhaps smaller.
+def center_views(source, split, size, batch_size, limit=None, seed=0):
+    """Batches of center views in the source's order, the last one perhaps smaller.
 
     Args:
         source: a `Source`.

@@ -20,12 +20,12 @@ from cgc_tf.method.objective import VIEWS
 from cgc_tf.report import figures
 
 COLUMNS, CELL = 3, 1.5  # examples side by side; inches of one view
-CROP_COLOUR = "#ffb000"
+CROP_COLOR = "#ffb000"
 
 
 def main(_):
     options = flags.FLAGS
-    source = load.load(options.dataset, options.data_dir, options.on_bad_image)
+    source = load.load_dataset(options.dataset, options.data_dir, options.on_bad_image)
     if options.split not in source.sizes:
         raise errors.UserError(f"--split={options.split}: {source.name} has {', '.join(source.sizes)}")
     print(summary(source))
@@ -65,8 +65,8 @@ def counts(source, split):
         }
 
     size = source.sizes[split]
-    batches = tf.data.Dataset.range(size).map(facts, batches.PARALLEL).batch(256)
-    found = list(read(source, batches, size, split))
+    counted = tf.data.Dataset.range(size).map(facts, batches.PARALLEL).batch(256)
+    found = list(read(source, counted, size, split))
     labels = np.concatenate([batch["label"] for batch in found])
     boxes, masks = (sum(int(np.sum(batch[name])) for batch in found) for name in ("has_boxes", "has_mask"))
     return np.bincount(labels, minlength=len(source.class_names)), boxes, masks
@@ -82,11 +82,11 @@ def drawn_views(example, seed, size, color_jitter, class_names):
     key, shape = [seed, 0], example["image"].shape
     made = views.training_views(example, key, size, color_jitter=color_jitter)
     ce = views.ce_transform(views.example_seed(example["id"], key), shape)
-    centred = geometry.crop_boxes(example["boxes"], views.original_view(example["image"], size)[1])
+    centered = geometry.crop_boxes(example["boxes"], views.original_view(example["image"], size)[1])
     boxes = {
         "ce": geometry.transform_boxes(example["boxes"], ce, np.float32([*shape[:2], *shape[:2]])),
-        "original": centred,
-        "augmented": geometry.transform_boxes(centred, made["transform"], size),
+        "original": centered,
+        "augmented": geometry.transform_boxes(centered, made["transform"], size),
     }
     top, left, height, width, flip = made["transform"].numpy()
     return {
@@ -120,7 +120,7 @@ def _drawn_sheet(shown):
         (ymin, xmin, ymax, xmax), side = example["crop"], len(example["original"][0])
         axis = axes[row, 3 * column + VIEWS.index("original")]
         corner, extent = (xmin * side, ymin * side), ((xmax - xmin) * side, (ymax - ymin) * side)
-        axis.add_patch(patches.Rectangle(corner, *extent, fill=False, edgecolor=CROP_COLOUR, linewidth=1.2))
+        axis.add_patch(patches.Rectangle(corner, *extent, fill=False, edgecolor=CROP_COLOR, linewidth=1.2))
         title = lettering.fitted(example["title"], 0.9 * CELL, 6, lines=3)
         axes[row, 3 * column].set_title(f"{title}\n{VIEWS[0]}", fontsize=6)
     return figure

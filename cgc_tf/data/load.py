@@ -14,7 +14,7 @@ SKIPPED = "skipped.txt"  # in a workdir
 KNOWN = (*tfds_datasets.DATASETS, "folder")
 
 
-def load(dataset, data_dir=None, on_bad_image="fail"):
+def load_dataset(dataset, data_dir=None, on_bad_image="fail"):
     """Opens a dataset by name, preparing it where it must be.
 
     Args:
@@ -52,11 +52,11 @@ def write_skipped(workdir, *opened):
         path.write_text("".join(f"{line}\n" for line in lines))
 
 
-def _from_folder(pictures):
-    splits = sorted({picture.split for picture in pictures.files})
-    files = {split: [picture for picture in pictures.files if picture.split == split] for split in splits}
-    columns = {split: _columns(of_split, pictures.boxes) for split, of_split in files.items()}
-    all_upright = all(picture.orientation == 1 for picture in pictures.files)
+def _from_folder(found):
+    splits = sorted({picture.split for picture in found.files})
+    files = {split: [picture for picture in found.files if picture.split == split] for split in splits}
+    columns = {split: _columns(of_split, found.boxes) for split, of_split in files.items()}
+    all_upright = all(picture.orientation == 1 for picture in found.files)
 
     def decode(split, index):
         columns_here = columns[split]
@@ -75,17 +75,17 @@ def _from_folder(pictures):
         return f"{files[split][index].path} ({reason}); {folder.REMEDY}"
 
     def version():
-        stats = [(picture.id, os.stat(picture.path)) for picture in pictures.files]
-        return repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats] + sorted(pictures.boxes.items()))
+        stats = [(picture.id, os.stat(picture.path)) for picture in found.files]
+        return repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats] + sorted(found.boxes.items()))
 
     return Source(
         name="folder",
-        class_names=pictures.class_names,
+        class_names=found.class_names,
         labels={split: np.array([p.label for p in of_split], np.int32) for split, of_split in files.items()},
-        has_boxes=bool(pictures.boxes),
+        has_boxes=bool(found.boxes),
         decode=decode,
         complaint=complaint,
-        skipped=pictures.skipped,
+        skipped=found.skipped,
         version=version,
     )
 

@@ -40,7 +40,7 @@ def _own(builder, splits, **others):
 
 THREE = {split: split for split in ("train", "validation", "test")}
 TWO = {split: split for split in ("train", "test")}
-LABELLED_TEST = {"train": "train", "test": "validation"}  # the official test labels are not public
+LABELED_TEST = {"train": "train", "test": "validation"}  # the official test labels are not public
 
 DATASETS = {
     "toy_aircraft": _own("toy_aircraft", THREE),
@@ -56,8 +56,8 @@ DATASETS = {
         label_name="label_name",
     ),
     "flowers102": _own("flowers102", THREE),
-    "imagenet": _own("imagenet", LABELLED_TEST),
-    "imagenet100": _own("imagenet100", LABELLED_TEST),
+    "imagenet": _own("imagenet", LABELED_TEST),
+    "imagenet100": _own("imagenet100", LABELED_TEST),
 }
 
 
@@ -163,8 +163,8 @@ def _line(error):
 
 
 def _decode_mask(contents):
-    grey = tf.io.decode_image(contents, channels=1, expand_animations=False)
-    return tf.cast(tf.ensure_shape(grey, [None, None, 1]) > 127, tf.uint8)
+    gray = tf.io.decode_image(contents, channels=1, expand_animations=False)
+    return tf.cast(tf.ensure_shape(gray, [None, None, 1]) > 127, tf.uint8)
 
 
 def _class_names(builder, dataset, parse, labels):

@@ -1,4 +1,4 @@
-"""The views of one example: two random ones and the centre, drawn from seeds alone.
+"""The views of one example: two random ones and the center, drawn from seeds alone.
 
 A view depends on the run's seed, the pass over the data and the example's id, and on nothing else: not on the order in
 which examples are read, nor on how many are read at once.
@@ -20,10 +20,10 @@ def training_views(example, seed, size, wanted=VIEWS, color_jitter=0.0):
         seed: int `[2]`: the run's seed and the pass over the data.
         size: the side of the views in pixels.
         wanted: which of `VIEWS` are needed.
-        color_jitter: strength of the colour jitter, 0 to 1, of `ce` and `augmented`; see `jitter_colors`.
+        color_jitter: strength of the color jitter, 0 to 1, of `ce` and `augmented`; see `jitter_colors`.
 
     Returns:
-        `ce`: a random crop of the file, flipped or not; `original`: its centre view, whose colours are never changed;
+        `ce`: a random crop of the file, flipped or not; `original`: its center view, whose colors are never changed;
         `augmented`: `transform` of `original`; and `label`.
     """
     image, seed = example["image"], example_seed(example["id"], seed)
@@ -84,7 +84,7 @@ def original_view(image, size):
         `(view, box)`: uint8 `[size, size, 3]`, and float32 `[4]`, the part of the image that it shows.
     """
     shape = tf.shape(image)
-    resized, box = geometry.centre_view(shape[0], shape[1], size)
+    resized, box = geometry.center_view(shape[0], shape[1], size)
     start = tf.cast(tf.round(box[:2] * tf.cast(resized, tf.float32)), tf.int32)
     view = geometry.resize_and_cut(image, resized, start, (size, size))
     return tf.ensure_shape(view, [size, size, 3]), box

@@ -29,7 +29,7 @@ def insertion(probabilities, images, heatmaps, class_ids, kind="blur", steps=STE
 
 
 def deletion(probabilities, images, heatmaps, class_ids, kind="blur", steps=STEPS):
-    """Deletion curves: as `insertion`, from the image to the neutral colour, or to its mean colour if so is `kind`."""
+    """Deletion curves: as `insertion`, from the image to the neutral color, or to its mean color if so is `kind`."""
     saliency = metrics.upsample(heatmaps, images.shape[1:3])
     empty = substrate("mean" if kind == "mean" else "zero", images)
     return pixel_curve(probabilities, images, empty, saliency, class_ids, steps)
@@ -39,7 +39,7 @@ def substrate(kind, images):
     """What insertion starts from: float32 `[B, H, W, 3]` in 0..255.
 
     Args:
-        kind: one of `SUBSTRATES`: the image under `blur`; `zero` of the normalised image; or its own `mean` colour.
+        kind: one of `SUBSTRATES`: the image under `blur`; `zero` of the normalized image; or its own `mean` color.
         images: `[B, H, W, 3]` in 0..255.
     """
     if kind not in SUBSTRATES:
@@ -48,24 +48,24 @@ def substrate(kind, images):
     if kind == "blur":
         return blur(images)
     if kind == "zero":
-        return tf.zeros_like(images) + neutral_colour()
+        return tf.zeros_like(images) + neutral_color()
     return tf.zeros_like(images) + tf.reduce_mean(images, [1, 2], keepdims=True)
 
 
 def blur(images):
-    """RISE's substrate: the normalised image under an 11x11 Gaussian of sigma 5, zeros beyond the image's edges.
+    """RISE's substrate: the normalized image under an 11x11 Gaussian of sigma 5, zeros beyond the image's edges.
 
     Args:
-        images: `[B, H, W, 3]` in 0..255. A zero of the normalised image is ImageNet's mean colour here.
+        images: `[B, H, W, 3]` in 0..255. A zero of the normalized image is ImageNet's mean color here.
 
     Returns:
         float32 `[B, H, W, 3]` in 0..255.
     """
     kernel = tf.constant(np.tile(_rise_kernel()[:, None, None, None], [1, 1, 3, 1]), tf.float32)
-    blurred = tf.cast(images, tf.float32) - neutral_colour()
+    blurred = tf.cast(images, tf.float32) - neutral_color()
     for axis in (kernel, tf.transpose(kernel, [1, 0, 2, 3])):
         blurred = tf.nn.depthwise_conv2d(blurred, axis, [1, 1, 1, 1], "SAME")
-    return blurred + neutral_colour()
+    return blurred + neutral_color()
 
 
 def _rise_kernel(length=11, sigma=5.0, reach=20):
@@ -80,8 +80,8 @@ def _rise_kernel(length=11, sigma=5.0, reach=20):
     return np.bincount((length - 1 - folded).astype(int), gaussian / gaussian.sum(), length)
 
 
-def neutral_colour():
-    """The colour, float32 `[3]` in 0..255, that ImageNet's normalisation maps to zero."""
+def neutral_color():
+    """The color, float32 `[3]` in 0..255, that ImageNet's normalization maps to zero."""
     return 255 * tf.constant(IMAGENET_MEAN)
 
 
@@ -89,7 +89,7 @@ def pixel_curve(probabilities, start, finish, saliency, class_ids, steps=STEPS):
     """The class's probability while pixels of `start` are replaced by those of `finish`, most salient first.
 
     RISE (BMVC 2018): insertion goes from the blurred image to the image, deletion from the image to the neutral
-    colour. At 224 pixels, 28 steps replace 224 * 8 pixels each.
+    color. At 224 pixels, 28 steps replace 224 * 8 pixels each.
 
     Args:
         probabilities: a callable, `[B, S, S, 3]` -> `[B, classes]`.

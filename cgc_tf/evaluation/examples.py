@@ -80,7 +80,7 @@ def explain(subject, columns, shown, ch_resize=0):
     """How a subject explains the examples, a list parallel to `shown`.
 
     Returns:
-        Dicts: `heatmap` `[h, w]`, of the labelled class where the subject can be asked for one, else of the predicted
+        Dicts: `heatmap` `[h, w]`, of the labeled class where the subject can be asked for one, else of the predicted
         class; `box`, the part of the image that it covers; `content_heatmap`, a float or NaN; `caption`, whose heatmap
         it is, or that the two are the same, and CH in percent; and `mistake`, the same of the predicted class, without
         CH, where that is another one; else None.
@@ -93,7 +93,7 @@ def explain(subject, columns, shown, ch_resize=0):
             side = ch_resize or 2 * subject.image_size
             view = geometry.resize_image(image, geometry.whole_view(*image.shape[:2], side))
         else:
-            view, box = _centre(image, subject.image_size)
+            view, box = _center(image, subject.image_size)
         label, predicted, mistake = int(example["label"]), int(columns["predicted"][row]), None
         heatmap = subject.explain(view[None], tf.constant([label]))[0].numpy()
         says = f"says {readable(subject.class_names[predicted])}"
@@ -132,6 +132,6 @@ def readable(name):
     return name.replace("_", " ")
 
 
-def _centre(image, size):
+def _center(image, size):
     view, box = views.original_view(image, size)
     return view, tuple(box.numpy())

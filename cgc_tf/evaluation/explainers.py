@@ -50,19 +50,19 @@ class _OneClass:
 
 
 def vanilla_gradients(model, _):
-    """|d logit / d image|, summed over colours (Simonyan et al., 2014)."""
+    """|d logit / d image|, summed over colors (Simonyan et al., 2014)."""
     from tf_explain.core.vanilla_gradients import VanillaGradients
 
     gradients = _gradients(VanillaGradients, lambda images: model(images, training=False))
-    return lambda images, class_ids: _over_colours(gradients(images, class_ids))
+    return lambda images, class_ids: _over_colors(gradients(images, class_ids))
 
 
 def gradients_inputs(model, _):
-    """|image * d logit / d image|, summed over colours (Shrikumar et al., 2016)."""
+    """|image * d logit / d image|, summed over colors (Shrikumar et al., 2016)."""
     from tf_explain.core.gradients_inputs import GradientsInputs
 
     products = _gradients(GradientsInputs, lambda images: model(images, training=False))
-    return lambda images, class_ids: _over_colours(products(images, class_ids))
+    return lambda images, class_ids: _over_colors(products(images, class_ids))
 
 
 def integrated_gradients(model, _):
@@ -78,13 +78,13 @@ def integrated_gradients(model, _):
     def explain(image, class_id):
         path = IntegratedGradients.generate_interpolations(image.numpy()[None], STEPS)
         along = gradients(tf.constant(path, tf.float32), tf.repeat(class_id, STEPS))
-        return _over_colours(image * tf.reduce_mean(along, 0))
+        return _over_colors(image * tf.reduce_mean(along, 0))
 
     return _one_by_one(explain)
 
 
 def smoothgrad(model, seed):
-    """|mean gradient of the log probability under noise|, summed over colours (Smilkov et al., 2017).
+    """|mean gradient of the log probability under noise|, summed over colors (Smilkov et al., 2017).
 
     tf-explain draws its noise without a seed, and so faintly (1 of 255) that it does nothing; this is the paper's 15
     percent of the range, the same for each image.
@@ -95,13 +95,13 @@ def smoothgrad(model, seed):
 
     def explain(image, class_id):
         noise = 255 * NOISE * tf.random.stateless_normal([SAMPLES, *image.shape], [seed, 0])
-        return _over_colours(tf.reduce_mean(gradients(image[None] + noise, tf.repeat(class_id, SAMPLES)), 0))
+        return _over_colors(tf.reduce_mean(gradients(image[None] + noise, tf.repeat(class_id, SAMPLES)), 0))
 
     return _one_by_one(explain)
 
 
 def occlusion(model, _):
-    """How far the probability falls under a grey patch, for each of about 14 x 14 patches (Zeiler & Fergus, ECCV 2014).
+    """How far the probability falls under a gray patch, for each of about 14 x 14 patches (Zeiler & Fergus, ECCV 2014).
 
     tf-explain's own loop mixes up rows and columns unless images are square, and scores 1 - probability, which is
     high everywhere for a class that is not predicted; its patches are used, and the fall is measured.
@@ -159,5 +159,5 @@ def _one_by_one(explain):
     return explain_batch
 
 
-def _over_colours(gradients):
+def _over_colors(gradients):
     return tf.reduce_sum(tf.abs(gradients), -1)

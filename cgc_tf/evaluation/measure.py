@@ -56,7 +56,7 @@ def measure(subject, source, protocol, batch_size=32, keep_curves=None):
     put = functools.partial(_put, columns, count)
     means, follow = {name: curves.CurveMean() for name in CURVES[protocol.curves]}, _follow(subject, protocol)
     consistency = Consistency(subject.image_size)
-    views = _centre_views(subject, source, protocol, batch_size)
+    views = _center_views(subject, source, protocol, batch_size)
     for batch in read(source, views, count, f"{subject.name}: classes, curves"):
         rows = np.arange(len(place), len(place) + len(batch["label"]))
         place |= {int(index): row for index, row in zip(batch["index"], rows, strict=True)}
@@ -87,21 +87,21 @@ def _put(columns, count, rows, values):
         columns[name][rows] = value
 
 
-def _centre_views(subject, source, protocol, batch_size):
-    return held_out.centre_views(
+def _center_views(subject, source, protocol, batch_size):
+    return held_out.center_views(
         source, protocol.split, subject.image_size, batch_size, protocol.limit, protocol.evaluation_seed
     )
 
 
 def _located(subject, source, protocol, batch_size):
     if not subject.takes_any_size:
-        return _centre_views(subject, source, protocol, batch_size)
+        return _center_views(subject, source, protocol, batch_size)
     side = protocol.ch_resize or 2 * subject.image_size
     return held_out.whole_images(source, protocol.split, side, batch_size, protocol.limit)
 
 
 def _score(subject, batch, protocol, follow):
-    """What is measured on a batch of centre views: columns, curves, and the heatmaps of `Consistency`."""
+    """What is measured on a batch of center views: columns, curves, and the heatmaps of `Consistency`."""
     images, label = batch["image"], batch["label"]
     probabilities = subject.probabilities(images)
     predicted = tf.argmax(probabilities, -1, output_type=tf.int32)
@@ -143,7 +143,7 @@ def _parts(subject, images, label, region):
     known = tf.reduce_any(region > 0, [1, 2])
     values = {}
     for name, kept in (("object_only_top1", inside), ("background_only_top1", 1 - inside)):
-        probabilities = subject.probabilities(images * kept + curves.neutral_colour() * (1 - kept))
+        probabilities = subject.probabilities(images * kept + curves.neutral_color() * (1 - kept))
         right = tf.argmax(probabilities, -1, output_type=tf.int32) == label
         values[name] = tf.where(known, tf.cast(right, tf.float32), np.nan)
     return values
@@ -185,7 +185,7 @@ def _randomization(subject, source, protocol):
         return []
     size, count = subject.image_size, protocol.randomization
     count = min(count, source.sizes[protocol.split])
-    views = held_out.centre_views(source, protocol.split, size, count, count, protocol.evaluation_seed)
+    views = held_out.center_views(source, protocol.split, size, count, count, protocol.evaluation_seed)
     (batch,) = read(source, views, count, f"{subject.name}: images for shuffled weights")
     predicted = tf.argmax(subject.probabilities(batch["image"]), -1, output_type=tf.int32)
     return sanity_check.check(subject.model, subject.explain, batch["image"], predicted, protocol.evaluation_seed)

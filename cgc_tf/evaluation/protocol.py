@@ -45,8 +45,8 @@ class Protocol:
     )
     curve_substrate: str = setting(
         "blur",
-        "What insertion starts from: the blurred image, zero of the normalised image, or the image's mean colour. "
-        "Deletion ends at zero, or at the mean colour.",
+        "What insertion starts from: the blurred image, zero of the normalized image, or the image's mean color. "
+        "Deletion ends at zero, or at the mean color.",
         choices=list(SUBSTRATES),
     )
     curve_steps: int = setting(STEPS, "Steps of insertion and deletion.", least=1)
@@ -94,7 +94,7 @@ class Protocol:
 
     def open_source(self):
         """The `Source` of a protocol whose data is named."""
-        return load.load(self.dataset, self.data_dir, self.on_bad_image)
+        return load.load_dataset(self.dataset, self.data_dir, self.on_bad_image)
 
     def is_on_own_data(self, trained):
         """Whether a protocol whose data is named measures on the dataset that a model was trained on."""

@@ -13,8 +13,8 @@ def from_saved_model(path, folder, image_size=None, labels=None):
     """An exported model, called through its signatures alone.
 
     A signature over image tensors is used where there is one, and else the one over encoded pictures: each image is
-    then framed and encoded as PNG so that the export's own centre crop gives back exactly these pixels, in whole
-    numbers of 0..255. Such a model is measured on centre views only, and explains the predicted class unless a
+    then framed and encoded as PNG so that the export's own center crop gives back exactly these pixels, in whole
+    numbers of 0..255. Such a model is measured on center views only, and explains the predicted class unless a
     signature takes a class.
 
     Args:
@@ -124,7 +124,7 @@ def _as(pictures, spec):
 
 
 def _framed(pictures, size):
-    """PNGs, string `[B]`, whose centre view (`geometry.centre_view`) is the given S x S pixels."""
+    """PNGs, string `[B]`, whose center view (`geometry.center_view`) is the given S x S pixels."""
     frame = round(size * 256 / 224) - size
     # The view starts at round(frame / 2), halves to even.
     before = round(frame / 2)

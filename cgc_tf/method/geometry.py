@@ -22,7 +22,7 @@ def draw_crop(seed, height, width):
         height, width: scalar int, the image's size in pixels.
 
     Returns:
-        int32 `[4]`: top, left, height, width. Where no try fits: the largest centred crop of allowed aspect.
+        int32 `[4]`: top, left, height, width. Where no try fits: the largest centered crop of allowed aspect.
     """
     seeds = tf.random.split(seed, 3)
     size = tf.cast([height, width], tf.float32)
@@ -75,7 +75,7 @@ def transform_image(image, transform, size):
 
 
 def resize_image(image, shape, enlarges=False):
-    """Resizes an image as Pillow does: bilinear, half-pixel centres, antialiased where it shrinks.
+    """Resizes an image as Pillow does: bilinear, half-pixel centers, antialiased where it shrinks.
 
     Args:
         image: `[H, W, 3]`, uint8 or float in 0..255; a batch, too, where it is known to enlarge.
@@ -139,7 +139,7 @@ def _to_uint8(resized, before):
     return tf.cast(resized + 0.5, tf.uint8)
 
 
-def centre_view(height, width, size):
+def center_view(height, width, size):
     """The reference's evaluation view: shorter side to 256/224 of `size`, then the central square of `size`.
 
     Args:
@@ -211,7 +211,7 @@ def boxes_to_region(boxes, height, width):
 
 
 def upsampling_matrix(size, source):
-    """U `[size, source]` float32: bilinear resize of `source` samples to `size`, half-pixel centres, edges clamped."""
+    """U `[size, source]` float32: bilinear resize of `source` samples to `size`, half-pixel centers, edges clamped."""
     position = np.clip((np.arange(size) + 0.5) * source / size - 0.5, 0, source - 1)
     low = np.floor(position).astype(int)
     high = np.minimum(low + 1, source - 1)
@@ -234,10 +234,10 @@ def crop_matrix(start, length, upsampling, flip=None):
     """
     size = upsampling.shape[0]
     start, length = (tf.cast(value, tf.float32)[:, None] for value in (start, length))
-    centre = tf.range(size, dtype=tf.float32)[None] + 0.5
+    center = tf.range(size, dtype=tf.float32)[None] + 0.5
     if flip is not None:
-        centre = tf.where(flip[:, None] > 0, size - centre, centre)
-    position = tf.clip_by_value(centre * length / size - 0.5, 0.0, length - 1)
+        center = tf.where(flip[:, None] > 0, size - center, center)
+    position = tf.clip_by_value(center * length / size - 0.5, 0.0, length - 1)
     low = tf.floor(position)
     index = tf.cast(start + low, tf.int32)
     # Between two rows of U: the upper one, and a share of the step to the lower one; at the crop's end that share is 0.

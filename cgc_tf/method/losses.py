@@ -107,7 +107,7 @@ def gather_replicas(heatmaps):
 def no_negatives(positive):
     """The ablation without negatives: 1 - cosine, `[B]`.
 
-    The reference's mean squared error of the two L2-normalised S x S maps is 2 / S^2 times this; in this form the
+    The reference's mean squared error of the two L2-normalized S x S maps is 2 / S^2 times this; in this form the
     weight lambda means the same for both objectives.
     """
     return 1.0 - positive

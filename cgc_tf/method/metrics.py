@@ -24,7 +24,7 @@ def content_heatmap(heatmaps, regions):
 
 
 def upsample(heatmaps, shape):
-    """Heatmaps `[B, h, w]`, bilinear with half-pixel centres to float32 `[B, *shape]`."""
+    """Heatmaps `[B, h, w]`, bilinear with half-pixel centers to float32 `[B, *shape]`."""
     return tf.image.resize(heatmaps[..., None], shape)[..., 0]
 
 

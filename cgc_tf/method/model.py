@@ -108,7 +108,7 @@ class CGCModel(keras.Model):
         return self._results(*measured)
 
     def test_step(self, batch):
-        """Cross-entropy, accuracy and Content Heatmap of the labelled class on a batch of centre crops.
+        """Cross-entropy, accuracy and Content Heatmap of the labeled class on a batch of center crops.
 
         The last is `center_content_heatmap`: the reports' `content_heatmap` is of whole pictures, and lower or higher.
         """

@@ -1,4 +1,4 @@
-"""What a training step minimises, as data."""
+"""What a training step minimizes, as data."""
 
 import dataclasses
 

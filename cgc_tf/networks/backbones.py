@@ -110,7 +110,7 @@ def add_classifier(backbone, classes, pooling="average", hidden_units=()):
 
 
 def synchronize_batch_norm(model):
-    """Makes batch normalisation use the statistics of every replica's examples together."""
+    """Makes batch normalization use the statistics of every replica's examples together."""
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True

@@ -1,4 +1,4 @@
-"""Batch normalisation by one kernel, where Keras takes ten operations."""
+"""Batch normalization by one kernel, where Keras takes ten operations."""
 
 import keras
 import tensorflow as tf

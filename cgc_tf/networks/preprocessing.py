@@ -1,4 +1,4 @@
-"""ImageNet's normalisation, as torchvision states it, for RGB in 0..255."""
+"""ImageNet's normalization, as torchvision states it, for RGB in 0..255."""
 
 import keras
 
@@ -6,8 +6,8 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def imagenet_normalisation():
+def imagenet_normalization():
     """A layer: `[..., 3]` in 0..255 -> float, each channel less ImageNet's mean, over its standard deviation."""
     scale = [1 / (255 * std) for std in IMAGENET_STD]
     offset = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
-    return keras.layers.Rescaling(scale, offset, dtype="float32", name="imagenet_normalisation")
+    return keras.layers.Rescaling(scale, offset, dtype="float32", name="imagenet_normalization")

@@ -1,11 +1,11 @@
-"""KerasHub's presets: weights for its networks, and the normalisation that these want of their images."""
+"""KerasHub's presets: weights for its networks, and the normalization that these want of their images."""
 
 import warnings
 
 import keras
 
 from cgc_tf.common.errors import UserError, first_line
-from cgc_tf.networks.preprocessing import imagenet_normalisation
+from cgc_tf.networks.preprocessing import imagenet_normalization
 
 # What "imagenet" means: of the ResNets torchvision's own weights, from which the paper starts, as timm publishes them
 # (tv_in1k is torchvision's IMAGENET1K_V1).
@@ -33,7 +33,7 @@ def load(preset, network):
         network: a backbone of KerasHub's.
 
     Returns:
-        A layer that normalises RGB in 0..255 as the preset says; with ImageNet's mean and deviation if it does not.
+        A layer that normalizes RGB in 0..255 as the preset says; with ImageNet's mean and deviation if it does not.
 
     Raises:
         UserError: the preset cannot be had, or is of another network.
@@ -46,10 +46,10 @@ def load(preset, network):
     network.set_weights(found.get_weights())
     converter = download(preset, lambda: _image_converter(preset))
     if converter is None:
-        print(f"weights: {preset} does not say how images are normalised; ImageNet's mean and deviation are taken")
-        return imagenet_normalisation()
+        print(f"weights: {preset} does not say how images are normalized; ImageNet's mean and deviation are taken")
+        return imagenet_normalization()
     scale = 1.0 if converter.scale is None else converter.scale
-    return keras.layers.Rescaling(scale, converter.offset or 0.0, dtype="float32", name="normalisation")
+    return keras.layers.Rescaling(scale, converter.offset or 0.0, dtype="float32", name="normalization")
 
 
 def download(name, make):

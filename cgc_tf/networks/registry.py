@@ -7,7 +7,7 @@ import keras
 
 from cgc_tf.common.errors import UserError
 from cgc_tf.networks import presets
-from cgc_tf.networks.preprocessing import imagenet_normalisation
+from cgc_tf.networks.preprocessing import imagenet_normalization
 
 BATCH_NORM_MOMENTUM = 0.9  # PyTorch's 0.1, as the reference has; Keras' 0.99 takes thousands of steps to settle.
 
@@ -133,7 +133,7 @@ def _keras_hub(name, weights):
             name=name,
         )
     if weights == "none":
-        return network, imagenet_normalisation()
+        return network, imagenet_normalization()
     if weights == "imagenet" and name not in presets.IMAGENET:
         raise UserError(f"--backbone={name} has no ImageNet weights here; choose --weights=none, or another backbone")
     return network, presets.load(presets.IMAGENET[name] if weights == "imagenet" else weights, network)

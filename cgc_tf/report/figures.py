@@ -13,14 +13,14 @@ from matplotlib import pyplot as plt
 
 from cgc_tf.common import lettering
 
-COLOURS = matplotlib.colormaps["inferno"]
+COLORS = matplotlib.colormaps["inferno"]
 STRENGTH = 0.75
 CELL = 1.9  # inches
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 def overlay(image, heatmap, box=WHOLE):
-    """Draws a heatmap over its image: the hotter, the more of the perceptual colour map shows.
+    """Draws a heatmap over its image: the hotter, the more of the perceptual color map shows.
 
     Args:
         image: uint8 `[H, W, 3]`.
@@ -38,7 +38,7 @@ def overlay(image, heatmap, box=WHOLE):
         scaled = np.asarray(heatmap, np.float32) / peak
         heat[top:bottom, left:right] = cv2.resize(scaled, (right - left, bottom - top))
     weight = STRENGTH * heat[..., None] ** 0.7
-    return np.rint(image * (1 - weight) + 255 * COLOURS(heat)[..., :3] * weight).astype(np.uint8)
+    return np.rint(image * (1 - weight) + 255 * COLORS(heat)[..., :3] * weight).astype(np.uint8)
 
 
 def explanations(path, images, rows):
@@ -89,11 +89,11 @@ def curves(path, reports):
         size = 0.6 + 3.3 * len(kinds), 3.2 + 0.17 * len(reports)  # the legends are below
         figure, axes = plt.subplots(1, len(kinds), squeeze=False, figsize=size, sharey=True)
         for axis, kind in zip(axes[0], kinds, strict=True):
-            for colour, (name, found) in zip(_colours(reports), reports.items(), strict=True):
+            for color, (name, found) in zip(_colors(reports), reports.items(), strict=True):
                 mean, error = (np.array(found[kind][key]) for key in ("mean", "standard_error"))
                 share, area = np.linspace(0, 100, len(mean)), np.mean((mean[1:] + mean[:-1]) / 2)
-                axis.plot(share, mean, label=f"{_in_legend(name)}, {100 * area:.1f}", color=colour)
-                axis.fill_between(share, mean - 2 * error, mean + 2 * error, alpha=0.2, linewidth=0, color=colour)
+                axis.plot(share, mean, label=f"{_in_legend(name)}, {100 * area:.1f}", color=color)
+                axis.fill_between(share, mean - 2 * error, mean + 2 * error, alpha=0.2, linewidth=0, color=color)
             axis.set_title(kind, fontsize=9)
             axis.set_xlabel(f"pixels {'inserted' if kind == 'insertion' else 'deleted'}, %", fontsize=8)
             _legend_below(axis, title="area, %")
@@ -112,10 +112,10 @@ def histogram(path, shares):
     """
     with lettering.styled(shares):
         figure, axis = plt.subplots(figsize=(4.6, 3.0 + 0.17 * len(shares)))
-        for colour, (name, values) in zip(_colours(shares), shares.items(), strict=True):
+        for color, (name, values) in zip(_colors(shares), shares.items(), strict=True):
             known = 100 * np.asarray(values)[~np.isnan(values)]
-            axis.hist(known, np.arange(0, 101, 5), histtype="step", linewidth=1.4, label=_in_legend(name), color=colour)
-            axis.axvline(np.mean(known) if len(known) else 0, linestyle=":", linewidth=1, color=colour)
+            axis.hist(known, np.arange(0, 101, 5), histtype="step", linewidth=1.4, label=_in_legend(name), color=color)
+            axis.axvline(np.mean(known) if len(known) else 0, linestyle=":", linewidth=1, color=color)
         axis.set_xlabel("Content Heatmap, %; dotted: the mean", fontsize=8)
         axis.set_ylabel("images", fontsize=8)
         axis.tick_params(labelsize=7)
@@ -132,7 +132,7 @@ def _legend_below(axis, title=None):
     axis.legend(fontsize=7, title=title, title_fontsize=7, **below)
 
 
-def _colours(items):
+def _colors(items):
     return matplotlib.colormaps["tab10"](np.arange(len(items)) % 10)
 
 

@@ -13,7 +13,7 @@ from cgc_tf.evaluation import consistency
 from cgc_tf.report import uncertainty
 from cgc_tf.training import config
 
-WHOLE_AND_LABELLED = "whole images, labelled class"  # what CH is of, unless it says otherwise
+WHOLE_AND_LABELED = "whole images, labeled class"  # what CH is of, unless it says otherwise
 REPORT, PER_IMAGE, CURVES = "evaluation.json", "per_image.csv", "curves.csv"
 
 
@@ -99,8 +99,8 @@ def make(measurement, subject, source, protocol, explainer="", batch_size=32):
 
 
 def _content_heatmap_on(subject):
-    images = "whole images" if subject.takes_any_size else "centre views"
-    return f"{images}, {'labelled' if subject.takes_any_class else 'predicted'} class"
+    images = "whole images" if subject.takes_any_size else "center views"
+    return f"{images}, {'labeled' if subject.takes_any_class else 'predicted'} class"
 
 
 def _per_class(columns, names):

@@ -5,7 +5,7 @@ import re
 import numpy as np
 
 from cgc_tf.report import uncertainty
-from cgc_tf.report.results import COLUMNS, METRICS, WHOLE_AND_LABELLED
+from cgc_tf.report.results import COLUMNS, METRICS, WHOLE_AND_LABELED
 from cgc_tf.training import journal
 
 ARROWS = {1: "↑", -1: "↓", 0: ""}
@@ -76,7 +76,7 @@ def what_it_is_of(reports):
     """What the numbers of reports on one dataset are of: its images, and all that a reader could take for granted."""
     lines = [measured_on(reports[0])]
     for report in reports:
-        if report["content_heatmap_on"] != WHOLE_AND_LABELLED:
+        if report["content_heatmap_on"] != WHOLE_AND_LABELED:
             lines.append(f"{label(report)}: CH on {report['content_heatmap_on']}")
         share = report["statistics"]["content_heatmap"]
         if share and share["count"] < report["examples"]:

@@ -45,10 +45,10 @@ def callbacks(config, workdir, source, start, checkpointing):
 
 
 def _examples_to_watch(source, image_size):
-    """Centre views, uint8 `[n, S, S, 3]`, spread over the validation split, and so over its classes."""
+    """Center views, uint8 `[n, S, S, 3]`, spread over the validation split, and so over its classes."""
     count = min(OVERLAYS, source.sizes[source.validation])
-    batches = batches.validation_batches(source, source.validation, image_size, count, count)
-    (batch,) = read(source, batches, count, "images for TensorBoard")
+    views = batches.validation_batches(source, source.validation, image_size, count, count)
+    (batch,) = read(source, views, count, "images for TensorBoard")
     return batch["image"].numpy()
 
 

@@ -96,7 +96,7 @@ class Config:
     batch_size: int = setting(32, "Examples in a step, over all replicas.", least=1, on_change=NEVER)
     image_size: int = setting(224, "Side of the training views in pixels.", least=16)
     color_jitter: float = setting(
-        0.0, "Strength of random changes of colour, in the views ce and augmented; 0 for none.", least=0, most=1
+        0.0, "Strength of random changes of color, in the views ce and augmented; 0 for none.", least=0, most=1
     )
     optimizer: str = setting("sgd", "sgd (with --momentum) or adamw.", ("sgd", "adamw"), on_change=NEVER)
     learning_rate: float = setting(0.01, "Peak learning rate.", above=0)
@@ -145,7 +145,7 @@ class Config:
         False, "Compile the whole step with XLA: on a CPU slower, on a GPU worth a try.", on_change=HARMLESS
     )
     sync_batch_norm: bool = setting(
-        False, "Normalise by the statistics of all replicas' examples together.", on_change=NEVER
+        False, "Normalize by the statistics of all replicas' examples together.", on_change=NEVER
     )
     seed: int = setting(0, "Seed of everything random; the same seed gives the same run.", least=0, on_change=NEVER)
     strategy: str = setting(
@@ -214,7 +214,7 @@ class Config:
 
     @property
     def takes_rest(self):
-        """Whether the unlabelled examples are those that `labeled_fraction` leaves."""
+        """Whether the unlabeled examples are those that `labeled_fraction` leaves."""
         return self.unlabeled_dataset == self.dataset and self.unlabeled_data_dir in ("", self.data_dir)
 
     def make_objective(self):

@@ -133,10 +133,10 @@ def _validate(config, prepared):
     source = prepared.source
     count = min(config.validation_examples, source.sizes[source.validation])
     one_batch = min(count, config.batch_size)
-    batches = batches.validation_batches(source, source.validation, config.image_size, config.batch_size, one_batch)
-    prepared.model.evaluate(batches, verbose=0)
+    views = batches.validation_batches(source, source.validation, config.image_size, config.batch_size, one_batch)
+    prepared.model.evaluate(views, verbose=0)
     began = time.monotonic()
-    prepared.model.evaluate(batches, verbose=0)
+    prepared.model.evaluate(views, verbose=0)
     return (time.monotonic() - began) * -(-count // config.batch_size)
 
 

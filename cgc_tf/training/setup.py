@@ -22,7 +22,7 @@ class Prepared:
 
     Attributes:
         model: a compiled `CGCModel`, its state that of `start`.
-        source, unlabeled: the `Source`s of labelled and of unlabelled examples, the latter perhaps None.
+        source, unlabeled: the `Source`s of labeled and of unlabeled examples, the latter perhaps None.
         steps: steps in an epoch.
         start: the `Checkpoint` that the run begins with.
     """
@@ -122,13 +122,13 @@ def make_strategy(config):
 
 
 def open_sources(config):
-    """The source of labelled examples, and that of unlabelled ones or None; each is large enough for a batch."""
-    source = load.load(config.dataset, config.data_dir or None, config.on_bad_image)
+    """The source of labeled examples, and that of unlabeled ones or None; each is large enough for a batch."""
+    source = load.load_dataset(config.dataset, config.data_dir or None, config.on_bad_image)
     if config.early_stopping and "validation" not in source.sizes:
         raise UserError(f"--early_stopping needs a split named validation, which {source.name} does not have")
     other = None
     if config.unlabeled_dataset and not config.takes_rest:
-        other = load.load(config.unlabeled_dataset, config.unlabeled_data_dir or None, config.on_bad_image)
+        other = load.load_dataset(config.unlabeled_dataset, config.unlabeled_data_dir or None, config.on_bad_image)
     for kind, opened in zip(("training", "unlabeled"), _parts(config, source, other), strict=True):
         if opened and opened.sizes["train"] < config.batch_size:
             raise UserError(
@@ -139,7 +139,7 @@ def open_sources(config):
 
 
 def _parts(config, source, other):
-    """The labelled and the unlabelled examples, the latter None or of the `Source` `other`."""
+    """The labeled and the unlabeled examples, the latter None or of the `Source` `other`."""
     if config.labeled_fraction < 1:
         source, rest = labeled_part(source, config.labeled_fraction, config.seed)
         other = rest if config.takes_rest else other
@@ -147,17 +147,17 @@ def _parts(config, source, other):
 
 
 def training_stream(config, prepared):
-    """A run's `data.training_batches` from where it starts, with the unlabelled ones where there are some."""
+    """A run's `data.training_batches` from where it starts, with the unlabeled ones where there are some."""
     source, unlabeled, position = prepared.source, prepared.unlabeled, prepared.start.position
     steps, first_step = config.epochs * prepared.steps, position.epoch * prepared.steps + position.step
     arguments = config.image_size, config.batch_size, config.seed, steps, first_step
 
-    def batches(opened, wanted):
+    def views(opened, wanted):
         return batches.training_batches(opened, *arguments, wanted, config.color_jitter)
 
     if not unlabeled:
-        return batches(source, VIEWS)
-    return batches.with_unlabeled(batches(source, config.ce_views), batches(unlabeled, ("original", "augmented")))
+        return views(source, VIEWS)
+    return batches.with_unlabeled(views(source, config.ce_views), views(unlabeled, ("original", "augmented")))
 
 
 @contextlib.contextmanager

@@ -45,7 +45,7 @@ def example_pictures(size):
 
 
 def warmup_inputs(signature_def, picture, size):
-    """One example's inputs, {name: `TensorProto`}, for any of our signatures; images are of one colour."""
+    """One example's inputs, {name: `TensorProto`}, for any of our signatures; images are of one color."""
     inputs = {}
     for name, info in signature_def.inputs.items():
         if info.dtype == tf.string.as_datatype_enum:

@@ -1,6 +1,6 @@
 """What an encoded picture says of itself, read in a graph before anything is decoded: its size, and which way is up.
 
-`cgc_tf.data.pictures` is the same for files, outside of one; `cgc_tf.data.exif` is read by both, here through AutoGraph.
+`cgc_tf.data.pictures` does the same for files, outside of a graph; both use `cgc_tf.data.exif`, here through AutoGraph.
 """
 
 import tensorflow as tf

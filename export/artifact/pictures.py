@@ -22,7 +22,7 @@ _WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 def views(image_bytes, size, max_pixels=MAX_PIXELS):
-    """The centre view of each picture, as the model was evaluated on.
+    """The center view of each picture, as the model was evaluated on.
 
     Args:
         image_bytes: string `[B]`, encoded pictures of any size.
@@ -94,7 +94,7 @@ def _each(image_bytes, beside, function, blank, max_pixels, enlarged=0):
 
 
 def _plain():
-    """Options without which each call would first optimise its little dataset."""
+    """Options without which each call would first optimize its little dataset."""
     options = tf.data.Options()
     options.experimental_optimization.apply_default_optimizations = False
     options.autotune.enabled = False
@@ -105,7 +105,7 @@ def _plain():
 def _table():
     """What `figures.overlay` does to a pixel of each of 256 heats: float32 `[256, 4]`, weight and what is added."""
     ramp = np.linspace(0, 1, 256, dtype=np.float32)[None]
-    on_black, on_white = (figures.overlay(np.full([1, 256, 3], grey, np.uint8), ramp)[0] for grey in (0, 255))
+    on_black, on_white = (figures.overlay(np.full([1, 256, 3], gray, np.uint8), ramp)[0] for gray in (0, 255))
     weight = (on_white.astype(np.float32) - on_black).mean(-1, keepdims=True) / 255
     return np.concatenate([weight, on_black], -1).astype(np.float32)
 

@@ -57,7 +57,7 @@ class Model:
             require(version is None, "a request names a version or a label, not both")
             if label not in self._labels:
                 known = ", ".join(sorted(self._labels)) or "none"
-                require(False, f"no version of {self.name} is labelled {label}; labels: {known}")
+                require(False, f"no version of {self.name} is labeled {label}; labels: {known}")
             version = self._labels[label]
         if version is not None and version not in loaded:
             raise _absent(f"no version {version} of {self.name}; served: {', '.join(map(str, sorted(loaded)))}")

@@ -1,6 +1,8 @@
 """Draws the builders' dummy data: a few small pictures in each official archive's own layout.
 
-  python -m cgc_tf.data.datasets.dummy_data      writes cgc_tf/data/datasets/*/dummy_data and tests/data/caltech_birds2011 anew
+  python -m cgc_tf.data.datasets.dummy_data
+
+writes cgc_tf/data/datasets/*/dummy_data and tests/testdata/caltech_birds2011 anew.
 
 Each picture is a plain rectangle on a plain ground, so every box and mask is known by hand.
 """
@@ -90,7 +92,7 @@ def write_mat(path, variables):
 
 
 def shade(index):
-    """A colour that no other index below 20 has, so that no two pictures are the same."""
+    """A color that no other index below 20 has, so that no two pictures are the same."""
     return (200, 10 * index, 60)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from cgc_tf.data.datasets import boxes, files
 
 HOME = "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/"
-LICENCE = "For non-commercial research only; the photographs are their photographers'."
+LICENSE = "For non-commercial research only; the photographs are their photographers'."
 URLS = {"archive": HOME + "archives/fgvc-aircraft-2013b.tar.gz"}
 MD5S = {"archive": "d4acdd33327262359767eeaa97a4f732"}
 BANNER = 20  # pixels at the bottom of each photograph, with its copyright
@@ -23,7 +23,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "Initial release, of the archive 2013b."}
     BUILDER_CONFIGS: ClassVar = [
-        tfds.core.BuilderConfig(name=level, description=f"Labelled by {level}.") for level in LEVELS
+        tfds.core.BuilderConfig(name=level, description=f"Labeled by {level}.") for level in LEVELS
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"Nothing, or {URLS['archive']} where it cannot be downloaded from here."
 
@@ -39,7 +39,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             ),
             supervised_keys=("image", "label"),
             homepage=HOME,
-            license=LICENCE,
+            license=LICENSE,
         )
 
     def _split_generators(self, dl_manager):
@@ -92,7 +92,7 @@ def cut(photograph, xmin, ymin, xmax, ymax):
 
 
 def as_jpeg(image):
-    """A JPEG of an image, as a file: quality 95, colours at full resolution."""
+    """A JPEG of an image, as a file: quality 95, colors at full resolution."""
     encoded = io.BytesIO()
     image.save(encoded, "JPEG", quality=95, subsampling=0)
     encoded.seek(0)

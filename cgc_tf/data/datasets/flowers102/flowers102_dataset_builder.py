@@ -10,7 +10,7 @@ from PIL import Image
 from cgc_tf.data.datasets import boxes, files
 
 HOME = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
-LICENCE = "Its publisher states none; the photographs are their owners'."
+LICENSE = "Its publisher states none; the photographs are their owners'."
 URLS = {
     "images": HOME + "102flowers.tgz",
     "masks": HOME + "102segmentations.tgz",
@@ -20,7 +20,7 @@ URLS = {
 MD5S = {"masks": "51375996b6c4f367a4b9f4492d7ecef5"}  # the others' SHA-256 are in checksums.tsv
 SPLITS = {"train": "trnid", "validation": "valid", "test": "tstid"}  # TFDS's name -> setid.mat's
 BACKGROUND = (0, 0, 254)
-TOLERANCE = 60  # of each channel; JPEG moves the colour of the background
+TOLERANCE = 60  # of each channel; JPEG moves the color of the background
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -46,7 +46,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             ),
             supervised_keys=("image", "label"),
             homepage=HOME,
-            license=LICENCE,
+            license=LICENSE,
         )
 
     def _split_generators(self, dl_manager):

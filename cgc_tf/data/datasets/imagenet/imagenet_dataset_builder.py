@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 from cgc_tf.data.datasets import boxes, files
 
 HOME = "https://image-net.org/"
-LICENCE = "For non-commercial research and education, under the terms of https://image-net.org/download."
+LICENSE = "For non-commercial research and education, under the terms of https://image-net.org/download."
 ORIGIN = "https://image-net.org/download-images (after registering)"
 MD5S = {  # as the publisher states them
     "ILSVRC2012_img_train.tar": "1d675b47d978889d74fa0da5fadfb00e",
@@ -41,7 +41,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             ),
             supervised_keys=("image", "label"),
             homepage=HOME,
-            license=LICENCE,
+            license=LICENSE,
         )
 
     def _split_generators(self, dl_manager):
@@ -66,7 +66,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     yield _stem(name), {"image": file.read(), "label": wnid, "boxes": [], "id": _stem(name)}
 
     def _generate_examples(self, photographs, annotations):
-        """Yields the validation photographs, with all boxes of the labelled class."""
+        """Yields the validation photographs, with all boxes of the labeled class."""
         wnids, labels = set(self.wnids()), _metadata("validation_labels.txt")
         texts = {_stem(path): file.read() for path, file in annotations if path.endswith(".xml")}
         for path, file in photographs:

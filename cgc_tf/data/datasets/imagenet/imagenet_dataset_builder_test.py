@@ -13,7 +13,7 @@ DUMMY_DATA = builder_module.Builder.code_path.parent / "dummy_data"
 DUMMY_MD5S = {name: hashlib.md5((DUMMY_DATA / name).read_bytes()).hexdigest() for name in builder_module.MD5S}
 
 
-def test_boxes_are_those_of_the_labelled_class():
+def test_boxes_are_those_of_the_labeled_class():
     text = dummy_data.voc("a", [("n1", (0, 0, 25, 20)), ("n2", (0, 0, 50, 40)), ("n1", (30, 10, 60, 40))])
     np.testing.assert_allclose(builder_module.read_boxes(text, "n1"), [(0, 0, 0.5, 0.5), (0.25, 0.6, 1, 1)])
     assert builder_module.read_boxes(text, "n3") == []

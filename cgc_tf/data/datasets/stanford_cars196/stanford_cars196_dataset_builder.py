@@ -10,7 +10,7 @@ from cgc_tf.common.errors import UserError
 from cgc_tf.data.datasets import boxes, files
 
 HOME = "https://ai.stanford.edu/~jkrause/cars/car_dataset.html"
-LICENCE = "Its publisher states none; the photographs are their owners'."
+LICENSE = "Its publisher states none; the photographs are their owners'."
 ORIGIN = f"a copy of Stanford Cars ({HOME} no longer has them)"
 SPLITS = {  # TFDS's name -> photographs, annotations
     "train": ("cars_train", "devkit/cars_train_annos.mat"),
@@ -37,7 +37,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             ),
             supervised_keys=("image", "label"),
             homepage=HOME,
-            license=LICENCE,
+            license=LICENSE,
         )
 
     def _split_generators(self, dl_manager):

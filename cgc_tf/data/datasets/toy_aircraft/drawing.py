@@ -2,7 +2,7 @@
 
 Two frames are used. The *body frame* has the fuselage on its x axis, nose at x = 0 and tail at
 x = 1, so lengths are shares of the body length. The *picture frame* is (x, y) in pixels of the
-`SIZE` x `SIZE` picture. A polygon is a float array (points, 2); colours and greys lie in [0, 1].
+`SIZE` x `SIZE` picture. A polygon is a float array (points, 2); colors and grays lie in [0, 1].
 """
 
 import colorsys
@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 SIZE = 128
-COLOURS = {"red": 0.0, "yellow": 0.14, "green": 0.36, "blue": 0.61}  # name -> hue
+COLORS = {"red": 0.0, "yellow": 0.14, "green": 0.36, "blue": 0.61}  # name -> hue
 PLACES = ("wings", "fuselage")
-CLASSES = tuple(f"{colour}_{place}" for place in PLACES for colour in COLOURS)
+CLASSES = tuple(f"{color}_{place}" for place in PLACES for color in COLORS)
 
 _SUPERSAMPLE = 4  # canvas pixels per picture pixel, for smooth edges
 _BAND = 0.13  # thickness of a marking: 4 to 7 pixels when the picture is scaled to 96x96
@@ -37,17 +37,17 @@ def draw(rng: np.random.Generator, label: int, texture: int) -> tuple[np.ndarray
     parts, markings = _aircraft(rng)
     place = _pose(rng, np.concatenate([polygon for polygon, _ in parts]))
     # Mixing both paints keeps the random stream independent of the label.
-    paints = {colour: _paint(rng, colour) for colour in COLOURS}
-    colour, marked = CLASSES[label].split("_")
+    paints = {color: _paint(rng, color) for color in COLORS}
+    color, marked = CLASSES[label].split("_")
 
     canvas_size = (SIZE * _SUPERSAMPLE,) * 2
     silhouette = Image.new("L", canvas_size)
     aircraft = Image.new("RGB", canvas_size)
-    for polygon, grey in parts:
+    for polygon, gray in parts:
         _fill(silhouette, place(polygon), (1,))
-        _fill(aircraft, place(polygon), (grey,) * 3)
+        _fill(aircraft, place(polygon), (gray,) * 3)
     for polygon in markings[marked]:
-        _fill(aircraft, place(polygon), paints[colour])
+        _fill(aircraft, place(polygon), paints[color])
     blocks = np.asarray(silhouette).reshape(SIZE, _SUPERSAMPLE, SIZE, _SUPERSAMPLE)
     mask = blocks.max(axis=(1, 3))
 
@@ -68,7 +68,7 @@ def bounding_box(mask: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def _aircraft(rng):
-    """Returns the parts [(polygon, grey)], back to front, and the markings {place: [polygon]}."""
+    """Returns the parts [(polygon, gray)], back to front, and the markings {place: [polygon]}."""
     width = rng.uniform(0.065, 0.08)
     sweep, span = rng.uniform(0.35, 0.6), rng.uniform(0.44, 0.52)
     front, chord = rng.uniform(0.28, 0.34), rng.uniform(0.22, 0.26)
@@ -119,14 +119,14 @@ def _pose(rng, outline):
     return lambda polygon: polygon @ turn + nose
 
 
-def _paint(rng, colour):
-    """Returns a strong RGB colour near the named one, for markings and distractors alike."""
-    hue = COLOURS[colour] + rng.uniform(-0.02, 0.02)
+def _paint(rng, color):
+    """Returns a strong RGB color near the named one, for markings and distractors alike."""
+    hue = COLORS[color] + rng.uniform(-0.02, 0.02)
     return colorsys.hsv_to_rgb(hue % 1, rng.uniform(0.8, 0.95), rng.uniform(0.75, 0.9))
 
 
 def _distractors(rng, mask):
-    """Yields (polygon, paint): grey blobs, then bands, discs and crosses in the markings' colours.
+    """Yields (polygon, paint): gray blobs, then bands, discs and crosses in the markings' colors.
 
     Those that would touch the aircraft are left out, for they would look like its markings.
     """
@@ -141,13 +141,13 @@ def _distractors(rng, mask):
             paint = (rng.uniform(0.6, 0.9),) * 3
         else:
             shape, radius = shapes[rng.integers(len(shapes))], rng.uniform(5, 9)
-            paint = _paint(rng, rng.choice(list(COLOURS)))
-        centre, turn = rng.uniform(0, SIZE, 2), radius * _rotation(rng.uniform(0, 2 * np.pi))
-        left, top = np.maximum(centre - radius, 0).astype(int)
-        right, bottom = np.ceil(centre + radius).astype(int)
+            paint = _paint(rng, rng.choice(list(COLORS)))
+        center, turn = rng.uniform(0, SIZE, 2), radius * _rotation(rng.uniform(0, 2 * np.pi))
+        left, top = np.maximum(center - radius, 0).astype(int)
+        right, bottom = np.ceil(center + radius).astype(int)
         if not mask[top:bottom, left:right].any():
             for polygon in shape:
-                yield polygon @ turn + centre, paint
+                yield polygon @ turn + center, paint
 
 
 def _background(rng, texture):
@@ -192,7 +192,7 @@ def _rotation(angle):
     return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
 
 
-def _fill(canvas, polygon, colour):
-    """Fills a polygon given in the picture frame with a colour of one or three channels."""
-    fill = tuple(round(255 * channel) for channel in colour)
+def _fill(canvas, polygon, color):
+    """Fills a polygon given in the picture frame with a color of one or three channels."""
+    fill = tuple(round(255 * channel) for channel in color)
     ImageDraw.Draw(canvas).polygon((polygon * _SUPERSAMPLE).ravel().tolist(), fill=fill)

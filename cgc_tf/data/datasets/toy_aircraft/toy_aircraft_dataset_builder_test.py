@@ -20,10 +20,10 @@ def scene(seed, label=0, texture=0):
     return image.astype(int), mask[..., 0] > 0
 
 
-def colour_share(image, colour):
-    """Returns the share of strongly coloured pixels whose hue is the named colour's."""
+def color_share(image, color):
+    """Returns the share of strongly colored pixels whose hue is the named color's."""
     hue, saturation, _ = np.moveaxis(rgb_to_hsv(image / 255), -1, 0)
-    distance = np.abs((hue - drawing.COLOURS[colour] + 0.5) % 1 - 0.5)
+    distance = np.abs((hue - drawing.COLORS[color] + 0.5) % 1 - 0.5)
     return ((distance < 0.05) & (saturation > 0.6)).mean()
 
 
@@ -68,17 +68,17 @@ def test_classes_differ_only_in_a_small_marking_on_the_body(seed):
 
 
 @pytest.mark.parametrize("label", LABELS)
-def test_marking_has_the_colour_of_its_class(label):
+def test_marking_has_the_color_of_its_class(label):
     own = drawing.CLASSES[label].split("_")[0]
     for seed in range(5):
         image, mask = scene(seed, label)
-        assert colour_share(image[mask], own) > 0.02
-        assert all(colour_share(image[mask], other) == 0 for other in drawing.COLOURS if other != own)
+        assert color_share(image[mask], own) > 0.02
+        assert all(color_share(image[mask], other) == 0 for other in drawing.COLORS if other != own)
 
 
-def test_background_has_as_much_of_every_colour():
+def test_background_has_as_much_of_every_color():
     backgrounds = [image[~mask] for image, mask in map(scene, range(200))]
-    shares = [np.mean([colour_share(background, colour) for background in backgrounds]) for colour in drawing.COLOURS]
+    shares = [np.mean([color_share(background, color) for background in backgrounds]) for color in drawing.COLORS]
     assert min(shares) > 0.002
     assert max(shares) / min(shares) < 1.4
 

@@ -1,0 +1,245 @@
+"""A user's own pictures: read as they are, and each fault named before any long work."""
+
+import os
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cgc_tf.common.errors import UserError
+from cgc_tf.data import batches, folder, load
+from cgc_tf.training import config, run_folder
+
+
+@pytest.fixture
+def copy(pictures, tmp_path):
+    """A copy of the folder, to damage."""
+    return pathlib.Path(shutil.copytree(pictures, tmp_path / "copy"))
+
+
+def test_examples(pictures):
+    source = load.load_dataset("folder", str(pictures))
+    assert source.class_names == ("blue_wings", "green_fuselage", "red_wings")
+    assert source.sizes == {"train": 24, "test": 12}
+    assert source.has_boxes and source.validation == "test"
+    examples = list(source.decoded("test").as_numpy_iterator())
+    assert [example["label"] for example in examples] == [0] * 4 + [1] * 4 + [2] * 4
+    first = examples[0]
+    assert first["id"] == b"test/blue_wings/000.jpg"
+    with Image.open(pictures / "test/blue_wings/000.jpg") as image:
+        np.testing.assert_allclose(first["image"].astype(int), np.asarray(image).astype(int), atol=6)
+    row = (pictures / "boxes.csv").read_text().split("test/blue_wings/000.jpg,")[1].splitlines()[0]
+    np.testing.assert_allclose(first["boxes"], [[float(x) for x in row.split(",")]], rtol=1e-6)
+
+
+def test_several_boxes_and_none(copy):
+    lines = (copy / "boxes.csv").read_text().splitlines()
+    kept = [line for line in lines if not line.startswith("test/blue_wings")]
+    (copy / "boxes.csv").write_text("\n".join([*kept, *["test/blue_wings/001.jpg,0,0,0.5,0.5"] * 2]) + "\n")
+    source = load.load_dataset("folder", str(copy))
+    counts = [len(e["boxes"]) for e in source.decoded("test").as_numpy_iterator()]
+    assert counts == [0, 2, 0, 0] + [1] * 8
+
+
+def test_boxes_as_a_spreadsheet_writes_them(copy):
+    expected, text = folder.read(copy).boxes, (copy / "boxes.csv").read_text()
+    (copy / "boxes.csv").write_text(text.replace("\n", "\r\n"), "utf-8-sig", newline="")
+    assert len(expected) == 36 and folder.read(copy).boxes == expected
+
+
+def test_skipping_unreadable_pictures(copy, capsys):
+    (copy / "train/red_wings/000.jpg").write_bytes(b"no picture")
+    whole = (copy / "train/red_wings/001.jpg").read_bytes()
+    (copy / "train/red_wings/001.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"2 of 36 pictures cannot be read, the first: .*red_wings/000.jpg"):
+        folder.read(copy)
+    read = folder.read(copy, "skip")
+    assert len(read.files) == 34
+    assert "skipped: " in capsys.readouterr().out
+
+
+def faults():
+    yield "no such folder", lambda root: shutil.rmtree(root)
+    yield "has no test/ in it", lambda root: shutil.rmtree(root / "test")
+    yield (
+        "two or more classes. Received: blue_wings",
+        lambda root: [shutil.rmtree(root / "train" / name) for name in ("red_wings", "green_fuselage")],
+    )
+    yield "two or more classes. Received: none", lambda root: (shutil.rmtree(root / "train"), (root / "train").mkdir())
+    yield (
+        "test holds no readable .jpg, .jpeg or .png",
+        lambda root: [path.unlink() for path in (root / "test").glob("*/*")],
+    )
+    yield "train/red_wings holds no", lambda root: [path.unlink() for path in (root / "train/red_wings").glob("*")]
+    yield "this class is not in", lambda root: (root / "test/red_wings").rename(root / "test/stranger")
+
+    def rows(text):
+        def write(root):
+            (root / "boxes.csv").write_text("file,ymin,xmin,ymax,xmax\n" + text + "\n")
+
+        return write
+
+    yield "line 2: a box is ymin < ymax", rows("test/red_wings/000.jpg,0.1,0.1,1.2,0.5")
+    yield "line 2: a box is ymin < ymax", rows("test/red_wings/000.jpg,0.5,0.1,0.4,0.5")
+    yield "line 2: a box is ymin < ymax", rows("test/red_wings/000.jpg,0.1,0.5,0.4,0.5")
+    yield "line 2: a box is ymin < ymax", rows("test/red_wings/000.jpg,nan,0.1,0.4,0.5")
+    yield "line 2: ymin, xmin, ymax, xmax should be numbers", rows("test/red_wings/000.jpg,a,b,c,d")
+    yield "line 2: 2 fields instead of 5", rows("test/red_wings/000.jpg,0.1")
+    yield "line 2: 6 fields instead of 5", rows("test/red_wings/000.jpg,0,0,1,1,1")
+    yield "line 3: 1 fields instead of 5", rows("test/red_wings/000.jpg,0,0,1,1\nx")
+    yield "these look like pixels", rows("test/red_wings/000.jpg,10,10,90,100")
+    yield "line 2: this is not CSV", rows("test/red_wings/000.jpg,0,0,1," + "1" * 140_000)
+    yield "this is not CSV: unexpected end of data", rows('"test/red_wings/000.jpg,0,0,1,1')
+    yield "this is not CSV", rows('"test/red_wings/000.jpg"x,0,0,1,1')
+    yield "line 3: no picture 'two\\nlines'", rows('"two\nlines",0,0,1,1')
+    yield (
+        "line 2: no picture 'test/red_wings/\\x000.jpg'",
+        rows("test/red_wings/\0.jpg,0,0,1,1".replace("/\0.", "/\x000.")),
+    )
+    yield "line 2: no picture 'test/red_wings/999.jpg'", rows("test/red_wings/999.jpg,0,0,1,1")
+    yield "the first line should be file,ymin", lambda root: (root / "boxes.csv").write_text("a,b\n")
+    yield (
+        "boxes.csv cannot be read: Is a directory",
+        lambda root: ((root / "boxes.csv").unlink(), (root / "boxes.csv").mkdir()),
+    )
+    yield "boxes.csv is not text in UTF-8", lambda root: (root / "boxes.csv").write_bytes(b"\xff\xfe")
+
+
+@pytest.mark.parametrize(("message", "damage"), list(faults()))
+def test_faults_are_named(copy, message, damage):
+    damage(copy)
+    with pytest.raises(UserError) as caught:
+        folder.read(copy)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_training_views(pictures):
+    """The augmented view is T of the original; a view depends on seed, epoch and example, and on nothing else."""
+    from cgc_tf.method import geometry
+
+    source = load.load_dataset("folder", str(pictures))
+    made = list(batches.training_batches(source, 48, 8, seed=5, steps=6))
+    assert len(made) == 6
+    for batch in made:
+        assert batch["ce"].shape == (8, 48, 48, 3) and batch["ce"].dtype == "uint8"
+        again = geometry.transform_image(batch["original"][3], batch["transform"][3], 48)
+        np.testing.assert_array_equal(batch["augmented"][3], again)
+    resumed = list(batches.training_batches(source, 48, 8, seed=5, steps=6, first_step=3))
+    for ours, theirs in zip(made[3:], resumed, strict=True):
+        for name in ours:
+            np.testing.assert_array_equal(ours[name], theirs[name])
+    labels = [np.concatenate([batch["label"] for batch in part]) for part in (batches[:3], batches[3:])]
+    assert sorted(labels[0]) == sorted(labels[1]) == [0] * 8 + [1] * 8 + [2] * 8
+    assert (labels[0] != labels[1]).any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"dataset": "birds"}, "unknown --dataset=birds; known: toy_aircraft, aircraft, "),
+        ({"dataset": "folder"}, "needs --data_dir=DIR"),
+        ({"objective": "gcg"}, "--objective should be one of cgc, baseline, cgc_no_negatives"),
+        ({"lambda_cgc": -1.0}, "--lambda_cgc should be at least 0"),
+        ({"lambda_cgc": float("nan")}, "--lambda_cgc should be at least 0"),
+        ({"lambda_cgc": float("inf")}, "--lambda_cgc should be finite"),
+        ({"temperature": 0.0}, "--temperature should be above 0"),
+        ({"epochs": 0}, "--epochs should be at least 1"),
+        ({"warmup_epochs": 10.0}, "--warmup_epochs should be below --epochs=10"),
+        ({"momentum": 1.0}, "--momentum should be below 1"),
+    ],
+)
+def test_settings_out_of_range(settings, message):
+    with pytest.raises(UserError) as caught:
+        config.Config(**settings)
+    assert message in str(caught.value)
+
+
+def test_validation_may_be_called_val(copy):
+    for name in ("val", "valid", "validation"):
+        (copy / "test").rename(copy / name)
+        shutil.copytree(copy / name, copy / "test")
+        (copy / "boxes.csv").write_text(f"file,ymin,xmin,ymax,xmax\n{name}/red_wings/000.jpg,0,0,1,1\n")
+        read = folder.read(copy)
+        assert sum(picture.split == "validation" for picture in read.files) == 12
+        assert list(read.boxes) == [f"{name}/red_wings/000.jpg"]
+        shutil.rmtree(copy / name)
+    for name in ("val", "validation"):
+        shutil.copytree(copy / "test", copy / name)
+    with pytest.raises(UserError, match="has validation/ and val/, which mean the same split"):
+        folder.read(copy)
+
+
+def test_system_folders_are_not_classes(copy, capsys):
+    names = (".ipynb_checkpoints", "__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+    for place in (copy, copy / "train", copy / "test", copy / "train/red_wings"):
+        for name in names:
+            (place / name).mkdir()
+            shutil.copy(copy / "test/red_wings/000.jpg", place / name / "000.jpg")
+    (copy / "train/red_wings/._001.jpg").write_bytes(b"a resource fork")
+    read = folder.read(copy)
+    assert read.class_names == ("blue_wings", "green_fuselage", "red_wings") and len(read.files) == 36
+    printed = capsys.readouterr().out
+    assert "note: 18 folders are neither splits nor classes and are left out: $RECYCLE.BIN, " in printed
+
+
+def test_nothing_is_lost_without_a_word(copy, capsys):
+    picture = (copy / "test/red_wings/000.jpg").read_bytes()
+    for place in ("", "train", "images", "images/a", "train/red_wings/more", "train/red_wings/more/deep"):
+        (copy / place).mkdir(exist_ok=True)
+        for name in ("one.jpg", "two.PNG"):
+            (copy / place / name).write_bytes(picture)
+    assert len(folder.read(copy).files) == 36
+    printed = capsys.readouterr().out
+    assert "note: 4 pictures lie in no class folder and are left out: one.jpg, train/one.jpg, train/two.PNG" in printed
+    assert "note: 1 folders are neither splits nor classes and are left out: images\n" in printed
+    assert "note: 1 folders within class folders are left out, with 4 pictures in them: train/red_wings/more" in printed
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"two\nlines", "line\u2028separator".encode(), b"bell\x07", b"a\x85b"])
+def test_names_that_a_line_cannot_hold_are_refused(copy, name):
+    for place in (copy / "train/red_wings/x", copy / "train/x"):
+        path = os.path.join(os.fsencode(place.parent), name + (b".jpg" if "red_wings" in str(place) else b""))
+        (shutil.copyfile if path.endswith(b".jpg") else shutil.copytree)(
+            os.fsencode(copy / ("test/red_wings/000.jpg" if path.endswith(b".jpg") else "test/red_wings")), path
+        )
+        with pytest.raises(UserError, match="a name that a line of text cannot hold") as caught:
+            folder.read(copy)
+        assert str(caught.value).isprintable()
+        (os.remove if path.endswith(b".jpg") else shutil.rmtree)(path)
+
+
+def test_names_of_any_language_are_kept(copy, tmp_path):
+    names = ("bird of prey", "鸟", "a\u202fb", "👩\u200d🚀", "cafe\u0301")
+    for name in names:
+        for split in ("train", "test"):
+            shutil.copytree(copy / split / "red_wings", copy / split / name)
+    read = folder.read(copy)
+    assert set(read.class_names) > {"bird of prey", "鸟", "a\u202fb", "👩\u200d🚀", "caf\u00e9"}
+    (tmp_path / run_folder.CLASSES).write_text("\n".join(read.class_names) + "\n", "utf-8")
+    assert run_folder.class_names(tmp_path) == read.class_names
+
+
+def test_classes_are_a_line_each_and_nothing_else_ends_a_line(tmp_path):
+    (tmp_path / run_folder.CLASSES).write_text("a\u2028b\nc\x0bd\n", "utf-8", newline="")
+    assert run_folder.class_names(tmp_path) == ("a\u2028b", "c\x0bd")
+
+
+def test_both_forms_of_an_accent_are_one_name(copy):
+    (copy / "train/red_wings").rename(copy / "train/caf\u00e9")
+    (copy / "test/red_wings").rename(copy / "test/cafe\u0301")
+    (copy / "train/caf\u00e9/000.jpg").rename(copy / "train/caf\u00e9/e\u0301.jpg")
+    rows = ["file,ymin,xmin,ymax,xmax", "test/caf\u00e9/000.jpg,0,0,1,1", "train/cafe\u0301/\u00e9.jpg,0,0,.5,1"]
+    (copy / "boxes.csv").write_text("\n".join(rows) + "\n", "utf-8")
+    read = folder.read(copy)
+    assert read.class_names == ("blue_wings", "caf\u00e9", "green_fuselage") and len(read.files) == 36
+    assert set(read.boxes) == {"test/caf\u00e9/000.jpg", "train/caf\u00e9/\u00e9.jpg"}
+    assert set(read.boxes) <= {picture.id for picture in read.files}
+    shutil.copy(copy / "test/cafe\u0301/000.jpg", copy / "train/caf\u00e9/\u00e9.jpg")
+    with pytest.raises(UserError, match="two files named \u00e9"):
+        folder.read(copy)
+    shutil.copytree(copy / "train/caf\u00e9", copy / "train/cafe\u0301")
+    with pytest.raises(UserError, match="two folders named caf\u00e9"):
+        folder.read(copy)

@@ -1,0 +1,252 @@
+"""Evaluation over a real run: the numbers by a literal second way, the report, and the figures."""
+
+import csv
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from cgc_tf.common.errors import UserError
+from cgc_tf.data import load
+from cgc_tf.evaluation import evaluate, evaluated_models, examples
+from cgc_tf.evaluation.evaluate import Drawing
+from cgc_tf.evaluation.measure import measure
+from cgc_tf.evaluation.protocol import Protocol
+from cgc_tf.method import geometry
+from cgc_tf.report import figures, tables
+from cgc_tf.training import checkpoints, run_folder
+
+
+@pytest.fixture(scope="module")
+def evaluated(workdir):
+    done = evaluate.evaluate_runs([workdir], drawing=Drawing(3), batch_size=5)
+    return done.reports[0], done.figure
+
+
+def shorter_side(picture, side):
+    return tuple(side * length // min(picture.size) for length in picture.size)
+
+
+def literal(workdir, small_config, pictures):
+    """Top-1 and CH with Pillow, NumPy and one image at a time."""
+    model = run_folder.trained_model(small_config, workdir)
+    names = run_folder.class_names(workdir)
+    rows = [line.split(",") for line in (pictures / "boxes.csv").read_text().splitlines()[1:]]
+    right, shares = [], []
+    for file, *box in rows:
+        if not file.startswith("test/"):
+            continue
+        label = names.index(file.split("/")[1])
+        with Image.open(pictures / file) as picture:
+            width, height = picture.size
+            view = picture.resize(shorter_side(picture, 55), Image.Resampling.BILINEAR)
+            left, top = round((view.width - 48) / 2), round((view.height - 48) / 2)
+            view = np.asarray(view.crop((left, top, left + 48, top + 48)))
+            whole = np.asarray(picture.resize(shorter_side(picture, 96), Image.Resampling.BILINEAR))
+        right.append(int(np.argmax(model.explain(view[None])["probabilities"])) == label)
+        heatmap = tf.image.resize(model.explain(whole[None], [label])["heatmap"][..., None], [height, width])[0, ..., 0]
+        if not np.max(heatmap):
+            continue
+        ymin, xmin, ymax, xmax = np.rint(np.array(box, float) * [height, width, height, width]).astype(int)
+        shares.append(float(np.sum(heatmap[ymin:ymax, xmin:xmax]) / np.sum(heatmap)))
+    return np.mean(right), np.mean(shares), len(right) - len(shares)
+
+
+def test_report(evaluated, workdir, small_config, pictures):
+    report, figure = evaluated
+    assert json.loads((workdir / "evaluation.json").read_text()) == report
+    assert report["examples"] == 12 and report["without_boxes"] == 0
+    top1, share, zero = literal(workdir, small_config, pictures)
+    np.testing.assert_allclose(report["top1"], top1, atol=1 / 12 + 1e-6)  # JPEG decoders differ by a shade
+    np.testing.assert_allclose(report["content_heatmap"], share, atol=5e-3)
+    assert report["zero_heatmaps"] == zero
+    assert report["top5"] is None  # which would be 1 of three classes, whatever is predicted
+    assert 0 < report["insertion_auc"] < 1
+    boxes = np.genfromtxt(pictures / "boxes.csv", delimiter=",", skip_header=1, usecols=(1, 2, 3, 4))[24:]
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    np.testing.assert_allclose(report["content_heatmap_of_uniform"], areas.mean(), atol=0.01)
+    assert report["config"]["objective"] == "cgc" and report["split"] == "test"
+    with Image.open(figure) as image:
+        assert image.width > 500 and figure == workdir / "explanations.png"
+
+
+def test_files_beside_the_report(evaluated, workdir):
+    """Every image has a line of its own, whose means are the report's; the curves' areas are the scores."""
+    report, _ = evaluated
+    rows = list(csv.DictReader((workdir / "per_image.csv").open()))
+    assert len(rows) == len({row["id"] for row in rows}) == 12
+    for key in ("top1", "content_heatmap", "insertion_auc", "deletion_auc", "pointing_game", "consistency"):
+        values = [float(row[key]) for row in rows if row[key]]
+        np.testing.assert_allclose(np.mean(values), report[key], rtol=1e-4, err_msg=key)
+    curves = [row for row in csv.reader((workdir / "curves.csv").open()) if row[1] == "deletion"]
+    scores = np.array([row[2:] for row in curves], float)
+    assert scores.shape == (12, 29)
+    areas = (scores[:, 1:] + scores[:, :-1]).mean(1) / 2
+    np.testing.assert_allclose(areas, [float(row["deletion_auc"]) for row in rows], atol=1e-4)
+    np.testing.assert_allclose(scores.mean(0), report["curves"]["deletion"]["mean"], atol=1e-4)
+    for name in ("explanations.pdf", "curves.png", "curves.pdf", "content_heatmap.png", "report.html"):
+        assert (workdir / name).stat().st_size > 1000, name
+
+
+def test_report_says_how_it_was_made_and_of_what(evaluated, workdir, small_config):
+    report, _ = evaluated
+    assert report["protocol"]["curve_substrate"] == "blur" and report["protocol"]["evaluation_seed"] == 0
+    assert report["versions"]["tensorflow"] == tf.__version__ and report["hardware"]["processor"]
+    low, high = report["statistics"]["content_heatmap"]["interval"]
+    assert low < report["content_heatmap"] < high
+    assert sum(found["examples"] for found in report["per_class"].values()) == 12
+    assert (report["dataset"], report["data_dir"]) == ("folder", small_config.data_dir)
+    assert (report["split"], report["examples"], report["split_examples"], report["skipped"]) == ("test", 12, 12, 0)
+    assert report["checkpoint"] == checkpoints.files(workdir / "checkpoints")[-1].name
+    assert report["retrieval_rank_among"] == 12  # fewer than the groups of 32
+    _, rows = tables.every_score([report])
+    assert [row[0] for row in rows if row[0].startswith("rank")] == ["rank of 12 ↓"]
+    assert not [row for row in rows if row[0].startswith("top-5")]
+    assert report["mask_energy"] is None  # a folder has no masks
+
+
+@pytest.mark.parametrize("curves", ["insertion", "none"])
+def test_curves_can_be_left_out(workdir, tmp_path, curves):
+    other = shutil.copytree(workdir, tmp_path / "other", ignore=shutil.ignore_patterns("*.png"))
+    (other / "curves-limit-2.png").touch()  # of an earlier evaluation
+    (report,) = evaluate.evaluate_runs([other], Protocol(limit=2, curves=curves), drawing=Drawing(1)).reports
+    assert list(report["curves"]) == ([] if curves == "none" else [curves])
+    assert report["deletion_auc"] is None and (report["insertion_auc"] is None) == (curves == "none")
+    assert (other / "curves-limit-2.png").exists() == (curves != "none")
+    assert ("insertion" in tables.columns([report]).values()) == (curves != "none")
+
+
+def test_explainers_side_by_side(evaluated, workdir, tmp_path):
+    """Explainers of one run are compared with its own heatmaps, and leave its report alone."""
+    other = shutil.copytree(workdir, tmp_path / "other")
+    protocol = Protocol(limit=4)
+    whole = (workdir / "evaluation.json").read_bytes()
+    reports, _, figure, page = evaluate.evaluate_runs(
+        [other], protocol=protocol, explainers=("", "gradients_inputs"), drawing=Drawing(2, gallery=2)
+    )
+    assert (figure, page) == (other / "explanations-limit-4.png", other / "report-limit-4.html")
+    assert [report["explainer"] for report in reports] == ["hirescam", "gradients_inputs"]
+    assert reports[0]["top1"] == reports[1]["top1"]
+    assert reports[0]["content_heatmap"] != reports[1]["content_heatmap"]
+    assert json.loads((other / "evaluation-gradients_inputs-limit-4.json").read_text()) == reports[1]
+    assert json.loads((other / "evaluation-limit-4.json").read_text()) == reports[0]
+    assert (other / "evaluation.json").read_bytes() == whole  # an evaluation in part leaves the whole one alone
+    assert tables.measured_on(reports[0]).startswith("4 of the 12 images of split test of folder; a uniform heatmap")
+
+
+def test_comparison_of_two_runs(workdir, tmp_path):
+    other = shutil.copytree(workdir, tmp_path / "other")
+    again = shutil.copytree(workdir, tmp_path / "again")
+    (other / "report.html").write_text("of an earlier evaluation")
+    reports, _, figure, _ = evaluate.evaluate_runs([other, again], drawing=Drawing(2, gallery=2), batch_size=12)
+    assert figure == tmp_path / "comparison.png" and figure.stat().st_size > 10_000
+    assert "Scores" in (other / "report.html").read_text()
+    assert reports[0]["content_heatmap"] == reports[1]["content_heatmap"]
+    lines = tables.text(*tables.means(reports)).splitlines()
+    assert lines[0].split() == ["top-1", "CH", "insertion", "deletion", "pointing", "consistency"]
+    assert lines[1].startswith("cgc (other)") and lines[2].startswith("cgc (again)")
+    assert f"{100 * reports[0]['content_heatmap']:.2f}" in lines[1]
+    compared = json.loads((tmp_path / "comparison.json").read_text())[0]
+    share = compared["metrics"]["content_heatmap"]
+    assert (compared["first"], compared["second"]) == ("other", "again")
+    assert share["mean"] == 0 and share["interval"] == [0, 0] and share["better"] == share["worse"] == 0
+    for name in ("comparison.md", "comparison.tex", "comparison.html", "comparison_curves.pdf"):
+        assert (tmp_path / name).exists(), name
+    assert (tmp_path / "comparison.tex").read_text().count("\\begin{tabular}") == 2
+
+
+def test_runs_of_one_name_are_told_apart(workdir, tmp_path):
+    copies = [shutil.copytree(workdir, tmp_path / seed / "run") for seed in ("seed-0", "seed-1")]
+    protocol, drawing = Protocol(limit=2, curves="none"), Drawing(1, gallery=1)
+    reports = evaluate.evaluate_runs(copies, protocol, drawing=drawing).reports
+    assert [tables.label(report) for report in reports] == ["cgc (seed-0/run)", "cgc (seed-1/run)"]
+    with pytest.raises(UserError, match="names a run twice"):
+        evaluate.evaluate_runs([copies[0], tmp_path / "seed-1" / ".." / "seed-0" / "run"])
+
+
+def test_other_pictures_of_the_same_classes(workdir, small_config, draw_folder, tmp_path):
+    """They are measured where they are asked for, and the report says which; other classes are refused by name."""
+    other, folder = (
+        shutil.copytree(workdir, tmp_path / "run"),
+        draw_folder(tmp_path / "others", {"train": 1, "test": 1}),
+    )
+    protocol = Protocol(data_dir=str(folder), curves="none")
+    (report,) = evaluate.evaluate_runs([other], protocol, drawing=Drawing(1, gallery=1)).reports
+    assert (report["examples"], report["data_dir"]) == (3, str(folder))
+    assert json.loads((other / "evaluation-others.json").read_text()) == report
+    for split in ("train", "test"):
+        (folder / split / "red_wings").rename(folder / split / "a_wing")
+    (folder / "boxes.csv").unlink()
+    with pytest.raises(UserError, match="the model alone has 1: red_wings; the dataset alone has 1: a_wing"):
+        evaluate.evaluate_runs([other], protocol)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "data_dir": str(folder)}))
+    with pytest.raises(UserError, match=r"was trained on other data than .* --dataset and --data_dir"):
+        evaluate.evaluate_runs([workdir, other])
+
+
+def test_on_a_mistake_both_heatmaps_are_drawn(workdir, small_config):
+    """Each is that of the class that is named under it."""
+    source, subject = load.load_dataset("folder", small_config.data_dir), evaluated_models.from_workdir(workdir)
+    columns = measure(subject, source, Protocol(curves="none")).columns
+    wrong = int(np.flatnonzero(columns["predicted"] != columns["label"])[0])
+    right = int(np.flatnonzero(columns["predicted"] == columns["label"])[0])
+    shown = examples.examples(source, "test", [int(columns["index"][wrong]), int(columns["index"][right])])
+    answers = examples.explain(subject, columns, shown)
+    label, predicted = (examples.readable(source.class_names[columns[key][wrong]]) for key in ("label", "predicted"))
+    assert (
+        answers[0]["caption"].startswith(f"label {label}") and answers[0]["mistake"]["caption"] == f"says {predicted}"
+    )
+    assert answers[1]["caption"].startswith("right") and answers[1]["mistake"] is None
+    whole = geometry.resize_image(shown[0]["image"], geometry.shorter_side(*shown[0]["image"].shape[:2], 96))[None]
+    for found, key in ((answers[0], "label"), (answers[0]["mistake"], "predicted")):
+        expected = subject.model.explain(whole, [columns[key][wrong]])["heatmap"][0]
+        np.testing.assert_allclose(found["heatmap"], expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(answers[0]["heatmap"] - answers[0]["mistake"]["heatmap"]).max() > 1e-3
+    rows = examples.rows_of_figure({"cgc": answers})
+    assert list(rows) == ["cgc", "cgc, its mistakes"] and rows["cgc, its mistakes"][1] is None
+
+
+def test_choosing_by_what_is_not_there(workdir, small_config):
+    source = load.load_dataset("folder", small_config.data_dir)
+    source = dataclasses.replace(source, has_boxes=False)
+    with pytest.raises(UserError, match="--show=worst is not used: folder has no boxes"):
+        Drawing(choice="worst").check(source)
+    with pytest.raises(UserError, match=r"no example nobody is measured; ids are such as test/blue_wings/000"):
+        examples.check_ids(source, "test", 4, ("test/blue_wings/000.jpg", "nobody"))
+    with pytest.raises(UserError, match="--tolerance is not used: folder has no boxes"):
+        Protocol(tolerance=3).check(source)
+    with pytest.raises(UserError, match="--curve_steps is not used by --curves=none"):
+        Protocol(curves="none", curve_steps=3)
+
+
+def test_what_cannot_be_evaluated(workdir, tmp_path):
+    with pytest.raises(UserError, match="is not a run folder"):
+        evaluate.evaluate_runs([tmp_path])
+    broken = shutil.copytree(workdir, tmp_path / "broken")
+    files = checkpoints.files(broken / "checkpoints")
+    for path in files:
+        path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match="none of the 2 checkpoints"):
+        evaluate.evaluate_runs([broken])
+    for path in files:
+        path.unlink()
+    with pytest.raises(UserError, match="has no checkpoint"):
+        evaluate.evaluate_runs([broken])
+    with pytest.raises(UserError, match="--split=dev: folder has test, train"):
+        evaluate.evaluate_runs([workdir], Protocol(split="dev"))
+
+
+def test_overlay():
+    """Hot where the heatmap is, untouched where it is zero or does not reach."""
+    image = np.full([40, 60, 3], 100, np.uint8)
+    heatmap = np.zeros([4, 4])
+    heatmap[0, 0] = 2
+    drawn = figures.overlay(image, heatmap, (0, 0, 1, 0.5))
+    assert drawn.shape == image.shape and drawn.dtype == np.uint8
+    assert (drawn[:5, :3] != 100).any() and (drawn[:, 30:] == 100).all() and (drawn[30:] == 100).all()
+    np.testing.assert_array_equal(figures.overlay(image, np.zeros([4, 4])), image)

@@ -1,0 +1,85 @@
+"""Presets: KerasHub's with the normalization they ask for, and what `imagenet` means; only the hubs are made up."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cgc_tf.common.errors import UserError
+from cgc_tf.networks import backbones, registry, torch_files
+from cgc_tf.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from export import torch_checkpoint
+
+
+def resnet8():
+    from keras_hub.models import ResNetBackbone
+
+    return ResNetBackbone([64], [7], [64, 128, 256], [1, 1, 1], [1, 2, 2], "basic_block", use_pre_activation=False)
+
+
+def test_loads_a_keras_hub_preset_folder(tmp_path, capsys):
+    """A folder that KerasHub wrote gives its weights to the network of that architecture, and to no other."""
+    import keras_hub
+
+    network, preset = resnet8(), str(tmp_path / "preset")
+    network.save_to_preset(preset)
+    loaded = backbones.build_backbone("resnet8", preset, 64)
+    for ours, theirs in zip(loaded.weights, network.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert "does not say how images are normalized; ImageNet's" in capsys.readouterr().out
+    assert loaded.get_layer("imagenet_normalization")
+    with pytest.raises(UserError, match="of other shapes than --backbone=resnet18"):
+        backbones.build_backbone("resnet18", preset, 64)
+    with pytest.raises(UserError, match="is a preset of KerasHub, and --backbone=keras_cv:ResNet18Backbone no network"):
+        backbones.build_backbone("keras_cv:ResNet18Backbone", preset, 64)
+    keras_hub.layers.ResNetImageConverter(scale=1 / 127.5, offset=-1).save_to_preset(preset)
+    normalized = backbones.build_backbone("resnet8", preset, 64).get_layer("normalization")
+    np.testing.assert_allclose(normalized(np.array([[[[0, 127.5, 255]]]])), [[[[-1, 0, 1]]]])
+
+
+def test_imagenet_is_torchvisions_for_resnets(tmp_path, monkeypatch):
+    """`--weights=imagenet` asks for timm's copy of torchvision's weights, a safetensors file under PyTorch's names."""
+    import huggingface_hub
+
+    network = backbones.build_backbone("resnet18", "none", 64)
+    for index, weight in enumerate(network.weights):
+        weight.assign(np.random.default_rng(index).random(weight.shape))
+    tensors = torch_checkpoint.state_dict(backbones.add_classifier(network, 3))
+    torch_files.write_tensors(tmp_path / "model.safetensors", tensors)
+    pretrained = {"input_size": [3, 224, 224], "interpolation": "bilinear", "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "resnet18", "pretrained_cfg": pretrained}))
+    asked = set()
+
+    def download(repo_id, filename):
+        asked.add(repo_id)
+        if not (tmp_path / filename).exists():
+            raise huggingface_hub.errors.LocalEntryNotFoundError(filename)
+        return str(tmp_path / filename)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    trunk = backbones.build_backbone("resnet18", "imagenet", 64)
+    assert asked == {"timm/resnet18.tv_in1k"}
+    for ours, theirs in zip(trunk.weights, network.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    color = np.array([[[[124, 10, 250]]]], np.float32)
+    normalized = network.get_layer("imagenet_normalization")(color)
+    np.testing.assert_allclose(trunk.get_layer("normalization")(color), normalized, atol=1e-5)
+
+
+def test_imagenet_is_keras_cvs_own_preset(tmp_path, monkeypatch):
+    import kagglehub
+    from keras_cv.src.utils import preset_utils
+
+    network = registry.build("keras_cv:ResNet50Backbone", "none")[0]
+    preset_utils.save_to_preset(network, str(tmp_path))
+    asked = set()
+
+    def download(handle, path):
+        asked.add(handle)
+        return str(tmp_path / path)
+
+    monkeypatch.setattr(kagglehub, "model_download", download)
+    trunk = backbones.build_backbone("keras_cv:ResNet50Backbone", "imagenet", 64)
+    assert len(asked) == 1 and asked.pop().startswith("keras/resnetv1/keras/resnet50_imagenet")
+    for ours, theirs in zip(trunk.weights, network.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
