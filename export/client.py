@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from cgc_tf.common.errors import UserError, run
 from cgc_tf.data import listing
-from export.serving import answers, connections
-from export.serving.connections import BadRequest
+
+from .serving import answers, connections
+from .serving.connections import BadRequest
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
 BATCH_BYTES = 16 << 20  # a batch with more is sent before it is full: servers take about 64 MiB, as base64

@@ -30,8 +30,9 @@ from cgc_tf.report import model_card
 from cgc_tf.report.results import REPORT
 from cgc_tf.training import checkpoints, journal, run_folder
 from cgc_tf.training import config as settings
-from export.artifact import layout, pictures
-from export.artifact.signatures import ON_BAD_IMAGE, Signatures
+
+from .artifact import layout, pictures
+from .artifact.signatures import ON_BAD_IMAGE, Signatures
 
 PRECISIONS = ("float32", "float16")
 _NOT_METRICS = ("config", "workdir")

@@ -19,11 +19,12 @@ from absl import flags
 from waitress import wasyncore
 
 from cgc_tf.common.errors import UserError, run
-from export.serving import rest
-from export.serving.grpc_service import Servicer
-from export.serving.monitoring import Metrics
-from export.serving.servable import MAX_BYTES
-from export.serving.versions import Model
+
+from .serving import rest
+from .serving.grpc_service import Servicer
+from .serving.monitoring import Metrics
+from .serving.servable import MAX_BYTES
+from .serving.versions import Model
 
 THREADS = 8  # requests at once, in each protocol; TensorFlow itself spreads one over the cores
 

@@ -15,8 +15,9 @@ from absl import flags
 
 from cgc_tf.common.errors import UserError, run
 from cgc_tf.report import model_card
-from export.artifact import layout
-from export.serving.servable import Servable
+
+from .artifact import layout
+from .serving.servable import Servable
 
 TOLERANCE = 1e-5
 
@@ -70,7 +71,8 @@ def from_workdir(workdir, version):
         UserError: the workdir does not hold that checkpoint.
     """
     from cgc_tf.training import checkpoints, config, run_folder
-    from export import saved_model
+
+    from . import saved_model
 
     settings = config.Config.load(workdir)
     folder = version / layout.EXAMPLES

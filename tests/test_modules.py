@@ -4,6 +4,7 @@ import ast
 import functools
 import importlib
 import pathlib
+import re
 
 import pytest
 
@@ -33,16 +34,25 @@ def is_ours(module):
     return module.split(".")[0] in PACKAGES
 
 
-def taken_names(tree):
+def source_of(node, package):
+    """The module that a `from ... import` in a file of the given package names; relative ones made absolute."""
+    if not node.level:
+        return node.module
+    parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+    return ".".join([*parents, *filter(None, [node.module])])
+
+
+def taken_names(tree, package):
     """`(line, module of ours, name)` of everything that a file takes out of another: imported, or as `module.name`."""
     modules = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and is_ours(node.module):
+        if isinstance(node, ast.ImportFrom) and is_ours(source_of(node, package)):
+            source = source_of(node, package)
             for alias in node.names:
-                if file_of(node.module):
-                    yield node.lineno, node.module, alias.name
+                if file_of(source):
+                    yield node.lineno, source, alias.name
                 else:
-                    modules[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+                    modules[alias.asname or alias.name] = f"{source}.{alias.name}"
         elif isinstance(node, ast.Import):
             modules.update({alias.asname: alias.name for alias in node.names if alias.asname and is_ours(alias.name)})
     hidden = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
@@ -69,11 +79,11 @@ def defined_names(path):
     return names
 
 
-def faults(tree):
-    """What a file takes from modules that do not define it, texts."""
+def faults(tree, package=""):
+    """What a file of a package takes from modules that do not define it, texts."""
     return [
         f"line {line}: {module} does not define {name}"
-        for line, module, name in taken_names(tree)
+        for line, module, name in taken_names(tree, package)
         if name not in defined_names(file_of(module))
     ]
 
@@ -89,12 +99,15 @@ def test_imports(path):
 
 @pytest.mark.parametrize("path", [*FILES, *TESTS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_names_are_taken_from_where_they_are_defined(path):
-    assert faults(ast.parse(path.read_text())) == []
+    assert faults(ast.parse(path.read_text()), module_name(path.with_name("__init__.py"))) == []
 
 
 @pytest.mark.parametrize(
     "text",
     [
+        "from ..artifact.layout import Servable",
+        "from .versions import Servable",
+        "from . import versions\nversions.Servable",
         "from cgc_tf.training import train\ntrain.open_sources(1)",
         "from cgc_tf.training.train import prepare",
         "import cgc_tf.training.train as t\nt.make_strategy",
@@ -102,4 +115,10 @@ def test_names_are_taken_from_where_they_are_defined(path):
     ],
 )
 def test_a_name_taken_through_another_module_is_found(text):
-    assert len(faults(ast.parse(text))) == 1
+    assert len(faults(ast.parse(text), "export.serving")) == 1
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "export").rglob("*.py")), ids=module_name)
+def test_export_imports_itself_relatively(path):
+    """So that the same files work as `export`, in a checkout, and as `cgc_tf.export`, installed."""
+    assert not re.search(r"^ *(from|import) export\b", path.read_text(), re.MULTILINE)

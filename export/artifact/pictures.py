@@ -13,7 +13,8 @@ import tensorflow as tf
 from cgc_tf.data import folder, pictures
 from cgc_tf.data.views import original_view
 from cgc_tf.report import figures
-from export.artifact import picture_headers
+
+from . import picture_headers
 
 KINDS = "JPEG, PNG, GIF or BMP"
 MAX_PIXELS = 1 << 25  # 33 megapixels: 100 MB decoded

@@ -20,7 +20,8 @@ import keras
 import tensorflow as tf
 
 from cgc_tf.method import geometry, losses
-from export.artifact import pictures
+
+from . import pictures
 
 ENCODED = tf.TensorSpec([None], tf.string, name="image_bytes")
 CLASS_ID = tf.TensorSpec([None], tf.int32, name="class_id")

@@ -7,7 +7,8 @@ import numpy as np
 import requests
 
 from cgc_tf.common.errors import UserError
-from export.serving import proxies
+
+from . import proxies
 
 MAX_BYTES = 64 << 20  # of a gRPC answer; gRPC's default of 4 MB holds few heatmaps
 WAIT = 0.2  # seconds before the first new attempt; each further one waits twice as long

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import model_service_pb2_grpc, predict_pb2, prediction_service_pb2_grpc
 
-from export.serving.servable import MAX_BYTES, MAX_RANK, require
+from .servable import MAX_BYTES, MAX_RANK, require
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _FIELDS = {

@@ -18,7 +18,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from export.serving.servable import MAX_RANK, require
+from .servable import MAX_RANK, require
 
 _SHORT_INFINITY = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|\bInf\b')
 _INT32, _INT64 = (-(1 << 31), (1 << 31) - 1), (-(1 << 63), (1 << 63) - 1)

@@ -22,8 +22,8 @@ import zlib
 import tensorflow as tf
 from google.protobuf import json_format as protobuf_json
 
-from export.serving import json_format
-from export.serving.servable import MAX_BYTES, require
+from . import json_format
+from .servable import MAX_BYTES, require
 
 _MODEL = r"(?i)/v1/models/([^/:]+)(?:/versions/([0-9]+)|/labels/([^/:]+))?"
 _PAGE = pathlib.Path(__file__).with_name("page.html")

@@ -14,7 +14,8 @@ from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2
 
 from cgc_tf.common.errors import UserError
 from cgc_tf.report import model_card
-from export.artifact import layout
+
+from ..artifact import layout
 
 MAX_BYTES = 64 << 20  # of one message, in either protocol
 MAX_RANK = 16  # of inputs; TensorFlow ends the whole process when some far higher ranks reach it

@@ -8,8 +8,9 @@ from absl import logging
 from tensorflow_serving.apis import get_model_status_pb2
 
 from cgc_tf.common.errors import UserError
-from export.artifact import layout
-from export.serving.servable import Servable, require
+
+from ..artifact import layout
+from .servable import Servable, require
 
 STATE = get_model_status_pb2.ModelVersionStatus
 
