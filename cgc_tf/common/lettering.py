@@ -14,7 +14,7 @@ _noted = set()
 
 
 def styled(texts):
-    """Matplotlib's settings for figures with these texts, a context: fonts that have their letters; `$` is a letter.
+    """Matplotlib's settings for drawing and saving figures with these texts, a context: fonts that have their letters.
 
     Letters that no installed font has are told in a note, once.
     """
@@ -27,6 +27,9 @@ def styled(texts):
         "font.family": [FAMILY, *_fonts_for(letters)],
         "text.parse_math": False,
         "figure.constrained_layout.use": True,  # room for texts of however many lines
+        "savefig.bbox": "tight",  # which grows the figure, where they need more
+        "savefig.pad_inches": 0.05,
+        "savefig.dpi": 130,
     }
     return matplotlib.rc_context(settings)
 

@@ -6,25 +6,42 @@ The sheet shows the three views of some examples with their boxes and, in amber,
 """
 
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
+import math
+import pathlib
+
 import numpy as np
 import tensorflow as tf
 from absl import flags
-from matplotlib import patches
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from cgc_tf.common import errors, lettering
 from cgc_tf.data import batches, load, views
-from cgc_tf.data.source import read
+from cgc_tf.data.source import Source, read
 from cgc_tf.method import geometry
 from cgc_tf.method.objective import VIEWS
-from cgc_tf.report import figures
+from cgc_tf.method.overlay import outline, show
 
 COLUMNS, CELL = 3, 1.5  # examples side by side; inches of one view
-CROP_COLOR = "#ffb000"
+KINDS = (".png", ".jpg", ".pdf", ".svg")
+CROP_COLOR = (255, 176, 0)  # amber
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("dataset", "toy_aircraft", "The dataset to look at.")
+    flags.DEFINE_string("data_dir", None, "Where it is, as for train.py.")
+    flags.DEFINE_enum("on_bad_image", "fail", ("fail", "skip"), "As for train.py.")
+    flags.DEFINE_string("split", "train", "The split to draw.")
+    flags.DEFINE_integer("examples", 12, "How many of its examples to draw, spread over it.", lower_bound=1)
+    flags.DEFINE_integer("image_size", 224, "Side of the views in pixels.", lower_bound=16)
+    flags.DEFINE_float("color_jitter", 0.0, "As for train.py.", lower_bound=0, upper_bound=1)
+    flags.DEFINE_integer("seed", 0, "Seed of the views.", lower_bound=0)
+    flags.DEFINE_string("output", "sheet.png", "The picture to write.")
 
 
 def main(_):
     options = flags.FLAGS
+    output = pathlib.Path(options.output)
+    _check_output(output)
     source = load.load_dataset(options.dataset, options.data_dir, options.on_bad_image)
     if options.split not in source.sizes:
         raise errors.UserError(f"--split={options.split}: {source.name} has {', '.join(source.sizes)}")
@@ -34,11 +51,21 @@ def main(_):
         drawn_views(example, options.seed, options.image_size, options.color_jitter, source.class_names)
         for example in read(source, source.decoded(options.split, chosen), len(chosen), "reading examples")
     ]
-    sheet(options.output, shown)
-    print(f"sheet: {options.output}")
+    try:
+        sheet(output, shown)
+    except OSError as error:
+        raise errors.UserError(f"--output={output} cannot be written: {error.strerror or error}") from error
+    print(f"sheet: {output}")
 
 
-def summary(source):
+def _check_output(path):
+    if path.suffix not in KINDS:
+        raise errors.UserError(f"--output={path} should end with one of {', '.join(KINDS)}")
+    if not path.parent.is_dir():
+        raise errors.UserError(f"--output={path}: there is no folder {path.parent}; create it, or choose another file")
+
+
+def summary(source: Source) -> str:
     """What a source has, as text: its classes, and of each split the examples, and those with boxes and masks."""
     first, others = ", ".join(source.class_names[:4]), " ..." if len(source.class_names) > 4 else ""
     lines = [f"{source.name}: {len(source.class_names)} classes, {first}{others}"]
@@ -53,7 +80,7 @@ def summary(source):
     return "\n".join(lines)
 
 
-def counts(source, split):
+def counts(source: Source, split: str) -> tuple[np.ndarray, int, int]:
     """Examples of each class, `[classes]`; and how many examples have boxes, and a mask that is not empty."""
 
     def facts(index):
@@ -97,43 +124,33 @@ def drawn_views(example, seed, size, color_jitter, class_names):
     }
 
 
-def sheet(path, shown):
+def sheet(path: pathlib.Path, shown: list[dict]) -> None:
     """Draws examples as `drawn_views` gives them: boxes in green, and on `original` in amber what `augmented` shows."""
-    shown = list(shown)
     with lettering.styled(example["title"] for example in shown):
-        figure = _drawn_sheet(shown)
-        figures.save(figure, path)
+        rows = math.ceil(len(shown) / COLUMNS)
+        figure = Figure(figsize=(CELL * len(VIEWS) * COLUMNS, CELL * 1.3 * rows))
+        axes = figure.subplots(rows, len(VIEWS) * COLUMNS, squeeze=False)
+        for axis in axes.flat:
+            axis.set_axis_off()
+        for example, of_example in zip(shown, axes.reshape(-1, len(VIEWS)), strict=False):  # the last row may have room
+            _draw(example, dict(zip(VIEWS, of_example, strict=True)))
+        figure.savefig(path)
 
 
-def _drawn_sheet(shown):
-    rows = -(-len(shown) // COLUMNS)
-    shape = (CELL * 3 * COLUMNS, CELL * 1.3 * rows)
-    figure, axes = plt.subplots(rows, 3 * COLUMNS, squeeze=False, figsize=shape)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for index, example in enumerate(shown):
-        row, column = divmod(index, COLUMNS)
-        for axis, view in zip(axes[row, 3 * column :], VIEWS, strict=False):
-            image, boxes = example[view]
-            figures.show(axis, image, boxes[(boxes[:, 2:] > boxes[:, :2]).all(1)])
-            axis.set_title(f"{view}, flipped" if view == "augmented" and example["flipped"] else view, fontsize=6)
-        (ymin, xmin, ymax, xmax), side = example["crop"], len(example["original"][0])
-        axis = axes[row, 3 * column + VIEWS.index("original")]
-        corner, extent = (xmin * side, ymin * side), ((xmax - xmin) * side, (ymax - ymin) * side)
-        axis.add_patch(patches.Rectangle(corner, *extent, fill=False, edgecolor=CROP_COLOR, linewidth=1.2))
-        title = lettering.fitted(example["title"], 0.9 * CELL, 6, lines=3)
-        axes[row, 3 * column].set_title(f"{title}\n{VIEWS[0]}", fontsize=6)
-    return figure
+def _draw(example, axes):
+    """Draws an example's views on their axes, {view: axis}."""
+    for view, axis in axes.items():
+        image, boxes = example[view]
+        has_area = (boxes[:, 2:] > boxes[:, :2]).all(1)
+        show(axis, image, boxes[has_area])
+        axis.set_title(view, fontsize=6)
+    outline(axes["original"], example["original"][0], [example["crop"]], CROP_COLOR)
+    if example["flipped"]:
+        axes["augmented"].set_title("augmented, flipped", fontsize=6)
+    title = lettering.fitted(example["title"], 0.9 * CELL, 6, lines=3)
+    axes["ce"].set_title(f"{title}\nce", fontsize=6)
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("dataset", "toy_aircraft", "The dataset to look at.")
-    flags.DEFINE_string("data_dir", None, "Where it is, as for train.py.")
-    flags.DEFINE_enum("on_bad_image", "fail", ("fail", "skip"), "As for train.py.")
-    flags.DEFINE_string("split", "train", "The split to draw.")
-    flags.DEFINE_integer("examples", 12, "How many of its examples to draw, spread over it.", lower_bound=1)
-    flags.DEFINE_integer("image_size", 224, "Side of the views in pixels.", lower_bound=16)
-    flags.DEFINE_float("color_jitter", 0.0, "As for train.py.", lower_bound=0, upper_bound=1)
-    flags.DEFINE_integer("seed", 0, "Seed of the views.", lower_bound=0)
-    flags.DEFINE_string("output", "sheet.png", "The file to write.")
+    define_flags()
     errors.run(main)

@@ -1,44 +1,15 @@
-"""Pictures of explanations: an overlay, grids that set several models side by side, curves and histograms."""
+"""Figures of explanations: grids that set several models side by side, curves and histograms."""
 
 import pathlib
 
-import cv2
 import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")
-
-from matplotlib import patches
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from cgc_tf.common import lettering
+from cgc_tf.method.overlay import WHOLE, overlay, show
 
-COLORS = matplotlib.colormaps["inferno"]
-STRENGTH = 0.75
 CELL = 1.9  # inches
-WHOLE = (0.0, 0.0, 1.0, 1.0)
-
-
-def overlay(image, heatmap, box=WHOLE):
-    """Draws a heatmap over its image: the hotter, the more of the perceptual color map shows.
-
-    Args:
-        image: uint8 `[H, W, 3]`.
-        heatmap: float `[h, w]`, >= 0; scaled by its own peak.
-        box: the part of the image that the heatmap covers, [ymin, xmin, ymax, xmax] in [0, 1].
-
-    Returns:
-        uint8 `[H, W, 3]`. A heatmap that is all zero leaves the image as it is.
-    """
-    height, width = image.shape[:2]
-    top, left, bottom, right = np.rint(np.multiply(box, [height, width, height, width])).astype(int)
-    heat = np.zeros([height, width], np.float32)
-    peak = float(np.max(heatmap))
-    if peak > 0:
-        scaled = np.asarray(heatmap, np.float32) / peak
-        heat[top:bottom, left:right] = cv2.resize(scaled, (right - left, bottom - top))
-    weight = STRENGTH * heat[..., None] ** 0.7
-    return np.rint(image * (1 - weight) + 255 * COLORS(heat)[..., :3] * weight).astype(np.uint8)
 
 
 def explanations(path, images, rows):
@@ -53,7 +24,8 @@ def explanations(path, images, rows):
     captions = [answer["caption"] for explained in rows.values() for answer in explained if answer]
     with lettering.styled([*rows, *captions, *(example["title"] for example in images)]):
         size = CELL * len(images), CELL * 1.2 * (1 + len(rows))
-        figure, axes = plt.subplots(1 + len(rows), len(images), squeeze=False, figsize=size)
+        figure = Figure(figsize=size)
+        axes = figure.subplots(1 + len(rows), len(images), squeeze=False)
         for axis in axes.flat:
             axis.set_xticks([])
             axis.set_yticks([])
@@ -70,7 +42,7 @@ def explanations(path, images, rows):
                 drawn = overlay(example["image"], answer["heatmap"], answer.get("box", WHOLE))
                 show(axis, drawn, example["boxes"])
                 axis.set_xlabel(_by_picture(answer["caption"]), fontsize=7, labelpad=2)
-        save(figure, path, pathlib.Path(path).with_suffix(".pdf"))
+        _save(figure, path)
 
 
 def _by_picture(text):
@@ -87,7 +59,8 @@ def curves(path, reports):
     kinds = list(next(iter(reports.values())))
     with lettering.styled(reports):
         size = 0.6 + 3.3 * len(kinds), 3.2 + 0.17 * len(reports)  # the legends are below
-        figure, axes = plt.subplots(1, len(kinds), squeeze=False, figsize=size, sharey=True)
+        figure = Figure(figsize=size)
+        axes = figure.subplots(1, len(kinds), squeeze=False, sharey=True)
         for axis, kind in zip(axes[0], kinds, strict=True):
             for color, (name, found) in zip(_colors(reports), reports.items(), strict=True):
                 mean, error = (np.array(found[kind][key]) for key in ("mean", "standard_error"))
@@ -100,7 +73,7 @@ def curves(path, reports):
             axis.tick_params(labelsize=7)
             axis.set_ylim(0, 1)
         axes[0, 0].set_ylabel("probability of the class", fontsize=8)
-        save(figure, path, pathlib.Path(path).with_suffix(".pdf"))
+        _save(figure, path)
 
 
 def histogram(path, shares):
@@ -111,7 +84,8 @@ def histogram(path, shares):
         shares: {name: float `[N]` in [0, 1]; NaN does not count}.
     """
     with lettering.styled(shares):
-        figure, axis = plt.subplots(figsize=(4.6, 3.0 + 0.17 * len(shares)))
+        figure = Figure(figsize=(4.6, 3.0 + 0.17 * len(shares)))
+        axis = figure.subplots()
         for color, (name, values) in zip(_colors(shares), shares.items(), strict=True):
             known = 100 * np.asarray(values)[~np.isnan(values)]
             axis.hist(known, np.arange(0, 101, 5), histtype="step", linewidth=1.4, label=_in_legend(name), color=color)
@@ -120,7 +94,7 @@ def histogram(path, shares):
         axis.set_ylabel("images", fontsize=8)
         axis.tick_params(labelsize=7)
         _legend_below(axis)
-        save(figure, path, pathlib.Path(path).with_suffix(".pdf"))
+        _save(figure, path)
 
 
 def _in_legend(name):
@@ -136,17 +110,6 @@ def _colors(items):
     return matplotlib.colormaps["tab10"](np.arange(len(items)) % 10)
 
 
-def save(figure, *paths):
-    """Writes a figure, grown to hold all of its text, into each of some files; and closes it."""
-    for path in paths:
-        figure.savefig(path, dpi=130, bbox_inches="tight", pad_inches=0.05)
-    plt.close(figure)
-
-
-def show(axis, image, boxes):
-    """Shows an image with its boxes, `[n, 4]` in [0, 1], on a matplotlib axis."""
-    height, width = image.shape[:2]
-    axis.imshow(image)
-    for ymin, xmin, ymax, xmax in boxes:
-        corner, extent = (xmin * width, ymin * height), ((xmax - xmin) * width, (ymax - ymin) * height)
-        axis.add_patch(patches.Rectangle(corner, *extent, fill=False, edgecolor="#2fe36a", linewidth=1.2))
+def _save(figure, path):
+    figure.savefig(path)
+    figure.savefig(pathlib.Path(path).with_suffix(".pdf"))

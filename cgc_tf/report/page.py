@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 from cgc_tf.common.errors import UserError
-from cgc_tf.report import figures, tables
+from cgc_tf.method.overlay import BOX_COLOR, overlay
+from cgc_tf.report import tables
 
 SIDE = 224  # pixels of a picture in the gallery, the longer side at most
-BOX = (47, 227, 106)
 
 
 def write(path, reports, comparisons, pictures, shown, answers):
@@ -124,10 +124,10 @@ def _figure(shown, answers, place):
     data = " ".join(f'data-{key}="{"" if np.isnan(value) else round(value, 5)}"' for key, value in values.items())
     cells = [_picture(example["image"], example["boxes"], "image")]
     for name, answer in zip(answers, each, strict=True):
-        drawn = figures.overlay(example["image"], answer["heatmap"], answer["box"])
+        drawn = overlay(example["image"], answer["heatmap"], answer["box"])
         cells.append(_picture(drawn, example["boxes"], f"{name}: {answer['caption']}"))
         if mistake := answer["mistake"]:
-            drawn = figures.overlay(example["image"], mistake["heatmap"], mistake["box"])
+            drawn = overlay(example["image"], mistake["heatmap"], mistake["box"])
             cells.append(_picture(drawn, example["boxes"], f"{name} {mistake['caption']}"))
     identity = example["id"].decode() if isinstance(example["id"], bytes) else str(example["id"])
     title = f"<figcaption>{html.escape(example['title'])} <small>{html.escape(identity)}</small></figcaption>"
@@ -140,7 +140,7 @@ def _picture(image, boxes, caption):
     image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     for ymin, xmin, ymax, xmax in np.asarray(boxes):
         corners = (round(xmin * width), round(ymin * height)), (round(xmax * width) - 1, round(ymax * height) - 1)
-        cv2.rectangle(image, *corners, BOX, 1)
+        cv2.rectangle(image, *corners, BOX_COLOR, 1)
     with io.BytesIO() as stream:
         Image.fromarray(image).save(stream, "JPEG", quality=88)
         source = _data_url("jpeg", stream.getvalue())

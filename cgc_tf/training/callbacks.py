@@ -13,7 +13,7 @@ from cgc_tf.common.errors import Stopped, UserError
 from cgc_tf.data import batches
 from cgc_tf.data.source import check_count, read
 from cgc_tf.method import nonfinite
-from cgc_tf.report import figures
+from cgc_tf.method.overlay import overlay
 from cgc_tf.training import checkpoints
 from cgc_tf.training.state import averaged, restore, state_of
 
@@ -268,7 +268,7 @@ class Overlays(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         with averaged(self.model):
             heatmaps = self.model.explain(self.images)["heatmap"].numpy()
-        drawn = [figures.overlay(x, g) for x, g in zip(self.images, heatmaps, strict=True)]
+        drawn = [overlay(x, g) for x, g in zip(self.images, heatmaps, strict=True)]
         with self.writer.as_default():
             # As one array: `tf.stack` of uint8 arrays can make int32, which a summary rescales until it is black.
             tf.summary.image("heatmaps", np.stack(drawn), step=epoch + 1, max_outputs=len(drawn))

@@ -12,14 +12,13 @@ import tensorflow as tf
 
 from cgc_tf.data import folder, pictures
 from cgc_tf.data.views import original_view
-from cgc_tf.report import figures
+from cgc_tf.method.overlay import WHOLE, overlay
 
 from . import picture_headers
 
 KINDS = "JPEG, PNG, GIF or BMP"
 MAX_PIXELS = 1 << 25  # 33 megapixels: 100 MB decoded
 _THREADS = 4  # that decode one batch
-_WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 def views(image_bytes, size, max_pixels=MAX_PIXELS):
@@ -39,12 +38,12 @@ def views(image_bytes, size, max_pixels=MAX_PIXELS):
     def view(image):
         return original_view(image, size)
 
-    blank = (np.zeros([size, size, 3], np.uint8), np.float32(_WHOLE))
+    blank = (np.zeros([size, size, 3], np.uint8), np.float32(WHOLE))
     return _each(image_bytes, (), view, blank, max_pixels, enlarged)
 
 
 def overlays(image_bytes, heatmaps, boxes, max_pixels=MAX_PIXELS):
-    """Each picture at its own size with its heatmap drawn over it, as `figures.overlay` does.
+    """Each picture at its own size with its heatmap drawn over it, as `overlay` does.
 
     Args:
         image_bytes: string `[B]`.
@@ -59,7 +58,7 @@ def overlays(image_bytes, heatmaps, boxes, max_pixels=MAX_PIXELS):
     def draw(image, heatmap, box):
         return (tf.io.encode_png(_blend(image, heatmap, box, table)),)
 
-    beside = (tf.concat([heatmaps, heatmaps[:1]], 0), tf.concat([boxes, [_WHOLE]], 0))
+    beside = (tf.concat([heatmaps, heatmaps[:1]], 0), tf.concat([boxes, [WHOLE]], 0))
     return _each(image_bytes, beside, draw, (b"",), max_pixels)[0]
 
 
@@ -104,9 +103,9 @@ def _plain():
 
 
 def _table():
-    """What `figures.overlay` does to a pixel of each of 256 heats: float32 `[256, 4]`, weight and what is added."""
+    """What `overlay` does to a pixel of each of 256 heats: float32 `[256, 4]`, weight and what is added."""
     ramp = np.linspace(0, 1, 256, dtype=np.float32)[None]
-    on_black, on_white = (figures.overlay(np.full([1, 256, 3], gray, np.uint8), ramp)[0] for gray in (0, 255))
+    on_black, on_white = (overlay(np.full([1, 256, 3], gray, np.uint8), ramp)[0] for gray in (0, 255))
     weight = (on_white.astype(np.float32) - on_black).mean(-1, keepdims=True) / 255
     return np.concatenate([weight, on_black], -1).astype(np.float32)
 

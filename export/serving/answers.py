@@ -37,16 +37,16 @@ def draw(data, answer, output):
 
 
 def _drawn(data, answer):
-    # Here, since they load TensorFlow, whose decoder is the model's own, and set matplotlib up for this process.
+    # Here, since they load TensorFlow, whose decoder is the model's own.
     import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
     import tensorflow as tf
 
     from cgc_tf.data import exif, folder, pictures
-    from cgc_tf.report import figures
+    from cgc_tf.method.overlay import overlay
 
     try:
         decoded = folder.decode_image(data)
     except tf.errors.OpError as error:
         raise UserError(f"cannot be drawn: {first_line(error)}") from error
     image = pictures.upright(decoded, exif.orientation(exif.number_in(data))).numpy()
-    return figures.overlay(image, answer["heatmap"], tuple(answer["heatmap_box"]))
+    return overlay(image, answer["heatmap"], tuple(answer["heatmap_box"]))

@@ -17,7 +17,7 @@ from cgc_tf.evaluation.evaluate import Drawing
 from cgc_tf.evaluation.measure import measure
 from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.method import geometry
-from cgc_tf.report import figures, tables
+from cgc_tf.report import tables
 from cgc_tf.training import checkpoints, run_folder
 
 
@@ -239,14 +239,3 @@ def test_what_cannot_be_evaluated(workdir, tmp_path):
         evaluate.evaluate_runs([broken])
     with pytest.raises(UserError, match="--split=dev: folder has test, train"):
         evaluate.evaluate_runs([workdir], Protocol(split="dev"))
-
-
-def test_overlay():
-    """Hot where the heatmap is, untouched where it is zero or does not reach."""
-    image = np.full([40, 60, 3], 100, np.uint8)
-    heatmap = np.zeros([4, 4])
-    heatmap[0, 0] = 2
-    drawn = figures.overlay(image, heatmap, (0, 0, 1, 0.5))
-    assert drawn.shape == image.shape and drawn.dtype == np.uint8
-    assert (drawn[:5, :3] != 100).any() and (drawn[:, 30:] == 100).all() and (drawn[30:] == 100).all()
-    np.testing.assert_array_equal(figures.overlay(image, np.zeros([4, 4])), image)

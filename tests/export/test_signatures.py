@@ -13,7 +13,7 @@ from cgc_tf.data import folder
 from cgc_tf.data.views import original_view
 from cgc_tf.method import geometry
 from cgc_tf.method.model import CGCModel
-from cgc_tf.report import figures
+from cgc_tf.method.overlay import overlay
 from cgc_tf.training import run_folder
 from export import saved_model, verify
 from export.artifact import pictures
@@ -192,7 +192,7 @@ def test_overlay_is_what_figures_draws(model, files):
     explained = model.signatures["explain"](image_bytes=encoded)
     for index, drawn in enumerate(model.signatures["overlay"](image_bytes=encoded)["overlay_png_bytes"].numpy()):
         image = folder.decode_image(encoded[index]).numpy()
-        expected = figures.overlay(image, explained["heatmap"][index].numpy(), explained["heatmap_box"][index].numpy())
+        expected = overlay(image, explained["heatmap"][index].numpy(), explained["heatmap_box"][index].numpy())
         difference = np.abs(tf.io.decode_png(drawn).numpy().astype(int) - expected)
         assert difference.shape == image.shape and difference.mean() < 0.6 and difference.max() <= 4
 

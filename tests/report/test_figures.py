@@ -7,6 +7,7 @@ import warnings
 import matplotlib.figure
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from cgc_tf.common import lettering
@@ -40,7 +41,7 @@ def drawn(tmp_path_factory):
         scores = {"mean": np.linspace(0.2, 0.9, 29), "standard_error": np.full(29, 0.02)}
         figures.curves(folder / "curves.png", {name: {"insertion": scores, "deletion": scores} for name in RUNS})
         figures.histogram(folder / "histogram.png", {name: np.linspace(0, 1, 50) for name in RUNS})
-        inspect_dataset.sheet(folder / "sheet.png", sheet_examples())
+        inspect_dataset.sheet(folder / "sheet.png", list(sheet_examples()))
     return folder, found
 
 
@@ -59,7 +60,7 @@ def shown_examples():
 
 
 def sheet_examples():
-    """The same pictures in three views each, as `inspection.sheet` takes them."""
+    """The same pictures in three views each, as `inspect_dataset.sheet` takes them."""
     for index, example in enumerate(shown_examples()[0]):
         views = {view: (example["image"], np.float32(example["boxes"])) for view in VIEWS}
         yield {**views, "title": example["title"], "crop": np.array([0.1, 0.1, 0.8, 0.8]), "flipped": bool(index % 2)}
@@ -67,7 +68,7 @@ def sheet_examples():
 
 def text_boxes(figure):
     """`(words, [left, bottom, right, top])` of every text but the numbers on axes, some of which are not drawn."""
-    renderer = figure.canvas.get_renderer()
+    renderer = FigureCanvasAgg(figure).get_renderer()
     texts = [text for text in figure.findobj(matplotlib.text.Text) if text.get_text().strip() and text.get_visible()]
     named = [text for text in texts if not re.fullmatch(r"[−\d.]+", text.get_text())]
     return [(text.get_text(), text.get_window_extent(renderer).extents) for text in named]

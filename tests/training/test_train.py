@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import batches, load
-from cgc_tf.report import figures
+from cgc_tf.method.overlay import overlay
 from cgc_tf.training import callbacks, checkpoints, config, run_folder, train
 from cgc_tf.training.state import restore
 
@@ -159,7 +159,7 @@ def assert_validated_and_drawn(model, settings, workdir):
     last = callbacks.rows(workdir)[-1]
     np.testing.assert_allclose(float(last["val_cross_entropy"]), measured["cross_entropy"], rtol=1e-4)
     images = callbacks._examples_to_watch(source, 48)
-    drawn = [figures.overlay(x, g) for x, g in zip(images, model.explain(images)["heatmap"].numpy(), strict=True)]
+    drawn = [overlay(x, g) for x, g in zip(images, model.explain(images)["heatmap"].numpy(), strict=True)]
     value = max((step, value.tensor.string_val) for step, value in summaries(workdir) if value.tag == "heatmaps")[1]
     shown = [tf.io.decode_png(png).numpy() for png in value[2:]]
     assert max(np.abs(x.astype(int) - y).max() for x, y in zip(shown, drawn, strict=True)) <= 2
