@@ -8,31 +8,29 @@ Works with `export.server` and with TensorFlow Serving alike.
 
 import collections
 import contextlib
-import glob
 import json
-import os
 import pathlib
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent import futures
 
 import numpy as np
 from absl import flags
 from tqdm import tqdm
 
+from cgc_tf.common import files
 from cgc_tf.common.errors import UserError, run
-from cgc_tf.data import listing
 
-from .serving import answers, connections
+from .serving import answers, connections, picture_files
 from .serving.connections import BadRequest
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
 BATCH_BYTES = 16 << 20  # a batch with more is sent before it is full: servers take about 64 MiB, as base64
-URL, FOLDER = "http://127.0.0.1:8501", "explained"
+URL = "http://127.0.0.1:8501"
 
 
 class Client:
     """One model on a server.
 
-    Its methods raise a `transports.ServingError`, which is a `UserError`: `ServerDown`, `UnknownModel` (or version or
+    Its methods raise a `connections.ServingError`, which is a `UserError`: `ServerDown`, `UnknownModel` (or version or
     label), `UnknownSignature`, `BadRequest` (a picture that cannot be decoded, too), `DeadlineExceeded`.
 
     Args:
@@ -43,10 +41,18 @@ class Client:
         retries: how often to try again when the server is down or too busy; no other failure is tried again.
     """
 
-    def __init__(self, url=URL, model="cgc", timeout=60.0, version=None, label=None, retries=2):
+    def __init__(
+        self,
+        url: str = URL,
+        model: str = "cgc",
+        timeout: float = 60.0,
+        version: int | None = None,
+        label: str | None = None,
+        retries: int = 2,
+    ):
         self._send = connections.retrying(connections.connect(url, model, version, label, timeout), retries)
 
-    def explain(self, images, class_ids=None):
+    def explain(self, images: list[bytes], class_ids: Sequence[int] | None = None) -> dict[str, np.ndarray]:
         """`predict` with heatmaps, of given classes, int `[n]`, or of the predicted ones:
 
         `heatmap` float32 `[n, h, w]` in 0..1, and `heatmap_box` float32 `[n, 4]`, the part of each picture that its
@@ -56,7 +62,7 @@ class Client:
             return self.predict(images, "explain")
         return self.predict(images, "explain_class", class_id=np.asarray(class_ids, np.int32))
 
-    def predict(self, images, signature="serving_default", **more):
+    def predict(self, images: list[bytes], signature: str = "serving_default", **more) -> dict[str, np.ndarray]:
         """Sends encoded pictures, a list of n `bytes`, and further inputs; returns a dict of numpy arrays:
 
         `probabilities` float32 `[n, classes]`, `class_id` int32, `score` float32 and `label` str `[n]`, and the
@@ -64,7 +70,9 @@ class Client:
         """
         return self._send(images, signature, more)
 
-    def stream(self, images, signature="explain", batch_size=8, in_flight=4):
+    def stream(
+        self, images: Iterable[tuple], signature: str = "explain", batch_size: int = 8, in_flight: int = 4
+    ) -> Iterator[tuple]:
         """Asks about many pictures, several requests at a time, in order.
 
         Args:
@@ -120,126 +128,89 @@ def _judged(key, answer):
     return key, answer, None
 
 
-def find(pattern):
-    """The pictures, sorted paths, of a file's name, a folder (and the folders in it) or a glob.
-
-    Hidden files of a folder, such as a Mac's `._x.jpg`, and what lies in hidden and system folders are no pictures.
+def ask(args: flags.FlagValues, paths: list[pathlib.Path]) -> list[Exception]:
+    """Asks about every path, prints a line for each and writes what was asked for; returns the errors there were.
 
     Raises:
-        UserError: there is none.
+        UserError: a file cannot be written, the server does not answer, or the only picture is refused.
     """
-    path = pathlib.Path(pattern)
-    if path.is_dir():
-        found = sorted(entry for entry in path.rglob("*") if _is_picture(entry.relative_to(path)))
-    elif path.exists():
-        found = [path]
-    else:
-        found = sorted(map(pathlib.Path, glob.glob(pattern, recursive=True)))
-    found = [entry for entry in found if not entry.is_dir()]
-    if not found:
-        raise UserError(
-            f"--image={pattern}: no such file, no folder with pictures ({', '.join(ENDINGS)}), no glob of any"
-        )
-    return found
-
-
-def _is_picture(path):
-    return path.suffix.lower() in ENDINGS and not any(map(listing.is_system, path.parts))
-
-
-def _read(path):
-    """A file's bytes; or the `OSError` instead, since it is that file's alone."""
-    try:
-        if path.exists() and not path.is_file():
-            return OSError(f"{path} is not a file")  # a pipe would be waited for
-        return path.read_bytes()
-    except OSError as error:
-        return error
-
-
-def ask(args, paths):
-    """Asks about every path, prints a row for each and writes what was asked for; returns the errors there were."""
     client = Client(args.url, args.model, args.timeout, args.version, args.label, args.retries)
-    contents = (((path, data), data) for path, data in ((path, _read(path)) for path in paths))
+    contents = (((path, data), data) for path, data in ((path, picture_files.read(path)) for path in paths))
     answered = client.stream(contents, args.signature, args.batch_size, args.in_flight)
-    is_only, width, failures, written = len(paths) == 1, max(len(_shown(path)) for path in paths), [], 0
+    bar = tqdm(answered, "asking", len(paths), unit="image", leave=False, disable=None)
+    is_only, width = len(paths) == 1, max(len(picture_files.printable(path)) for path in paths)
+    failures, written = [], []
     with contextlib.ExitStack() as stack:
-        lines = stack.enter_context(pathlib.Path(args.jsonl).open("w")) if args.jsonl else None
-        for (path, data), answer, error in tqdm(
-            answered, "asking", len(paths), unit="image", leave=False, disable=None
-        ):
-            if answer and {"heatmap", "overlay_png_bytes"} & set(answer):
-                output = _output(args.output, path, paths)
+        stack.enter_context(files.reported(f"--jsonl={args.jsonl}"))
+        lines = stack.enter_context(pathlib.Path(args.jsonl).open("w", encoding="utf-8")) if args.jsonl else None
+        for (path, data), answer, error in bar:
+            drawing = None
+            if answer:
                 try:
-                    answers.draw(data, answer, output)
-                    written += 1
+                    drawing = answers.drawing(data, answer)
                 except UserError as undrawn:
                     answer, error = None, undrawn
-            if error and is_only:
-                raise error
-            failures += [error] if error else []
-            text = (
-                getattr(error, "strerror", None) or str(error) if error else answers.summary(answer, with_best=is_only)
-            )
-            tqdm.write(text if is_only else f"{_shown(path):<{width}}  {text}")
+            if error:
+                failures.append(error)
+                if is_only:
+                    raise error
+            if drawing is not None:
+                written.append(picture_files.drawing_path(path, paths, args.output))
+                _write(written[-1], drawing, is_only)
+            text = _reason(error) if error else answers.summary(answer, with_best=is_only)
+            tqdm.write(text if is_only else f"{picture_files.printable(path):<{width}}  {text}")
             if lines:
-                lines.write(json.dumps(answers.plain(path, answer, error)) + "\n")
-        if written:
-            print(f"wrote {output}" if is_only else f"wrote {written} overlays into {args.output or FOLDER}")
-        elif not failures:
-            print(f"no picture written: {args.signature} answers without a heatmap")
+                lines.write(json.dumps(answers.as_json(path, answer, error)) + "\n")
+    if written and is_only:
+        print(f"wrote {written[0]}")
+    elif written:
+        print(f"wrote {len(written)} overlays into {args.output or picture_files.FOLDER}")
+    elif not failures:
+        print(f"no picture written: {args.signature} answers without a heatmap")
     return failures
 
 
-def _shown(path):
-    """A path as one line of text, whatever is in it."""
-    text = str(path)
-    return text if text.isprintable() else ascii(text)
+def _write(path, drawing, is_only):
+    with files.reported(path):
+        if not is_only:  # the folder of several is this program's to make
+            path.parent.mkdir(parents=True, exist_ok=True)
+        files.write(path, drawing)
 
 
-def _output(given, path, paths):
-    if len(paths) == 1:
-        return pathlib.Path(given or f"{path.stem}-explained.png")
-    # As they lie in their folders, endings kept: DIR/a/0.jpg, DIR/a/0.png and DIR/b/0.jpg.
-    common = os.path.commonpath([one.parent for one in paths])
-    folder = pathlib.Path(given or FOLDER) / path.parent.relative_to(common)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{path.name}-explained.png"
+def _reason(error):
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _define_flags():
-    flags.DEFINE_string("image", None, "the pictures to ask about: a file, a folder, or a glob in quotes")
-    flags.DEFINE_string("url", URL, "the server; grpc://HOST:PORT for gRPC")
-    flags.DEFINE_string("model", "cgc", "name of the model on the server")
-    flags.DEFINE_integer("version", None, "the model's version; default: the newest")
-    flags.DEFINE_string("label", None, "the version's label, such as stable")
+    flags.DEFINE_string("image", None, "The pictures to ask about: a file, a folder, or a pattern in quotes.")
+    flags.DEFINE_string("url", URL, "The server; grpc://HOST:PORT for gRPC.")
+    flags.DEFINE_string("model", "cgc", "Name of the model on the server.")
+    flags.DEFINE_integer("version", None, "The model's version (default: the newest).")
+    flags.DEFINE_string("label", None, "The version's label, such as stable.")
     flags.DEFINE_string(
-        "signature", "explain", "serving_default answers without a heatmap, explain_checked with consistency"
+        "signature", "explain", "What to ask for: serving_default has no heatmap, explain_checked has consistency, too."
     )
     flags.DEFINE_string(
-        "output", None, "PNG to write (default: <image's name>-explained.png), or for several their folder"
+        "output", None, "PNG to write (default: <image's name>-explained.png); for several pictures, a folder."
     )
-    flags.DEFINE_string("jsonl", None, "file to write the answers to, one JSON object a line")
-    flags.DEFINE_integer("batch_size", 8, "pictures in a request", lower_bound=1)
-    flags.DEFINE_integer("in_flight", 4, "requests at a time", lower_bound=1)
-    flags.DEFINE_float("timeout", 60.0, "seconds to wait for an answer", lower_bound=0)
-    flags.DEFINE_integer("retries", 2, "further attempts when the server is down or too busy", lower_bound=0)
+    flags.DEFINE_string("jsonl", None, "File to write the answers to, one JSON object a line.")
+    flags.DEFINE_integer("batch_size", 8, "Pictures in a request.", lower_bound=1)
+    flags.DEFINE_integer("in_flight", 4, "Requests at a time.", lower_bound=1)
+    flags.DEFINE_float("timeout", 60.0, "Seconds to wait for an answer.", lower_bound=0)
+    flags.DEFINE_integer("retries", 2, "Further attempts when the server is down or too busy.", lower_bound=0)
 
 
 def main(_):
     """Asks about the pictures; ends with status 2 where one was refused or could not be read."""
     args = flags.FLAGS
     if args.image is None:
-        raise UserError("--image is missing: the picture, folder or glob to ask about")
+        raise UserError("--image is missing: the picture, folder or pattern to ask about")
     if args.version is not None and args.label:
         raise UserError(f"--label={args.label} is not used by --version={args.version}: leave one of them out")
-    paths = find(args.image)
+    paths = picture_files.find(args.image)
     if args.url.startswith("grpc"):
         import cgc_tf.common.quiet_tensorflow  # noqa: F401  # gRPC's stubs load TensorFlow
-    try:
-        failures = ask(args, paths)
-    except OSError as error:  # the message names the file
-        raise UserError(str(error)) from error
+    failures = ask(args, paths)
     if failures:
         unread = " or could not be read" if any(isinstance(error, OSError) for error in failures) else ""
         raise UserError(f"{len(failures)} of {len(paths)} pictures were refused{unread}")

@@ -1,11 +1,15 @@
 """A server's answer about one picture: as text, as JSON, and drawn over the picture."""
 
-from PIL import Image
+import pathlib
+from typing import Any
 
-from cgc_tf.common.errors import UserError, first_line
+import numpy as np
+
+from cgc_tf.common.errors import UserError
+from cgc_tf.data import exif
 
 
-def summary(answer, with_best):
+def summary(answer: dict[str, Any], with_best: bool) -> str:
     """One line; or, `with_best`, that and the most probable classes."""
     if "label" not in answer:
         return "drawn"
@@ -17,36 +21,55 @@ def summary(answer, with_best):
     return "\n".join([line, "class  probability", *(f"{i:5d}  {score:11.4f}  {label}" for i, score, label in top)])
 
 
-def plain(path, answer, error):
+def as_json(path: pathlib.Path, answer: dict[str, Any] | None, error: Exception | None) -> dict[str, Any]:
     """What JSON can hold of an answer, or of the error instead of one: everything but pictures."""
-    kept = {name: value for name, value in (answer or {}).items() if not name.endswith("_bytes")}
-    values = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in kept.items()}
-    return {"file": str(path), **({"error": str(error)} if error else values)}
+    if answer is None:
+        return {"file": str(path), "error": str(error)}
+    kept = {name: value for name, value in answer.items() if not name.endswith("_bytes")}
+    return {"file": str(path), **{name: np.asarray(value).tolist() for name, value in kept.items()}}
 
 
-def draw(data, answer, output):
-    """Writes a picture, encoded, with the heatmap of its answer over it, as a PNG; at its own size, upright.
+def drawing(contents: bytes, answer: dict[str, Any]) -> bytes | None:
+    """A picture with the heatmap of its answer over it, at its own size and upright, as a PNG; None without a heatmap.
 
     Raises:
         UserError: the picture cannot be decoded here.
     """
     if "overlay_png_bytes" in answer:
-        output.write_bytes(answer["overlay_png_bytes"])
-        return
-    Image.fromarray(_drawn(data, answer)).save(output, format="PNG")
+        return answer["overlay_png_bytes"]
+    if "heatmap" not in answer:
+        return None
+    # Imported here: it takes as long as all of the rest.
+    import cv2
+
+    from cgc_tf.method import overlay
+
+    drawn = overlay.overlay(decoded(contents), answer["heatmap"], tuple(answer["heatmap_box"]))
+    return cv2.imencode(".png", drawn[..., ::-1])[1].tobytes()
 
 
-def _drawn(data, answer):
-    # Here, since they load TensorFlow, whose decoder is the model's own.
-    import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
-    import tensorflow as tf
+def decoded(contents: bytes) -> np.ndarray:
+    """An encoded picture as the model sees it, uint8 RGB `[H, W, 3]`, upright, and without TensorFlow.
 
-    from cgc_tf.data import exif, folder, pictures
-    from cgc_tf.method.overlay import overlay
+    OpenCV's pixels are TensorFlow's; a JPEG's differ by about one level of 256, since its decoders round differently.
+
+    Raises:
+        UserError: it cannot be decoded.
+    """
+    import cv2
 
     try:
-        decoded = folder.decode_image(data)
-    except tf.errors.OpError as error:
-        raise UserError(f"cannot be drawn: {first_line(error)}") from error
-    image = pictures.upright(decoded, exif.orientation(exif.number_in(data))).numpy()
-    return overlay(image, answer["heatmap"], tuple(answer["heatmap_box"]))
+        kind = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+        image = cv2.imdecode(np.frombuffer(contents, np.uint8), kind)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise UserError("cannot be drawn: OpenCV cannot decode this picture")
+    orientation = exif.orientation(exif.number_in(contents))
+    if orientation >= 5:
+        image = image.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return image
