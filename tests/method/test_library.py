@@ -1,5 +1,8 @@
 """CGC as a library: a Keras user's own classifier, wrapped, trained, explained, saved and read back."""
 
+import pathlib
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -9,11 +12,13 @@ from cgc_tf.data.batches import view_batches
 from cgc_tf.method.model import CGCModel
 from cgc_tf.method.objective import Objective
 
+ROOT = pathlib.Path(__file__).parents[2]
+SMALLER = {"image_size=224": "image_size=64", "batch_size=32": "batch_size=8", "epochs=10": "epochs=2, verbose=0"}
 
-def test_the_readmes_example(tmp_path):
-    """What the README shows, on a classifier and pictures of the user's own."""
+
+def of_ones_own():
+    """What a user brings: images, pictures as a `tf.data.Dataset`, and a classifier."""
     images = np.random.default_rng(0).integers(0, 256, (20, 70, 90, 3), np.uint8)
-    labels = np.arange(20) % 4
     layers, shape = keras.layers, (None, None, 3)
     network = keras.Sequential([keras.Input(shape)])
     for filters in (16, 32):
@@ -23,24 +28,41 @@ def test_the_readmes_example(tmp_path):
     classifier = keras.Sequential(
         [keras.Input(shape), scaling, network, layers.GlobalAveragePooling2D(), layers.Dense(4)]
     )
+    pictures = tf.data.Dataset.from_tensor_slices((images, np.arange(20) % 4)).shuffle(20)
+    return {"images": images[:3], "pictures": pictures, "classifier": classifier, "keras": keras}
 
-    pictures = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(20)
-    model = CGCModel.from_classifier(classifier)
-    model.compile(optimizer=keras.optimizers.SGD(0.01, momentum=0.9))
-    history = model.fit(view_batches(pictures, image_size=64, batch_size=8), epochs=2, verbose=0)
-    answer = model.explain(images[:3])
-    model.save(tmp_path / "classifier.keras")
 
-    assert {"loss", "cross_entropy", "consistency_loss", "accuracy"} <= set(history.history)
+def run_example(page, names):
+    """Runs the Python of a page, on small views, with `names` there; they hold what it has made afterwards."""
+    code = re.search(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)[1]
+    for written, smaller in SMALLER.items():
+        assert written in code
+        code = code.replace(written, smaller)
+    exec(code, names)
+
+
+def test_the_front_pages_example():
+    names = of_ones_own()
+    run_example("README.md", names)
+    assert names["heatmaps"].shape[0] == 3 and np.isfinite(names["heatmaps"]).all()
+
+
+def test_the_example_of_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = of_ones_own()
+    run_example("docs/training.md", names)
+    model, answer, images = names["model"], names["answer"], names["images"]
+
+    assert {"loss", "cross_entropy", "consistency_loss", "accuracy"} <= set(model.history.history)
     assert answer["probabilities"].shape == (3, 4) and answer["heatmap"].shape[0] == 3
     np.testing.assert_allclose(
-        tf.nn.softmax(classifier(images[:3].astype("float32"))), answer["probabilities"], atol=1e-5
+        tf.nn.softmax(names["classifier"](images.astype("float32"))), answer["probabilities"], atol=1e-5
     )
-    again = keras.models.load_model(tmp_path / "classifier.keras")
-    np.testing.assert_allclose(again.explain(images[:3])["heatmap"], answer["heatmap"], rtol=1e-4, atol=1e-7)
+    again = keras.models.load_model("classifier.keras")
+    np.testing.assert_allclose(again.explain(images)["heatmap"], answer["heatmap"], rtol=1e-4, atol=1e-7)
     assert again.optimizer.iterations == model.optimizer.iterations
-    again.fit(view_batches(pictures, image_size=64, batch_size=8), verbose=0)
-    named = model.explain(images[:3], class_ids=[1, 2, 3])
+    again.fit(view_batches(names["pictures"], image_size=64, batch_size=8), verbose=0)
+    named = model.explain(images, class_ids=[1, 2, 3])
     np.testing.assert_array_equal(named["class_id"], [1, 2, 3])
 
 

@@ -1,0 +1,63 @@
+"""What the documentation points at is there: links, images, files of the code, and messages of the programs."""
+
+import ast
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+CODE = [path for package in ("cgc_tf", "export") for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def prose(path):
+    """A page without its blocks of code."""
+    return re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(path):
+    """What can follow # in a link to a page: its headings, as GitHub and mkdocs make ids of them."""
+    headings = re.findall(r"^#+ (.+)$", prose(path), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_images_lead_somewhere(page):
+    lost = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        place = page.parent / name if name else page
+        if not place.is_file() or (anchor and anchor not in anchors(place)):
+            lost.append(target)
+    assert lost == []
+
+
+def test_architecture_names_every_module():
+    """Each package has its section `### package/: ...` with a row for each module, and no other rows."""
+    text = (ROOT / "docs/architecture.md").read_text()
+    named = set()
+    for section in re.split(r"^### ", text, flags=re.MULTILINE)[1:]:
+        package = section.partition("/:")[0]
+        named |= {f"{package}/{name}" for name in re.findall(r"^\| `([\w.]+\.py)` \|", section, re.MULTILINE)}
+    modules = {str(path.relative_to(ROOT)) for path in CODE if path.name != "__init__.py"}
+    assert named == {name for name in modules if "_dataset_builder" not in name and "/toy_aircraft/" not in name}
+
+
+def messages():
+    """The texts in the code, in one; a line break stands for what is filled in."""
+    for node in (node for path in CODE for node in ast.walk(ast.parse(path.read_text()))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_messages_that_are_explained_are_messages_of_the_programs():
+    """Each message in the left column of troubleshooting, between the `...` that stand for what is filled in."""
+    known = "\n".join(messages())
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs/troubleshooting.md").read_text(), re.MULTILINE)
+    quoted = [quote for row in rows for quote in re.findall(r"`([^`]*\.\.\.[^`]*)`", row)]
+    pieces = {piece.strip(" ;:,()") for quote in quoted for piece in quote.removeprefix("note: ").split("...")} - {""}
+    assert len(pieces) > 15
+    assert [piece for piece in pieces if piece not in known] == []
