@@ -15,7 +15,7 @@ import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 from absl import flags
 
 from benchmarks import timing
-from cgc_tf.common import errors
+from cgc_tf.common import program
 from cgc_tf.training import checkpoints, config, device, run_folder
 from cgc_tf.training.checkpoints import Checkpoint, Position
 from cgc_tf.training.state import restore, state_of
@@ -53,9 +53,14 @@ def main(_):
     timing.write(args.output, ratios)
 
 
-if __name__ == "__main__":
+def define_flags():
+    """Defines the flags: what to measure, and how often."""
     flags.DEFINE_string("backbone", "resnet50", "library:name of the network.")
     flags.DEFINE_integer("rounds", 7, "How often each is timed.", lower_bound=1)
     flags.DEFINE_string("folder", None, "Where to write (default: the folder for temporary files).")
     flags.DEFINE_string("output", None, "Where to write the ratios, as flat JSON.")
-    errors.run(main)
+
+
+if __name__ == "__main__":
+    define_flags()
+    program.run(main)

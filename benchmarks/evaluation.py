@@ -15,7 +15,7 @@ from absl import flags
 from scipy import ndimage
 
 from benchmarks import timing
-from cgc_tf.common import errors
+from cgc_tf.common import program
 from cgc_tf.evaluation import curves, explainers
 from cgc_tf.method import metrics
 from cgc_tf.method.model import CGCModel
@@ -96,9 +96,14 @@ def literal(probabilities, images, saliency, class_ids):
     return np.array(areas)
 
 
-if __name__ == "__main__":
+def define_flags():
+    """Defines the flags: what to measure, and how often."""
     flags.DEFINE_string("backbone", "resnet50", "The network.")
     flags.DEFINE_integer("batch_size", 8, "Images at a time.", lower_bound=1)
     flags.DEFINE_integer("rounds", 3, "Interleaved rounds whose median counts.", lower_bound=1)
     flags.DEFINE_string("output", None, "File to write the ratios to, as JSON.")
-    errors.run(main)
+
+
+if __name__ == "__main__":
+    define_flags()
+    program.run(main)

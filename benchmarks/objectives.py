@@ -10,7 +10,7 @@ import dataclasses
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 
 from benchmarks import comparison
-from cgc_tf.common import errors
+from cgc_tf.common import program
 from cgc_tf.training import config as settings
 
 ORDER = ("baseline", "cgc", "cgc_no_negatives")
@@ -21,7 +21,12 @@ def main(_):
     comparison.compare({objective: dataclasses.replace(base, objective=objective) for objective in ORDER})
 
 
-if __name__ == "__main__":
+def define_flags():
+    """Defines the flags: what to measure, and how often."""
     settings.define_flags()
     comparison.define_flags("runs/objectives")
-    errors.run(main)
+
+
+if __name__ == "__main__":
+    define_flags()
+    program.run(main)

@@ -30,7 +30,7 @@ from absl import flags
 from PIL import Image
 
 from benchmarks import pillow_loader, step, timing
-from cgc_tf.common import errors
+from cgc_tf.common import program
 from cgc_tf.data import batches, load
 from cgc_tf.method.objective import VIEWS
 from cgc_tf.networks.preprocessing import imagenet_normalization
@@ -163,7 +163,8 @@ def _printed(ratios):
     return ratios
 
 
-if __name__ == "__main__":
+def define_flags():
+    """Defines the flags: what to measure, and how often."""
     flags.DEFINE_string("backbone", "resnet50", "The network whose step has to wait.")
     flags.DEFINE_integer("batch_size", 8, "Its batch size.", lower_bound=1)
     flags.DEFINE_integer("steps", 10, "Its steps.", lower_bound=1)
@@ -172,4 +173,8 @@ if __name__ == "__main__":
     flags.DEFINE_integer("links", 100_000, "Files of the large folder.", lower_bound=1000)
     flags.DEFINE_integer("quality", 92, "Quality of the JPEG files.", lower_bound=1, upper_bound=100)
     flags.DEFINE_string("output", None, "File to write the ratios to, as JSON.")
-    errors.run(main)
+
+
+if __name__ == "__main__":
+    define_flags()
+    program.run(main)

@@ -21,7 +21,7 @@ import tensorflow as tf
 from absl import flags
 
 from benchmarks import load, timing
-from cgc_tf.common import errors
+from cgc_tf.common import program
 from cgc_tf.method.model import CGCModel
 from cgc_tf.networks import backbones
 from cgc_tf.training import device
@@ -91,9 +91,14 @@ def _clocks():
     return np.array([time.process_time(), time.perf_counter()])
 
 
-if __name__ == "__main__":
+def define_flags():
+    """Defines the flags: what to measure, and how often."""
     flags.DEFINE_string("backbone", "resnet50", "The network that is exported.")
     flags.DEFINE_integer("rounds", 15, "Rounds whose median counts.", lower_bound=1)
     flags.DEFINE_float("load_seconds", 0, "How long to load the server, twice; 0 for not at all.", lower_bound=0)
     flags.DEFINE_string("output", None, "File to write the ratios to, as JSON.")
-    errors.run(main)
+
+
+if __name__ == "__main__":
+    define_flags()
+    program.run(main)

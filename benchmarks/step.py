@@ -18,7 +18,7 @@ from absl import flags
 
 from benchmarks import timing
 from benchmarks.literal import literal
-from cgc_tf.common import errors
+from cgc_tf.common import program
 from cgc_tf.method import geometry, gradcam, losses
 from cgc_tf.method.model import CGCModel
 from cgc_tf.method.objective import VIEWS, Objective
@@ -142,10 +142,15 @@ def random_transforms(size):
     return np.stack([geometry.draw_transform([1, index], SIZE) for index in range(size)]).astype(np.int32)
 
 
-if __name__ == "__main__":
+def define_flags():
+    """Defines the flags: what to measure, and how often."""
     flags.DEFINE_string("backbone", "resnet50", "The network of the whole steps.")
     flags.DEFINE_integer("batch_size", 8, "Their batch size.", lower_bound=1)
     flags.DEFINE_list("loss_batches", ["16", "64", "256"], "Batch sizes of the loss alone.")
     flags.DEFINE_integer("rounds", 5, "Interleaved rounds whose median counts.", lower_bound=1)
     flags.DEFINE_string("output", None, "File to write the ratios to, as JSON.")
-    errors.run(main)
+
+
+if __name__ == "__main__":
+    define_flags()
+    program.run(main)

@@ -17,8 +17,8 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from cgc_tf.common import files
-from cgc_tf.common.errors import UserError, run
+from cgc_tf.common import files, program
+from cgc_tf.common.errors import UserError
 
 from .serving import answers, connections, picture_files
 from .serving.connections import BadRequest
@@ -181,7 +181,8 @@ def _reason(error):
     return getattr(error, "strerror", None) or str(error)
 
 
-def _define_flags():
+def define_flags():
+    """Defines the flags: what to ask, and whom."""
     flags.DEFINE_string("image", None, "The pictures to ask about: a file, a folder, or a pattern in quotes.")
     flags.DEFINE_string("url", URL, "The server; grpc://HOST:PORT for gRPC.")
     flags.DEFINE_string("model", "cgc", "Name of the model on the server.")
@@ -217,5 +218,5 @@ def main(_):
 
 
 if __name__ == "__main__":
-    _define_flags()
-    run(main)
+    define_flags()
+    program.run(main)

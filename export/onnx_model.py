@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from cgc_tf.common import errors
+from cgc_tf.common import errors, program
 from cgc_tf.method import gradcam
 from cgc_tf.training import config as settings
 from cgc_tf.training import run_folder
@@ -81,7 +81,12 @@ def main(_):
     print(f"exported: {args.output}, as ONNX Runtime computes it within {worst:.1e} of the trained model")
 
 
-if __name__ == "__main__":
+def define_flags():
+    """Defines the flags: which run, and the file."""
     flags.DEFINE_string("workdir", None, "Folder of a trained run (default: the newest under runs/).")
     flags.DEFINE_string("output", "model.onnx", "File to write.")
-    errors.run(main)
+
+
+if __name__ == "__main__":
+    define_flags()
+    program.run(main)

@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from cgc_tf.common import environment, errors
+from cgc_tf.common import environment, errors, program
 from cgc_tf.data import folder
 from cgc_tf.data.views import original_view
 from cgc_tf.evaluation.protocol import Protocol
@@ -233,7 +233,8 @@ def main(_):
     print(f"exported: {version}\nnext: python -m export.server --model_dir={version.parent}")
 
 
-if __name__ == "__main__":
+def define_flags():
+    """Defines the flags: which run, and how to export it."""
     flags.DEFINE_string("workdir", None, "Folder of a trained run (default: the newest under runs/).")
     flags.DEFINE_string("output", "exported", "Folder to write the version into.")
     flags.DEFINE_bool("allow_other_run", False, "Add a version of another run than the newest one there is of.")
@@ -242,4 +243,8 @@ if __name__ == "__main__":
         "on_bad_image", "blank", ON_BAD_IMAGE, "A picture that cannot be decoded: a blank answer for it, or an error."
     )
     flags.DEFINE_integer("max_pixels", pictures.MAX_PIXELS, "Pictures of more are not decoded.", lower_bound=1)
-    errors.run(main)
+
+
+if __name__ == "__main__":
+    define_flags()
+    program.run(main)

@@ -18,7 +18,8 @@ import waitress.server
 from absl import flags
 from waitress import wasyncore
 
-from cgc_tf.common.errors import UserError, run
+from cgc_tf.common import program
+from cgc_tf.common.errors import UserError
 
 from .serving import rest
 from .serving.grpc_service import Servicer
@@ -86,7 +87,8 @@ class Server:
         self.stop()
 
 
-def _define_flags():
+def define_flags():
+    """Defines the flags: what to serve, and where."""
     flags.DEFINE_string("model_dir", None, "folder of the versions: <model_dir>/1/saved_model.pb")
     flags.DEFINE_string("model_name", "cgc", "name that requests call the model by")
     flags.DEFINE_string("host", "127.0.0.1", "address to listen on")
@@ -133,6 +135,5 @@ def main(_):
 
 
 if __name__ == "__main__":
-    # Not at import: tests and tools import this beside other modules with flags of these names.
-    _define_flags()
-    run(main)
+    define_flags()
+    program.run(main)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from absl import flags
 
-from cgc_tf.common import errors
+from cgc_tf.common import errors, program
 from cgc_tf.networks import torch_files, torch_resnet
 from cgc_tf.networks.preprocessing import imagenet_normalization
 from cgc_tf.training import config as settings
@@ -62,7 +62,12 @@ def main(_):
     print(f"exported: {flags.FLAGS.output}, {count} tensors of {workdir}")
 
 
-if __name__ == "__main__":
+def define_flags():
+    """Defines the flags: which run, and the file."""
     flags.DEFINE_string("workdir", None, "Folder of a trained run (default: the newest under runs/).")
     flags.DEFINE_string("output", "model.pth", "File to write: .pth, .pt or .safetensors.")
-    errors.run(main)
+
+
+if __name__ == "__main__":
+    define_flags()
+    program.run(main)

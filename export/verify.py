@@ -13,7 +13,8 @@ import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import numpy as np
 from absl import flags
 
-from cgc_tf.common.errors import UserError, run
+from cgc_tf.common import program
+from cgc_tf.common.errors import UserError
 from cgc_tf.report import model_card
 
 from .artifact import layout
@@ -117,8 +118,13 @@ def main(_):
     print(f"{version}: as trained, within {TOLERANCE:g}; checksums and warm-up requests are right")
 
 
-if __name__ == "__main__":
+def define_flags():
+    """Defines the flags: which version, and what to compare it with."""
     flags.DEFINE_string("model_dir", None, "Folder of the versions.")
     flags.DEFINE_integer("version", None, "The version to check (default: the highest).")
     flags.DEFINE_string("workdir", None, "Compare with this run's trained model, not with the stored examples.")
-    run(main)
+
+
+if __name__ == "__main__":
+    define_flags()
+    program.run(main)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from absl import flags
 from matplotlib.figure import Figure
 
-from cgc_tf.common import errors, lettering
+from cgc_tf.common import errors, lettering, program
 from cgc_tf.data import batches, load, views
 from cgc_tf.data.source import Source, read
 from cgc_tf.method import geometry
@@ -27,6 +27,7 @@ CROP_COLOR = (255, 176, 0)  # amber
 
 
 def define_flags() -> None:
+    """Defines the flags: which dataset, and what of it to draw."""
     flags.DEFINE_string("dataset", "toy_aircraft", "The dataset to look at.")
     flags.DEFINE_string("data_dir", None, "Where it is, as for train.py.")
     flags.DEFINE_enum("on_bad_image", "fail", ("fail", "skip"), "As for train.py.")
@@ -153,4 +154,4 @@ def _draw(example, axes):
 
 if __name__ == "__main__":
     define_flags()
-    errors.run(main)
+    program.run(main)

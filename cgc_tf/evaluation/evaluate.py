@@ -17,12 +17,12 @@ from cgc_tf.training import config as settings
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """What to draw: `examples` images for the figure, chosen as `gallery.choose` says, and `gallery` for the page."""
+    """What to draw: `examples` images for the figure, chosen as `examples.choose` says, and `gallery` for the page."""
 
     examples: int = 6
     choice: str = "spread"
     ids: tuple[str, ...] = ()
-    examples: int = 24
+    gallery: int = 24
 
     def check(self, source):
         """Raises `UserError` where examples are to be chosen by what a source has not."""

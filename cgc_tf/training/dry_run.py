@@ -15,8 +15,6 @@ import tensorflow as tf
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import batches
 from cgc_tf.data.source import faults_named
-from cgc_tf.evaluation import evaluate
-from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.training import checkpoints, device
 from cgc_tf.training.checkpoints import Checkpoint, Position
 from cgc_tf.training.setup import make_deterministic, make_strategy, prepare, training_stream, writing
@@ -24,16 +22,16 @@ from cgc_tf.training.state import state_of
 
 STEPS = 3  # at most; the first one compiles
 SECONDS = 15  # of steps, after which no other is begun
-EXAMPLES = 1  # to evaluate
 
 
-def rehearse(config, workdir, export, allow_changes=False):
-    """Rehearses a run: data, weights, steps, validation, a checkpoint, an evaluation and an export.
+def check(config, workdir, evaluate, export, allow_changes=False):
+    """Does all of a run once: data, weights, steps, validation, a checkpoint, an evaluation and an export.
 
     Args:
         config: a `Config`.
         workdir: where the run would be kept; None for `config.default_workdir()`. Everything is written beside it, on
             the same disk, and removed again.
+        evaluate: a function, `(workdir)`, which evaluates a trained run on a few examples.
         export: a function, `(workdir, output)`, which exports a trained run.
         allow_changes: as for `training.train`.
 
@@ -41,7 +39,7 @@ def rehearse(config, workdir, export, allow_changes=False):
         A text: what was checked, and estimates of time, memory and disk.
 
     Raises:
-        UserError: for whatever the user can mend.
+        UserError: for whatever the user can fix.
     """
     workdir = pathlib.Path(workdir or config.default_workdir())
     config.changes(workdir, allow_changes)
@@ -66,8 +64,7 @@ def rehearse(config, workdir, export, allow_changes=False):
         checkpoint_seconds = time.monotonic() - began
         _say("an evaluation")
         with contextlib.redirect_stdout(io.StringIO()), _eagerly():
-            protocol = Protocol(limit=EXAMPLES, curve_steps=1, resamples=100)
-            evaluate.evaluate_runs([scratch], protocol=protocol, drawing=evaluate.Drawing(1, gallery=1))
+            evaluate(scratch)
         _say("an export")
         with contextlib.redirect_stdout(io.StringIO()):
             export(scratch, scratch / "exported")

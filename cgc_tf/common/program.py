@@ -1,0 +1,191 @@
+"""Runs a program: its flags and flagfiles, its --help; a user's mistake is one line and a status, never a stack trace.
+
+A program is a module with `define_flags()` and `main(argv)`, and with these lines at its end:
+
+    if __name__ == "__main__":
+        define_flags()
+        program.run(main)
+"""
+
+import os
+import pathlib
+import re
+import signal
+import sys
+import textwrap
+
+from absl import app, flags, logging
+
+from cgc_tf.common.errors import Stopped, UserError, first_line
+
+MODULES = {  # what `cgc NAME` runs
+    "train": "cgc_tf.programs.train",
+    "evaluate": "cgc_tf.programs.evaluate",
+    "export": "export.saved_model",
+    "verify": "export.verify",
+    "serve": "export.server",
+    "query": "export.client",
+    "inspect": "cgc_tf.data.inspect_dataset",
+    "onnx": "export.onnx_model",
+    "torch": "export.torch_checkpoint",
+}
+STOPPED = 75  # the exit status of stopped work, sysexits.h's EX_TEMPFAIL: try again later
+READER_LEFT = 128 + signal.SIGPIPE  # what a shell reports of a program whose output nobody reads any more
+URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+HANDLES = ("hf://", "kaggle://", "modelscope://")  # which --weights may be: a KerasHub preset's
+KINDS = {"string": "TEXT", "int": "N", "float": "X"}  # how --help writes a flag's value; others are lists
+
+
+def run(main):
+    """Parses the flags, runs `main(argv)` and exits.
+
+    --help prints the docstring of `main`'s module, and the flags. A `UserError` and a flag that cannot be parsed become
+    one line on stderr and exit status 2, `Stopped` becomes status 75. Where the reader of its output leaves, as `head`
+    does, nothing more is said and the status is `READER_LEFT`.
+    """
+    try:
+        try:
+            app.run(lambda argv: _status(main, argv), flags_parser=lambda argv: _parse(argv, main))
+        finally:
+            sys.stdout.flush()  # here, where a reader that has left can be noticed, and not after Python's last line
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):  # which Python flushes once more as it leaves
+            os.dup2(nowhere, stream.fileno())
+        sys.exit(READER_LEFT)
+
+
+def _parse(argv, main):
+    if "--help" in argv or "-h" in argv:
+        print(help_text(main.__globals__["__doc__"]))
+        sys.exit(0)
+    try:
+        rest = flags.FLAGS([argv[0], *expanded(argv[1:])])
+        if len(rest) > 1:
+            raise UserError(f"flags start with --. Received: {' '.join(rest[1:])}")
+        check_paths()
+    except (flags.Error, UserError) as error:
+        print(f"error: {first_line(error)}", file=sys.stderr)
+        sys.exit(2)
+    return rest
+
+
+def _status(main, argv):
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.ERROR)
+    try:
+        return main(argv)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Stopped as stopped:
+        print(f"{stopped}; start again to go on", file=sys.stderr)
+        return STOPPED
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+
+
+def check_paths():
+    """Raises `UserError` for a parsed flag that names a place elsewhere: what is read and written is on local disks.
+
+    TensorFlow would take some of these, Python's own functions would make a folder named `gs:`.
+    """
+    for name, value in flags.FLAGS.flag_values_dict().items():
+        for text in value if isinstance(value, list) else [value]:
+            is_handle = name == "weights" and str(text).startswith(HANDLES)
+            if URL.match(str(text)) and name != "url" and not is_handle:
+                raise UserError(
+                    f"--{name}={text} is a URL, which is not supported: pass a path on this machine, and mount or copy "
+                    "there what is elsewhere"
+                )
+
+
+def config_folder():
+    """Where the configurations are, a path: `configs/` of a checkout, or `cgc_tf/configs/` where it is installed."""
+    package = pathlib.Path(__file__).parents[1]
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def expanded(arguments, including=None):
+    """The arguments with every --flagfile=FILE replaced by the lines of the file, one by one.
+
+    FILE is looked for as it is given, then from the project of the flagfile that includes it, which is the parent of
+    that file's folder, then among our own configurations.
+
+    Args:
+        arguments: of a command line, or the lines of a flagfile.
+        including: the path of that flagfile.
+
+    Raises:
+        UserError: there is no such file, or it includes itself.
+    """
+    arguments = iter(arguments)
+    for argument in arguments:
+        name, equals, file = argument.strip().partition("=")
+        if name.lstrip("-") != "flagfile" or not name.startswith("-"):
+            yield argument
+            continue
+        path = _flagfile(file if equals else next(arguments, ""), including)
+        if including and path.samefile(including):
+            raise UserError(f"--flagfile={path} includes itself")
+        lines = [line.strip() for line in path.read_text().splitlines()]
+        yield from expanded((line for line in lines if line and not line.startswith(("#", "//"))), path)
+
+
+def _flagfile(name, including):
+    path = pathlib.Path(name).expanduser()
+    projects = [config_folder().parent]
+    if including:
+        projects.insert(0, including.parent.parent)
+    for candidate in (path, *(project / path for project in projects)):
+        if candidate.is_file():
+            return candidate.absolute()
+    raise UserError(f"--flagfile={name} does not exist, nor is it one of {config_folder()}")
+
+
+def section(heading, *holders):
+    """Puts flags, as `flags.DEFINE_...` return them, under a heading of --help."""
+    for holder in holders:
+        flags.FLAGS.register_key_flag_for_module(heading, flags.FLAGS[holder.name])
+
+
+def help_text(docstring):
+    """What --help prints: a docstring and the flags by their headings, those without one first; a text."""
+    known = flags.FLAGS.flags_by_module_dict()
+    sections = {name: found for name, found in flags.FLAGS.key_flags_by_module_dict().items() if name not in known}
+    under_headings = {flag.name for found in sections.values() for flag in found}
+    others = [
+        flag for name, found in known.items() if _is_ours(name) for flag in found if flag.name not in under_headings
+    ]
+    if others:
+        sections = {"Flags": others, **sections}
+    texts = [f"{heading}:\n" + "\n".join(map(_described, found)) for heading, found in sections.items()]
+    return "\n\n".join(
+        [as_started(docstring.strip()), *map(as_started, texts), "--flagfile=FILE reads flags from a file, one a line."]
+    )
+
+
+def _is_ours(module):
+    return module == sys.argv[0] or module.split(".")[0] in ("cgc_tf", "export", "benchmarks")
+
+
+def _described(flag):
+    choices = "|".join(getattr(flag.parser, "enum_values", ()))
+    head = f"[no]{flag.name}" if flag.boolean else f"{flag.name}={choices or KINDS.get(flag.flag_type(), 'A,B,...')}"
+    text = flag.help.removeprefix(f"<{choices}>: ")
+    default = (flag.default_as_str or "").strip("'")
+    if default and not flag.boolean:
+        text += f" (default: {default})"
+    return f"  --{head}\n" + textwrap.fill(text, 100, initial_indent=" " * 6, subsequent_indent=" " * 6)
+
+
+def as_started(text):
+    """A text that teaches commands of a checkout, with `cgc NAME` in their place where the program was started so."""
+    if not sys.argv[0].startswith("cgc "):
+        return text
+    for name, module in MODULES.items():
+        script = rf"(python )?{name}\.py" if ".programs." in module else rf"python -m {re.escape(module)}"
+        text = re.sub(rf"(?<![\w/=.-]){script}\b", f"cgc {name}", text)
+    return text

@@ -1,0 +1,67 @@
+"""Trains a classifier whose Grad-CAM explanations are consistent (CGC, CVPR 2022).
+
+  python train.py --flagfile=configs/demo.flags          the embedded toy aircraft, minutes on a laptop
+  python train.py --flagfile=configs/folder.flags --data_dir=DIR      pictures of your own
+  python evaluate.py                                     then: measure and draw the newest run
+
+  python train.py --workdir=runs/A                       goes on with a run that was interrupted, from its own record
+  python train.py --flagfile=configs/folder.flags --data_dir=DIR --dry_run      checks everything, estimates time
+
+Any flag after --flagfile overrides the file's. The run is kept in --workdir, or a new folder under runs/. SIGTERM and
+Ctrl-C save after the step and leave with exit status 75; once more, at once. Exit status 2: something to mend.
+"""
+
+import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
+from absl import flags
+
+from cgc_tf.common import program
+from cgc_tf.common.errors import UserError
+from cgc_tf.programs import cgc
+from cgc_tf.training import config
+
+
+def define_flags():
+    """Defines the flags: every setting of a run, and where and how to train."""
+    program.section(
+        "The run",
+        flags.DEFINE_string("workdir", None, "Folder of the run (default: runs/<dataset>-<objective>-<time>)."),
+        flags.DEFINE_bool(
+            "allow_changes",
+            False,
+            "Go on with the run in --workdir although other flags are given than it has had so far.",
+        ),
+        flags.DEFINE_bool(
+            "dry_run",
+            False,
+            "Check everything on a few examples, in a folder that is removed, and estimate time and memory.",
+        ),
+    )
+    config.define_flags()
+
+
+def main(_):
+    """Trains, or checks all of it with --dry_run."""
+    from cgc_tf.training import dry_run, train
+
+    workdir, allow_changes = flags.FLAGS.workdir, flags.FLAGS.allow_changes
+    if allow_changes and not workdir:
+        raise UserError("--allow_changes is not used without --workdir: a new run has nothing to change")
+    settings = config.from_flags(workdir)
+    if flags.FLAGS.dry_run:
+        print(dry_run.check(settings, workdir, _evaluate, cgc.load("export").export, allow_changes))
+        return
+    workdir = train.train(settings, workdir, allow_changes)
+    print(program.as_started(f"trained: {workdir}\nnext: python evaluate.py --workdir={workdir}"))
+
+
+def _evaluate(workdir):
+    """Evaluates a run on one example, as little as there is."""
+    from cgc_tf.evaluation import evaluate, protocol
+
+    little = protocol.Protocol(limit=1, curve_steps=1, resamples=100)
+    evaluate.evaluate_runs([workdir], little, drawing=evaluate.Drawing(1, gallery=1))
+
+
+if __name__ == "__main__":
+    define_flags()
+    program.run(main)
