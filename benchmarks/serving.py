@@ -25,8 +25,7 @@ from cgc_tf.common import program
 from cgc_tf.method.model import CGCModel
 from cgc_tf.networks import backbones
 from cgc_tf.training import device
-from export import saved_model
-from export.artifact import layout
+from export.artifact import layout, writer
 
 SIZE, CLASSES = 224, 100
 
@@ -39,7 +38,7 @@ def main(_):
     with tempfile.TemporaryDirectory() as directory:
         names = [f"class {index}" for index in range(CLASSES)]
         model = CGCModel.from_classifier(classifier)
-        version = saved_model.write(model, names, SIZE, directory)
+        version = writer.write(model, names, SIZE, directory)
         files = sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
         ratios = {"artifact_over_weights": files / (4 * model.count_params())}
         print(f"{args.backbone}: {files / 1e6:.1f} MB, {ratios['artifact_over_weights']:.4f} of its weights")

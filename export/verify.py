@@ -73,7 +73,7 @@ def from_workdir(workdir, version):
     """
     from cgc_tf.training import checkpoints, config, run_folder
 
-    from . import saved_model
+    from .artifact import writer
 
     settings = config.Config.load(workdir)
     folder = version / layout.EXAMPLES
@@ -86,9 +86,9 @@ def from_workdir(workdir, version):
             "run, or trained on since then? Without --workdir it is compared with what was stored when it was exported"
         )
     model = run_folder.trained_model(settings, workdir, checkpoints.find(path))
-    stored = saved_model.half(model) if card.get("precision") == "float16" else {}
+    stored = writer.half(model) if card.get("precision") == "float16" else {}
     encoded = [(folder / name).read_bytes() for name in names]
-    return saved_model.expected_answers(model, settings.image_size, encoded, stored)
+    return writer.expected_answers(model, settings.image_size, encoded, stored)
 
 
 def _largest(answer, expected):
