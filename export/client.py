@@ -36,7 +36,8 @@ class Client:
     Args:
         url: http://, https:// or grpc://.
         model: its name there.
-        version, label: which of its versions; the newest by default.
+        version: which of its versions; the newest by default.
+        label: which of its versions, by its label.
         timeout: seconds to wait for an answer.
         retries: how often to try again when the server is down or too busy; no other failure is tried again.
     """
@@ -78,7 +79,9 @@ class Client:
         Args:
             images: an iterable of `(key, bytes)`, or `(key, OSError)` of a file that could not be read; it is read
                 only as far as requests are sent.
-            signature, batch_size, in_flight: of each request, most pictures in it, and requests at a time.
+            signature: of each request.
+            batch_size: the most pictures in a request.
+            in_flight: requests at a time.
 
         Yields:
             `(key, answer, error)`: `answer` a dict of arrays without the batch's dimension, or None and a `BadRequest`

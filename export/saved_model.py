@@ -50,7 +50,8 @@ def export(
         output: the folder of versions, made where there is none.
         precision: "float16" stores the kernels, which are nearly all of the bytes, in half precision; batch
             normalization's statistics and biases stay float32, and so does all computing.
-        on_bad_image, max_pixels: as for `Signatures`.
+        on_bad_image: as for `Signatures`.
+        max_pixels: as for `Signatures`.
         allow_other_run: whether the newest version in `output` may be of another run.
 
     Raises:

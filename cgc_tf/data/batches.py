@@ -21,7 +21,8 @@ def training_batches(source, image_size, batch_size, seed, steps, first_step=0, 
         image_size: the side S of the views in pixels.
         batch_size: examples in a batch, over all replicas.
         seed: int.
-        steps, first_step: how many batches the run has, and which of them to begin with.
+        steps: how many batches the run has.
+        first_step: which of them to begin with.
         wanted: which of `VIEWS` are needed.
         color_jitter: strength of `views.jitter_colors`, 0 to 1.
 

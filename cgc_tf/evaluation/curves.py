@@ -93,7 +93,8 @@ def pixel_curve(probabilities, start, finish, saliency, class_ids, steps=STEPS):
 
     Args:
         probabilities: a callable, `[B, S, S, 3]` -> `[B, classes]`.
-        start, finish: `[B, S, S, 3]` in 0..255.
+        start: images `[B, S, S, 3]` in 0..255, without any of the pixels that are put in.
+        finish: images `[B, S, S, 3]` in 0..255, with all of them.
         saliency: `[B, S, S]`; pixels of equal saliency go in reading order.
         class_ids: int `[B]`, the class whose probability is followed.
 

@@ -19,7 +19,8 @@ def draw_crop(seed, height, width):
 
     Args:
         seed: int `[2]`, a stateless seed.
-        height, width: scalar int, the image's size in pixels.
+        height: scalar int, the image's, in pixels.
+        width: scalar int, the image's, in pixels.
 
     Returns:
         int32 `[4]`: top, left, height, width. Where no try fits: the largest centered crop of allowed aspect.
@@ -95,8 +96,10 @@ def resize_and_cut(image, shape, start, kept, flip=None):
     """A part of what `resize_image` gives, mirrored where `flip` is 1.
 
     Args:
-        image, shape: as of `resize_image`.
-        start, kept: int `[2]`, the part's first pixel, and its height and width.
+        image: as of `resize_image`.
+        shape: as of `resize_image`.
+        start: int `[2]`, the part's first row and column.
+        kept: int `[2]`, the part's height and width.
         flip: scalar int, 0 or 1; None is 0.
 
     Returns:
@@ -143,7 +146,8 @@ def center_view(height, width, size):
     """The reference's evaluation view: shorter side to 256/224 of `size`, then the central square of `size`.
 
     Args:
-        height, width: scalar int, the image's size in pixels.
+        height: scalar int, the image's, in pixels.
+        width: scalar int, the image's, in pixels.
         size: the side of the square in pixels.
 
     Returns:
@@ -225,7 +229,8 @@ def crop_matrix(start, length, upsampling, flip=None):
     """One axis of T on a heatmap: rows of `upsampling`, cut, resized and perhaps reversed.
 
     Args:
-        start, length: int `[B]`, the crop on this axis in pixels.
+        start: int `[B]`, the crop's first pixel on this axis.
+        length: int `[B]`, the crop's pixels on this axis.
         upsampling: U, float32 `[S, h]`.
         flip: int `[B]`, or None for an axis that is never flipped.
 

@@ -68,7 +68,8 @@ def heatmap(cam, features, gradients):
 
     Args:
         cam: a key of `CAMS`.
-        features, gradients: `[B, h, w, C]`.
+        features: `[B, h, w, C]`.
+        gradients: `[B, h, w, C]`.
 
     Returns:
         float32 `[B, h, w]`, >= 0.

@@ -80,7 +80,8 @@ def retrieval_rank(positive, pairs):
     """The place of the positive among its negatives, by similarity: what the contrastive loss wants to be 1.
 
     Args:
-        positive, pairs: as `losses.similarities` gives them: `[B]` and `[B, B]`, whose diagonal is not used.
+        positive: `[B]`, as `losses.similarities` gives it.
+        pairs: `[B, B]`, likewise; its diagonal is not used.
 
     Returns:
         float32 `[B]`, from 1 to B; a tie counts half.

@@ -29,7 +29,8 @@ def all_finite(cross_entropy, consistency, gradients):
     """Bool `[3]`, for each of `TERMS` whether it is finite on every replica.
 
     Args:
-        cross_entropy, consistency: this replica's values, of any shape.
+        cross_entropy: this replica's values, of any shape.
+        consistency: this replica's values, of any shape.
         gradients: a list of tensors.
     """
     finite = [tf.reduce_all(tf.math.is_finite(x)) for x in (cross_entropy, consistency)]

@@ -106,7 +106,8 @@ def compare(names, all_columns, resamples=uncertainty.RESAMPLES, seed=0):
     Args:
         names: the subjects' names.
         all_columns: the `columns` of each one's `Measurement`, on the same examples.
-        resamples, seed: of the bootstrap.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
 
     Returns:
         A list of dicts: `first`, `second`, and `metrics`, {name: `statistics.paired` with `better` and `worse`, how

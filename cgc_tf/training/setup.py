@@ -22,7 +22,8 @@ class Prepared:
 
     Attributes:
         model: a compiled `CGCModel`, its state that of `start`.
-        source, unlabeled: the `Source`s of labeled and of unlabeled examples, the latter perhaps None.
+        source: the `Source` of labeled examples.
+        unlabeled: the `Source` of unlabeled examples, or None.
         steps: steps in an epoch.
         start: the `Checkpoint` that the run begins with.
     """

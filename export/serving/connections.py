@@ -53,7 +53,9 @@ def connect(url, model, version=None, label=None, timeout=60.0):
 
     Args:
         url: http://, https:// or grpc://, host and port.
-        model, version, label: which; neither version nor label means the newest.
+        model: its name.
+        version: which of its versions; the newest where there is no label either.
+        label: which of its versions, by its label.
         timeout: seconds.
 
     Raises:

@@ -24,7 +24,8 @@ class Metrics:
         """Counts a request to predict that ended with a gRPC status' name after so long.
 
         Args:
-            api, entrypoint: "predict" and "REST", or "Predict" and "GRPC".
+            api: "predict" or "Predict".
+            entrypoint: "REST" or "GRPC".
         """
         with self._lock:
             self._counts[status] += 1

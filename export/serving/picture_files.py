@@ -63,7 +63,8 @@ def drawing_path(path: pathlib.Path, paths: list[pathlib.Path], output: str | No
     """The PNG to draw one of the paths into.
 
     Args:
-        path, paths: the picture, and all that are asked about.
+        path: the picture.
+        paths: all that are asked about.
         output: what the user gave: a file for one picture, a folder for several; None for the default.
     """
     if len(paths) == 1:
