@@ -16,8 +16,9 @@ from absl import flags
 
 from benchmarks import timing
 from cgc_tf.common import program
-from cgc_tf.training import checkpoints, config, device, run_folder
+from cgc_tf.training import checkpoints, config, device, optimizers
 from cgc_tf.training.checkpoints import Checkpoint, Position
+from cgc_tf.training.new_model import NewModel
 from cgc_tf.training.state import restore, state_of
 
 EVERY = 300  # seconds
@@ -27,8 +28,8 @@ def main(_):
     device.keep_freed_memory()
     args = flags.FLAGS
     settings = config.Config(backbone=args.backbone)
-    model = run_folder.make_model(settings, run_folder.make_backbone(settings, "none"), 1000)
-    run_folder.compile_model(model, settings, 100)
+    model = NewModel(settings).with_classes(1000)
+    optimizers.compile_model(model, settings, 100)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         checkpoint = Checkpoint(state_of(model), Position(1, 2, 100))
         path = checkpoints.write(folder, checkpoint)

@@ -34,14 +34,14 @@ from cgc_tf.common import program
 from cgc_tf.data import batches, load
 from cgc_tf.method.objective import VIEWS
 from cgc_tf.networks.preprocessing import imagenet_normalization
-from cgc_tf.training import device, setup
+from cgc_tf.training import device
 
 SIZE, BATCH = 224, 32
 PASSES = 2  # of ours in a round: its iterator takes a while to start, once in a run
 
 
 def main(_):
-    setup.make_deterministic(0)
+    device.make_deterministic(0)
     device.keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         small, large = pathlib.Path(folder, "small"), pathlib.Path(folder, "large")

@@ -23,14 +23,14 @@ from cgc_tf.method import geometry, gradcam, losses
 from cgc_tf.method.model import CGCModel
 from cgc_tf.method.objective import VIEWS, Objective
 from cgc_tf.networks import backbones
-from cgc_tf.training import device, run_folder, setup
+from cgc_tf.training import device
 
 SIZE, TEMPERATURE = 224, 0.5
 
 
 def main(_):
     device.keep_freed_memory()
-    setup.make_deterministic(seed=0)  # as every run is
+    device.make_deterministic(seed=0)  # as every run is
     args = flags.FLAGS
     ratios = steps(args.backbone, args.batch_size, args.rounds)
     ratios |= loss_alone([int(size) for size in args.loss_batches])
@@ -97,7 +97,7 @@ def literally(original, augmented, transform):
 
 def build(backbone, kind, precision):
     """A compiled `CGCModel` with 100 classes."""
-    with run_folder.precision(precision):
+    with device.precision(precision):
         network = backbones.build_backbone(backbone, "none", SIZE)
         model = CGCModel.from_classifier(backbones.add_classifier(network, 100), objective=Objective(kind))
         model.compile(optimizer=keras.optimizers.SGD(1e-3, momentum=0.9))

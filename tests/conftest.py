@@ -21,7 +21,7 @@ CLASSES = (0, 3, 6)
 
 
 def pytest_configure():
-    # Before anything runs, as `training.make_deterministic` wants it.
+    # Before anything runs, as `device.make_deterministic` wants it.
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 

@@ -106,7 +106,7 @@ def test_names_are_taken_from_where_they_are_defined(path):
         "from . import versions\nversions.Servable",
         "from cgc_tf.training import train\ntrain.open_sources(1)",
         "from cgc_tf.training.train import prepare",
-        "import cgc_tf.training.train as t\nt.make_strategy",
+        "import cgc_tf.training.train as t\nt.training_stream",
         "def f():\n    from cgc_tf.evaluation.evaluate import COLUMNS",
     ],
 )

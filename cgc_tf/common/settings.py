@@ -1,6 +1,8 @@
-"""Settings as data: dataclasses each field of which is a flag, with its help and its bounds."""
+"""Settings as data: dataclasses each field of which is a flag, with its default, its help and its bounds."""
 
 import dataclasses
+import operator
+from typing import Any, TypeVar
 
 from absl import flags
 
@@ -8,13 +10,13 @@ from cgc_tf.common.errors import UserError
 
 flags.disclaim_key_flags()  # flags belong to the module that defines them through this one
 
-_LIMITS = {
-    "above": ("above", lambda value, limit: value > limit),
-    "least": ("at least", lambda value, limit: value >= limit),
-    "below": ("below", lambda value, limit: value < limit),
-    "most": ("at most", lambda value, limit: value <= limit),
+Settings = TypeVar("Settings")
+LIMITS = {
+    "above": ("above", operator.gt),
+    "least": ("at least", operator.ge),
+    "below": ("below", operator.lt),
+    "most": ("at most", operator.le),
 }
-
 
 # What it means that a setting is changed within a run, when that goes on from a checkpoint.
 NEVER = "never"  # it decides what a checkpoint holds, or what its position counts: refused
@@ -24,40 +26,78 @@ HARMLESS = "harmless"  # the same weights come of it, but for rounding
 
 
 def setting(
-    default, help_text, choices=None, above=None, least=None, below=None, most=None, items=None, on_change=EFFECT
-):
-    """A field with its flag's help and bounds; for a list the type of its items; what changing it in a run means."""
+    default: Any,
+    help_text: str,
+    choices: tuple[str, ...] | None = None,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+    items: type | None = None,
+    on_change: str = EFFECT,
+) -> Any:
+    """A field of a class of settings.
+
+    Args:
+        default: its value where none is given.
+        help_text: what its flag's help says.
+        choices: the values that it may have; of a list, those of its items, one of them at least and none twice.
+        above, least, below, most: bounds of a number.
+        items: the type of a list's items; None for what is no list.
+        on_change: what changing it within a run means.
+    """
     bounds = {"choices": choices, "above": above, "least": least, "below": below, "most": most}
     metadata = {"help": help_text, "items": items, "on_change": on_change, **bounds}
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def check_bounds(settings):
-    """Raises `UserError` for the first field of an instance that is out of its bounds; None is out of none."""
+def same_as(cls: type, name: str) -> Any:
+    """A field with the default, help and bounds that a field of another class of settings has."""
+    field = next(field for field in dataclasses.fields(cls) if field.name == name)
+    return dataclasses.field(default=field.default, metadata=field.metadata)
+
+
+def check_bounds(settings: Any, prefix: str = "--") -> None:
+    """Raises `UserError` for the first field of an instance that is out of its bounds; None is out of none.
+
+    `prefix` stands before a field's name in the message: a flag's dashes, or nothing where it is an argument.
+    """
     for field in dataclasses.fields(settings):
-        name, value, bounds = field.name, getattr(settings, field.name), field.metadata
-        if bounds["choices"] and value is not None and value not in bounds["choices"]:
-            raise UserError(f"--{name} should be one of {', '.join(bounds['choices'])}. Received: {value}")
-        for key, (words, holds) in _LIMITS.items():
-            if value is not None and bounds[key] is not None and not holds(value, bounds[key]):
-                raise UserError(f"--{name} should be {words} {bounds[key]}. Received: {value}")
-        if isinstance(value, float) and value == float("inf"):
-            raise UserError(f"--{name} should be finite. Received: {value}")
+        value = getattr(settings, field.name)
+        if value is not None and (rule := _broken_rule(value, field.metadata)):
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            raise UserError(f"{prefix}{field.name} should be {rule}. Received: {shown}")
 
 
-def define_flags(cls):
+def _broken_rule(value, bounds):
+    """The rule that a value breaks, in words; None where it breaks none."""
+    choices = bounds["choices"]
+    if choices and bounds["items"]:
+        if not value or set(value) - set(choices) or len(set(value)) < len(value):
+            return f"one or more of {', '.join(choices)}, each once"
+    elif choices and value not in choices:
+        return f"one of {', '.join(choices)}"
+    for key, (words, holds) in LIMITS.items():
+        if bounds[key] is not None and not holds(value, bounds[key]):
+            return f"{words} {bounds[key]}"
+    if value == float("inf"):
+        return "finite"
+    return None
+
+
+def define_flags(cls: type) -> None:
     """Defines one absl flag for each field of a class of settings; only entry points call this."""
     kinds = {str: flags.DEFINE_string, int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_bool}
     for field in dataclasses.fields(cls):
-        if field.metadata["choices"]:
-            flags.DEFINE_enum(field.name, field.default, field.metadata["choices"], field.metadata["help"])
-        elif field.metadata["items"]:
+        if field.metadata["items"]:
             flags.DEFINE_list(field.name, list(map(str, field.default)), field.metadata["help"])
+        elif field.metadata["choices"]:
+            flags.DEFINE_enum(field.name, field.default, field.metadata["choices"], field.metadata["help"])
         else:
             kinds[field.type](field.name, field.default, field.metadata["help"])
 
 
-def refuse_unread(mode, read):
+def refuse_unread(mode: str, read: set[str]) -> None:
     """Raises `UserError` for a flag that was given, on the command line or in a --flagfile, and that no one reads.
 
     Args:
@@ -70,16 +110,16 @@ def refuse_unread(mode, read):
             raise UserError(f"--{name} is not used by {mode}: leave it out")
 
 
-def from_flags(cls, recorded=None):
+def from_flags(cls: type[Settings], recorded: Settings | None = None) -> Settings:
     """An instance as the parsed flags have it; flags that were not given are as in `recorded`, another one."""
     values = dict(vars(recorded)) if recorded else {}
     for field in dataclasses.fields(cls):
-        if recorded and not flags.FLAGS[field.name].present:
+        flag, kind = flags.FLAGS[field.name], field.metadata["items"]
+        if recorded and not flag.present:
             continue
-        value, kind = flags.FLAGS[field.name].value, field.metadata["items"]
         try:
-            values[field.name] = tuple(map(kind, value)) if kind else value
+            values[field.name] = tuple(map(kind, flag.value)) if kind else flag.value
         except ValueError:
             kind_name = {int: "whole numbers", float: "numbers"}[kind]
-            raise UserError(f"--{field.name} should be {kind_name}. Received: {','.join(value)}") from None
+            raise UserError(f"--{field.name} should be {kind_name}. Received: {','.join(flag.value)}") from None
     return cls(**values)

@@ -10,7 +10,6 @@ from cgc_tf.common.errors import UserError
 from cgc_tf.data import folder, pictures, tfds_datasets
 from cgc_tf.data.source import Source, on_cpu
 
-SKIPPED = "skipped.txt"  # in a workdir
 KNOWN = (*tfds_datasets.DATASETS, "folder")
 
 
@@ -42,14 +41,6 @@ def check(dataset, data_dir=None, kind=""):
         raise UserError(
             f"--{kind}dataset=folder needs --{kind}data_dir=DIR with DIR/train/<class>/ and DIR/test/<class>/"
         )
-
-
-def write_skipped(workdir, *opened):
-    """Writes which pictures of the sources were left out, and why, into a workdir: `skipped.txt`, a line each."""
-    lines = {line: None for source in opened if source for line in source.skipped}
-    path = pathlib.Path(workdir) / SKIPPED
-    if lines or path.exists():
-        path.write_text("".join(f"{line}\n" for line in lines))
 
 
 def _from_folder(found):

@@ -9,9 +9,10 @@ import tensorflow as tf
 from cgc_tf.common.errors import UserError, first_few
 from cgc_tf.evaluation import explainers
 from cgc_tf.method.model import CGCModel
-from cgc_tf.networks import backbones
+from cgc_tf.networks import pretrained
 from cgc_tf.training import checkpoints, journal, run_folder
 from cgc_tf.training import config as settings
+from cgc_tf.training.new_model import NewModel
 
 TOLD_LABELS = "the names and order of its classes are what --labels says"
 
@@ -130,10 +131,9 @@ def from_checkpoint(weights, folder, told=None, labels=None):
         subject = _of_run(run, checkpoints.find(weights), name, pathlib.Path(folder))
         check_labels(f"--weights={weights}", subject.class_names, labels)
         return subject
-    kind = backbones.weight_kind(weights)
-    if kind == "checkpoint":
+    if checkpoints.is_checkpoint(weights):
         raise UserError(f"--weights={weights}: it is not in its run's folder, which says what network it is of")
-    if kind != "torch":
+    if pretrained.parse(str(weights)).kind != "torch":
         raise UserError(
             f"--checkpoint --weights={weights}: a trained classifier is read from a run of this project (its folder, "
             "or a checkpoint in it) or from a ResNet's file of PyTorch"
@@ -143,7 +143,7 @@ def from_checkpoint(weights, folder, told=None, labels=None):
             raise UserError(f"--{name} is missing: {weights} does not say it")
     check_labels(f"--weights={weights}", None, labels)
     config = settings.Config(weights=str(weights), **told)
-    model = run_folder.make_model(config, run_folder.make_backbone(config, config.weights), len(labels))
+    model = NewModel(config).with_classes(len(labels))
     known = {"weights": str(weights), "cam": config.cam, **told}
     subject = _of_model(model, pathlib.Path(weights).name, pathlib.Path(folder), known, config.image_size, labels)
     return dataclasses.replace(subject, notes=(TOLD_LABELS,))

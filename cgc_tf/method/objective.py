@@ -1,59 +1,69 @@
-"""What a training step minimizes, as data."""
+"""What a training step minimizes, as data: the one place of these settings' defaults, bounds and help."""
 
 import dataclasses
 
+from cgc_tf.common.settings import check_bounds, setting
 from cgc_tf.method.gradcam import CAMS
 
 OBJECTIVES = ("cgc", "baseline", "cgc_no_negatives")
 VIEWS = ("ce", "original", "augmented")
-NEGATIVES = ("replica", "global")
-EXPLAIN_CLASS = ("predicted", "label")
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
     """The sum of some views' cross-entropies, plus `lambda_cgc` times a consistency term.
 
+    >>> Objective("cgc", lambda_cgc=1.0).is_consistent
+    True
+    >>> Objective(temperature=0)
+    Traceback (most recent call last):
+    ...
+    cgc_tf.common.errors.UserError: temperature should be above 0. Received: 0
+
     Attributes:
         kind: "cgc", the contrastive term; "cgc_no_negatives", 1 - cosine; or "baseline", none.
-        lambda_cgc: weight of the consistency term, >= 0.
-        temperature: tau of the contrastive term, > 0.
-        ce_views: which of `VIEWS` carry cross-entropy, one or more.
+        lambda_cgc: weight of the consistency term.
+        temperature: tau of the contrastive term.
+        ce_views: which of `VIEWS` carry cross-entropy.
         negatives: the heatmaps to differ from are this "replica"'s, or "global", every replica's.
         explain_class: the class explained is the one "predicted" on the original view, or the "label".
         cam: how features and gradients make a heatmap, a key of `gradcam.CAMS`.
-        label_smoothing: share of each label spread over all classes, in [0, 1).
+        label_smoothing: share of each label spread over all classes.
 
     Raises:
         ValueError: for a value out of its bounds.
     """
 
-    kind: str = "cgc"
-    lambda_cgc: float = 0.5
-    temperature: float = 0.5
-    ce_views: tuple[str, ...] = VIEWS
-    negatives: str = "replica"
-    explain_class: str = "predicted"
-    cam: str = "hirescam"
-    label_smoothing: float = 0.0
+    kind: str = setting(
+        "cgc",
+        "cgc: cross-entropy of three views and contrastive Grad-CAM consistency. baseline: that cross-entropy "
+        "alone. cgc_no_negatives: consistency without other images' heatmaps, 1 - cosine.",
+        OBJECTIVES,
+    )
+    lambda_cgc: float = setting(0.5, "Weight of the consistency term.", least=0)
+    temperature: float = setting(0.5, "Temperature tau of the contrastive loss.", above=0)
+    ce_views: tuple[str, ...] = setting(
+        VIEWS, f"Views that carry cross-entropy, of {', '.join(VIEWS)}.", VIEWS, items=str
+    )
+    negatives: str = setting(
+        "replica",
+        "Whose heatmaps to differ from: those of the same replica (GPU), or of all of them.",
+        ("replica", "global"),
+    )
+    explain_class: str = setting(
+        "predicted",
+        "Class whose heatmaps are to agree: the one predicted on the original view, or the label.",
+        ("predicted", "label"),
+    )
+    cam: str = setting(
+        "hirescam", "How features and gradients make a heatmap; hirescam is the reference's Grad-CAM.", tuple(CAMS)
+    )
+    label_smoothing: float = setting(0.0, "Share of each label spread over all classes.", least=0, below=1)
 
     def __post_init__(self):
-        choices = {"kind": OBJECTIVES, "negatives": NEGATIVES, "explain_class": EXPLAIN_CLASS, "cam": tuple(CAMS)}
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}. Received: {name}={getattr(self, name)}")
-        if not self.ce_views or set(self.ce_views) - set(VIEWS) or len(set(self.ce_views)) < len(self.ce_views):
-            raise ValueError(
-                f"ce_views must be one or more of {', '.join(VIEWS)}. Received: ce_views={','.join(self.ce_views)}"
-            )
-        if not 0 <= self.lambda_cgc < float("inf"):
-            raise ValueError(f"lambda_cgc must be >= 0. Received: lambda_cgc={self.lambda_cgc}")
-        if not 0 < self.temperature < float("inf"):
-            raise ValueError(f"temperature must be > 0. Received: temperature={self.temperature}")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be in [0, 1). Received: label_smoothing={self.label_smoothing}")
+        check_bounds(self, prefix="")
 
     @property
-    def is_consistent(self):
+    def is_consistent(self) -> bool:
         """Whether there is a consistency term at all."""
         return self.kind != "baseline"

@@ -4,31 +4,25 @@ The model takes RGB images in 0..255 and holds its own preprocessing, so no call
 """
 
 import importlib
-import pathlib
 
 import keras
 
 from cgc_tf.common.errors import UserError
 from cgc_tf.method import trunk_and_head
-from cgc_tf.networks import batch_norm, presets, registry, torch_files
-from cgc_tf.networks import keras_weights as weight_files
-from cgc_tf.training import checkpoints
+from cgc_tf.networks import batch_norm, keras_weights, pretrained, registry
 
 POOLINGS = {"average": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
-HOW = (
-    "none, imagenet, a KerasHub preset (a name, a handle such as hf://timm/resnet50.a1_in1k, or a folder), a run of "
-    "this project (its folder, or one of its checkpoints), or a local .h5, .keras, .weights.h5, .safetensors, .pth, "
-    ".pth.tar or .pt file"
-)
 
 
-def build_backbone(backbone, weights, image_size, explain_layer=None):
+def build_backbone(
+    backbone: str, weights: str | pretrained.Pretrained, image_size: int, explain_layer: str | None = None
+) -> keras.Model:
     """Builds a network without its classifier, preprocessing included.
 
     Args:
         backbone: "library:name" of `keras_hub`, `applications` or `keras_cv`; a bare name is KerasHub's.
-        weights: as `HOW` says. What holds a classifier too, a run's checkpoint or a PyTorch file, is only checked
-            here, and read later into the whole model.
+        weights: as `pretrained.HOW` says but for a run, or what `pretrained.parse` makes of it. A classifier that
+            they hold, too, is left out.
         image_size: side of the training images in pixels.
         explain_layer: name of the layer that is going to be explained; None for the network's last.
 
@@ -39,15 +33,17 @@ def build_backbone(backbone, weights, image_size, explain_layer=None):
         UserError: for an unknown backbone, weights that are not available, a layer that cannot be explained, or an
             image size that is too small.
     """
-    kind = weight_kind(weights)
-    if kind == "torch" and registry.library_of(backbone)[1] not in registry.RESNETS:
-        raise UserError(f"--weights={weights} is for KerasHub's ResNets alone. Received: --backbone={backbone}")
-    network, preprocess = registry.build(backbone, weights if kind in ("imagenet", "preset") else "none")
+    if isinstance(weights, str):
+        weights = pretrained.parse(weights)
+    if weights.kind == "torch" and registry.library_of(backbone)[1] not in registry.RESNETS:
+        raise UserError(f"--weights={weights.name} is for KerasHub's ResNets alone. Received: --backbone={backbone}")
+    is_downloaded = weights.kind in ("imagenet", "preset")
+    network, preprocess = registry.build(backbone, weights.name if is_downloaded else "none")
     for layer in network._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = registry.BATCH_NORM_MOMENTUM
-    if kind == "keras":
-        weight_files.load_by_name(weights, network)
+    if weights.kind == "keras":
+        keras_weights.load_by_name(weights.name, network)
     images = keras.Input((None, None, 3), dtype="float32", name="images")
     features = trunk_and_head.inline(network, preprocess(images))
     try:
@@ -57,40 +53,22 @@ def build_backbone(backbone, weights, image_size, explain_layer=None):
     trunk = keras.Model(images, explained)
     _check_image_size(trunk, backbone, image_size)
     batch_norm.fuse(trunk)  # and no more: a heatmap is made of the head's gradient, which must have one too
-    return keras.Model(images, features, name=network.name)
+    model = keras.Model(images, features, name=network.name)
+    if weights.kind == "torch":
+        weights.load_torch(model)
+    return model
 
 
-def weight_kind(weights):
-    """What `--weights` names: "none", "imagenet", "preset", "checkpoint", "torch" or "keras"; checks a file's presence.
-
-    Raises:
-        UserError: a file is missing, is not what its name says, or needs a package that is not installed.
-    """
-    if weights in ("none", "imagenet"):
-        return weights
-    if checkpoints.is_checkpoint(weights):
-        return "checkpoint"
-    if "://" in weights or (pathlib.Path(weights) / "config.json").exists():
-        return "preset"
-    if torch_files.is_torch_file(weights):
-        torch_files.check(weights)
-        return "torch"
-    if weights.endswith((".h5", ".keras")):
-        weight_files.check(weights)
-        return "keras"
-    if presets.is_name(weights):
-        return "preset"
-    raise UserError(f"--weights={weights} is none of: {HOW}")
-
-
-def import_library(backbone):
+def import_library(backbone: str) -> None:
     """Imports the library of a backbone, so that layers of its own can be read back from a file."""
     library, _ = registry.library_of(backbone)
     if library in ("keras_hub", "keras_cv"):
         importlib.import_module(library)
 
 
-def add_classifier(backbone, classes, pooling="average", hidden_units=()):
+def add_classifier(
+    backbone: keras.Model, classes: int, pooling: str = "average", hidden_units: tuple[int, ...] = ()
+) -> keras.Model:
     """Puts a new head on a backbone.
 
     Args:
@@ -109,7 +87,7 @@ def add_classifier(backbone, classes, pooling="average", hidden_units=()):
     return keras.Model(backbone.input, logits)
 
 
-def synchronize_batch_norm(model):
+def synchronize_batch_norm(model: keras.Model) -> None:
     """Makes batch normalization use the statistics of every replica's examples together."""
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):

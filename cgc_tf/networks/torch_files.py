@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from cgc_tf.common import files
 from cgc_tf.common.errors import UserError, first_line
 
 SUFFIXES = (".safetensors", ".pth", ".pth.tar", ".pt")
@@ -17,12 +18,12 @@ SUFFIXES = (".safetensors", ".pth", ".pth.tar", ".pt")
 WRAPPERS = ("state_dict", "model")
 
 
-def is_torch_file(path):
+def is_torch_file(path: str | os.PathLike) -> bool:
     """Whether `path` is named as PyTorch's files are, by one of `SUFFIXES`."""
     return str(path).endswith(SUFFIXES)
 
 
-def check(path):
+def check(path: str | os.PathLike) -> None:
     """Raises `UserError` unless `path` has one of `SUFFIXES` and the package that such a file needs is installed."""
     if not is_torch_file(path):
         raise UserError(f"{path}: not a name of a PyTorch file; use one that ends with {', '.join(SUFFIXES)}")
@@ -30,7 +31,7 @@ def check(path):
         _import_torch(path)
 
 
-def read_tensors(path):
+def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Reads the tensors of a `.safetensors` file, or of a pickle of PyTorch's: `.pth`, `.pth.tar`, `.pt`.
 
     Args:
@@ -55,7 +56,7 @@ def read_tensors(path):
     return {name: array.astype(np.float32) if _is_floating(array) else array for name, array in tensors.items()}
 
 
-def write_tensors(path, tensors):
+def write_tensors(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) -> None:
     """Writes arrays as `.safetensors`, or as the plain state_dict that `torch.load(path)` gives back.
 
     The file appears under its name only when it is whole.
@@ -69,10 +70,9 @@ def write_tensors(path, tensors):
     """
     check(path)
     path = pathlib.Path(path)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
+    with files.reported(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
+        with files.whole(path, "wb") as file:
             if _is_safetensors(path):
                 import safetensors.numpy
 
@@ -80,9 +80,6 @@ def write_tensors(path, tensors):
             else:
                 torch = _import_torch(path)
                 torch.save({name: torch.from_numpy(array) for name, array in tensors.items()}, file)
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _read_safetensors(path):

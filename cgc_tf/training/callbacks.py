@@ -2,13 +2,13 @@
 
 import csv
 import dataclasses
-import os
 import time
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from cgc_tf.common import files
 from cgc_tf.common.errors import Stopped, UserError
 from cgc_tf.data import batches
 from cgc_tf.data.source import check_count, read
@@ -96,13 +96,11 @@ def forget_rows_after(workdir, epochs):
 
 def _write_rows(workdir, table):
     """Writes metrics.csv as a whole: what is measured may change within a run, and the columns with it."""
-    partial = workdir / f"{METRICS}.partial"
-    with partial.open("w", newline="") as file:
+    with files.whole(workdir / METRICS) as file:
         writer = csv.DictWriter(file, dict.fromkeys(name for row in table for name in row), lineterminator="\n")
         if table:
             writer.writeheader()
         writer.writerows(table)
-    os.replace(partial, workdir / METRICS)
 
 
 class Checkpointing(keras.callbacks.Callback):

@@ -9,19 +9,18 @@ import concurrent.futures
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
 import re
 
 import safetensors
 import safetensors.numpy
 
+from cgc_tf.common import files as whole_files
 from cgc_tf.common.errors import UserError
 
 FOLDER = "checkpoints"
 DIGITS = 16  # of the hexadecimal SHA-256
 NAME = re.compile(rf"epoch\d{{4,}}-step\d{{6,}}-([0-9a-f]{{{DIGITS}}})\.safetensors")
-PARTIAL = ".partial"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,26 +54,8 @@ def write(folder, checkpoint):
     contents = safetensors.numpy.save(checkpoint.state, {"cgc_tf": json.dumps(about)})
     position, digest = checkpoint.position, hashlib.sha256(contents).hexdigest()[:DIGITS]
     path = pathlib.Path(folder) / f"epoch{position.epoch:04d}-step{position.step:06d}-{digest}.safetensors"
-    partial = path.with_name(path.name + PARTIAL)
-    try:
-        with partial.open("wb") as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+    whole_files.write(path, contents, durable=True)
     return path
-
-
-def _sync_folder(folder):
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read(path):
@@ -153,8 +134,7 @@ class Writer:
         self._thread = concurrent.futures.ThreadPoolExecutor(1)
         self._pending = None
         self.folder.mkdir(parents=True, exist_ok=True)
-        for path in self.folder.glob(f"*{PARTIAL}"):
-            path.unlink()
+        whole_files.remove_partial(self.folder)
 
     def write(self, checkpoint):
         """Begins to write a checkpoint, when the one before is done."""

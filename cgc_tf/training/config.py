@@ -6,13 +6,12 @@ import pathlib
 import re
 import time
 
-from cgc_tf.common import settings
+from cgc_tf.common import files, settings
 from cgc_tf.common.errors import UserError
-from cgc_tf.common.settings import HARMLESS, NEVER, WHILE_USED, setting
+from cgc_tf.common.settings import HARMLESS, NEVER, WHILE_USED, same_as, setting
 from cgc_tf.data import load
-from cgc_tf.method.gradcam import CAMS
-from cgc_tf.method.objective import EXPLAIN_CLASS, NEGATIVES, OBJECTIVES, VIEWS, Objective
-from cgc_tf.networks import backbones, registry
+from cgc_tf.method.objective import Objective
+from cgc_tf.networks import backbones, pretrained, registry
 
 FILE = "config.json"
 INTERVAL = re.compile(r"[1-9]\d*m?", re.ASCII)
@@ -56,7 +55,7 @@ class Config:
         f"library:name of the network, a bare name being KerasHub's: {', '.join(registry.known_backbones())}.",
         on_change=NEVER,
     )
-    weights: str = setting("none", f"What the network starts from: {backbones.HOW}.", on_change=NEVER)
+    weights: str = setting("none", f"What the network starts from: {pretrained.HOW}.", on_change=NEVER)
     reset_classifier: bool = setting(
         False,
         "Start with a new classifier where --weights is a PyTorch file that holds one of another size, or none.",
@@ -69,27 +68,14 @@ class Config:
     explain_layer: str = setting(
         "", "Layer whose output is explained (default: the network's last feature map).", on_change=NEVER
     )
-    objective: str = setting(
-        "cgc",
-        "cgc: cross-entropy of three views and contrastive Grad-CAM consistency. baseline: that cross-entropy "
-        "alone. cgc_no_negatives: consistency without other images' heatmaps, 1 - cosine.",
-        OBJECTIVES,
-    )
-    lambda_cgc: float = setting(0.5, "Weight of the consistency term.", least=0)
-    temperature: float = setting(0.5, "Temperature tau of the contrastive loss.", above=0)
-    ce_views: tuple = setting(VIEWS, f"Views that carry cross-entropy, of {', '.join(VIEWS)}.", items=str)
-    negatives: str = setting(
-        "replica", "Whose heatmaps to differ from: those of the same replica (GPU), or of all of them.", NEGATIVES
-    )
-    explain_class: str = setting(
-        "predicted",
-        "Class whose heatmaps are to agree: the one predicted on the original view, or the label.",
-        EXPLAIN_CLASS,
-    )
-    cam: str = setting(
-        "hirescam", "How features and gradients make a heatmap; hirescam is the reference's Grad-CAM.", tuple(CAMS)
-    )
-    label_smoothing: float = setting(0.0, "Share of each label spread over all classes.", least=0, below=1)
+    objective: str = same_as(Objective, "kind")
+    lambda_cgc: float = same_as(Objective, "lambda_cgc")
+    temperature: float = same_as(Objective, "temperature")
+    ce_views: tuple[str, ...] = same_as(Objective, "ce_views")
+    negatives: str = same_as(Objective, "negatives")
+    explain_class: str = same_as(Objective, "explain_class")
+    cam: str = same_as(Objective, "cam")
+    label_smoothing: float = same_as(Objective, "label_smoothing")
     epochs: int = setting(
         10, "Passes over the training split, or the unlabeled pictures where there are some.", least=1
     )
@@ -198,12 +184,8 @@ class Config:
         if not self.cache:
             raise UserError("--cache should be none, memory or a folder. Received: nothing")
         load.check(self.dataset, self.data_dir)
-        try:
-            objective = self.make_objective()
-        except ValueError as error:
-            raise UserError(f"--{error}") from error
         if self.unlabeled_dataset:
-            if not objective.is_consistent or self.explain_class == "label":
+            if not self.make_objective().is_consistent or self.explain_class == "label":
                 raise UserError("--unlabeled_dataset needs a consistency term, and --explain_class=predicted")
             if not self.takes_rest:
                 load.check(self.unlabeled_dataset, self.unlabeled_data_dir, "unlabeled_")
@@ -219,16 +201,8 @@ class Config:
 
     def make_objective(self):
         """The `Objective` of these settings."""
-        return Objective(
-            self.objective,
-            self.lambda_cgc,
-            self.temperature,
-            self.ce_views,
-            self.negatives,
-            self.explain_class,
-            self.cam,
-            self.label_smoothing,
-        )
+        others = [field.name for field in dataclasses.fields(Objective) if field.name != "kind"]
+        return Objective(self.objective, **{name: getattr(self, name) for name in others})
 
     def to_flags(self):
         """The settings as command-line arguments, a list."""
@@ -250,10 +224,7 @@ class Config:
 
     def save(self, workdir):
         """Writes the configuration into a workdir, over one that is there; raises `OSError` where it cannot."""
-        path = pathlib.Path(workdir) / FILE
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
-        partial.replace(path)
+        files.write(pathlib.Path(workdir) / FILE, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
     def changes(self, workdir, are_allowed=False):
         """What differs from the configuration that a workdir holds: {setting: (there, here)}; empty where it has none.

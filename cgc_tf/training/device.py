@@ -1,9 +1,57 @@
-"""One knob of the C library, for training on a CPU."""
+"""What a process computes on, and how: seeds and determinism, precision, replicas, memory."""
 
+import contextlib
 import ctypes
 import sys
 
+import keras
+import tensorflow as tf
+
+from cgc_tf.common.errors import UserError
+
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h
+
+
+def make_deterministic(seed, xla=False):
+    """Seeds everything random, and makes a step on one device give the same bits every time."""
+    keras.utils.set_random_seed(seed)
+    if not xla:  # which Keras does not use where operations are asked to be deterministic
+        tf.config.experimental.enable_op_determinism()
+    # AddN adds its inputs in whatever order their buffers fall free, which with several threads is a matter of chance.
+    # Several GPUs want those threads; there the same seed agrees to rounding.
+    if len(tf.config.list_physical_devices("GPU")) <= 1 and tf.config.threading.get_inter_op_parallelism_threads() != 1:
+        try:
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        except RuntimeError:
+            print("note: TensorFlow was in use before; the same seed will agree to rounding only")
+
+
+def make_strategy(config):
+    """The `tf.distribute.Strategy` of a configuration; raises `UserError` where its replicas cannot share a batch."""
+    if config.strategy == "single":
+        return tf.distribute.get_strategy()
+    strategy = tf.distribute.MirroredStrategy()
+    replicas = strategy.num_replicas_in_sync
+    if config.batch_size % replicas:
+        raise UserError(f"--batch_size={config.batch_size} should divide by {replicas} replicas")
+    if config.xla and replicas > 1:  # a step that is conditional on all replicas is no single graph
+        raise UserError(f"--xla works on one device, not on {replicas}: add --strategy=single")
+    if config.accumulate_steps > 1:  # Keras updates within a `cond`, where a mirrored variable cannot be updated
+        if replicas > 1:
+            raise UserError(f"--accumulate_steps works on one device, not on {replicas}: add --strategy=single")
+        return tf.distribute.get_strategy()
+    return strategy
+
+
+@contextlib.contextmanager
+def precision(policy):
+    """Within it, layers are made to compute in a Keras dtype policy."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def keep_freed_memory():

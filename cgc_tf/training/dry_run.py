@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -17,23 +18,30 @@ from cgc_tf.data import batches
 from cgc_tf.data.source import faults_named
 from cgc_tf.training import checkpoints, device
 from cgc_tf.training.checkpoints import Checkpoint, Position
-from cgc_tf.training.setup import make_deterministic, make_strategy, prepare, training_stream, writing
+from cgc_tf.training.config import Config
+from cgc_tf.training.setup import prepare, training_stream, writing
 from cgc_tf.training.state import state_of
 
 STEPS = 3  # at most; the first one compiles
 SECONDS = 15  # of steps, after which no other is begun
 
 
-def check(config, workdir, evaluate, export, allow_changes=False):
-    """Does all of a run once: data, weights, steps, validation, a checkpoint, an evaluation and an export.
+def check(
+    config: Config,
+    workdir: str | pathlib.Path | None,
+    evaluate: Callable[[pathlib.Path], object],
+    export: Callable[[pathlib.Path, pathlib.Path], object],
+    allow_changes: bool = False,
+) -> str:
+    """Tries all that a run does: data, weights, steps, validation, a checkpoint, an evaluation and an export.
 
     Args:
-        config: a `Config`.
+        config: the run's settings.
         workdir: where the run would be kept; None for `config.default_workdir()`. Everything is written beside it, on
             the same disk, and removed again.
-        evaluate: a function, `(workdir)`, which evaluates a trained run on a few examples.
-        export: a function, `(workdir, output)`, which exports a trained run.
-        allow_changes: as for `training.train`.
+        evaluate: evaluates a few examples of a trained run, `(workdir)`.
+        export: exports a trained run, `(workdir, output)`.
+        allow_changes: as for `train`.
 
     Returns:
         A text: what was checked, and estimates of time, memory and disk.
@@ -44,12 +52,12 @@ def check(config, workdir, evaluate, export, allow_changes=False):
     workdir = pathlib.Path(workdir or config.default_workdir())
     config.changes(workdir, allow_changes)
     device.keep_freed_memory()
-    make_deterministic(config.seed, config.xla)
+    device.make_deterministic(config.seed, config.xla)
     near = next(folder for folder in workdir.absolute().parents if folder.exists())
     with writing(workdir), tempfile.TemporaryDirectory(prefix="dry-run-", dir=near) as scratch:
         scratch = pathlib.Path(scratch)
         _say("data and network")
-        prepared = prepare(config, scratch, make_strategy(config))
+        prepared = prepare(config, scratch, device.make_strategy(config))
         _say(f"training, up to {STEPS} steps, the first of which compiles")
         with faults_named(prepared.source, prepared.unlabeled):
             step_seconds = _train(config, prepared)

@@ -1,14 +1,18 @@
-"""The record of a run: every start and stop, a line of JSON each; and the lock that keeps a workdir to one process."""
+"""The record of a run: every start and stop, a line of JSON each; and the lock that keeps its folder to one process."""
 
 import contextlib
 import dataclasses
 import datetime
-import fcntl
 import json
 import os
 import pathlib
 import socket
+from collections.abc import Iterator
+from typing import Any
 
+import filelock
+
+from cgc_tf.common import files
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.settings import HARMLESS
 from cgc_tf.training.checkpoints import Position
@@ -19,55 +23,49 @@ HARMLESS_SETTINGS = {field.name for field in dataclasses.fields(Config) if field
 
 
 @contextlib.contextmanager
-def locked(workdir):
-    """Holds a workdir, made where there is none, for this process alone; the kernel lets go of it however that ends.
+def locked(workdir: str | pathlib.Path) -> Iterator[None]:
+    """Holds a run's folder, made where there is none, for this process alone; the kernel lets go of it however it ends.
 
     Raises:
         UserError: another process trains there, or the folder cannot be written.
     """
     workdir = pathlib.Path(workdir)
-    made = [folder for folder in (workdir, *workdir.parents) if not folder.exists()]
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        file = (workdir / LOCK).open("a+")
-    except (OSError, ValueError) as error:
-        raise UserError(f"--workdir={workdir} cannot be written: {getattr(error, 'strerror', error)}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            raise UserError(f"{workdir} is being trained by {file.read().strip() or 'another process'}") from error
-        try:
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            file.flush()
-        except OSError as error:
-            raise UserError(f"--workdir={workdir} cannot be written: {error.strerror}") from error
+    path, made = workdir / LOCK, [folder for folder in (workdir, *workdir.parents) if not folder.exists()]
+    with contextlib.ExitStack() as stack:
+        with files.reported(f"--workdir={workdir}"):
+            workdir.mkdir(parents=True, exist_ok=True)
+            try:
+                stack.enter_context(filelock.FileLock(path, blocking=False))
+            except filelock.Timeout:
+                raise UserError(
+                    f"{workdir} is being trained by {path.read_text().strip() or 'another process'}"
+                ) from None
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
         try:
             yield
         finally:
             with contextlib.suppress(OSError):  # nothing is left of a run that never began
                 if os.listdir(workdir) == [LOCK]:
-                    (workdir / LOCK).unlink()
+                    path.unlink()
                     for folder in made:
                         folder.rmdir()
 
 
-def append(workdir, event, **facts):
-    """Adds an event to a workdir's record: `start`, `stop`, or whatever else a reader would want to know."""
+def append(workdir: str | pathlib.Path, event: str, **facts: Any) -> None:
+    """Adds an event to a run's record: `start`, `stop`, or whatever else a reader would want to know."""
     line = {"event": event, "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), **facts}
-    with (pathlib.Path(workdir) / FILE).open("ab+") as file:
-        if file.tell():
-            file.seek(-1, os.SEEK_END)
-        is_cut = file.read(1) not in (b"", b"\n")  # by a kill; what follows is a line of its own all the same
-        file.write(b"\n" * is_cut + json.dumps(line).encode() + b"\n")
+    path = pathlib.Path(workdir) / FILE
+    is_cut = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")  # its last line, by a kill
+    with path.open("a") as file:
+        if is_cut:
+            file.write("\n")
+        file.write(json.dumps(line) + "\n")
         file.flush()
         os.fsync(file.fileno())
 
 
-def read(workdir):
-    """The events of a workdir's record, dicts, earliest first; a line that was cut off by a kill is passed over."""
+def read(workdir: str | pathlib.Path) -> list[dict]:
+    """The events of a run's record, dicts, earliest first; a line that was cut off by a kill is passed over."""
     path, events = pathlib.Path(workdir) / FILE, []
     for line in path.read_text().splitlines() if path.exists() else []:
         with contextlib.suppress(json.JSONDecodeError):
@@ -75,7 +73,7 @@ def read(workdir):
     return events
 
 
-def history(workdir):
+def history(workdir: str | pathlib.Path) -> list[dict]:
     """What a run was trained with, where that was changed on the way.
 
     Returns:
@@ -94,7 +92,7 @@ def history(workdir):
     return [{**each, "settings": {name: each["settings"].get(name) for name in names}} for each in periods if names]
 
 
-def told(periods):
+def told(periods: list[dict]) -> str:
     """A `history` in words, as in "objective baseline to the end of epoch 2, then cgc"; "" where nothing changed."""
     return "; ".join(_told(name, periods) for name in periods[0]["settings"]) if periods else ""
 

@@ -4,10 +4,21 @@ import re
 
 import keras
 
+from cgc_tf.method.model import CGCModel
+from cgc_tf.training.config import Config
+
 NORM_AND_BIAS = ["gamma", "beta", "bias"]
 
 
-def learning_rate(config, steps_per_epoch, peak):
+def compile_model(model: CGCModel, config: Config, steps_per_epoch: int, replicas: int = 1) -> None:
+    """Gives a model its optimizer, built, so that a checkpoint can be read into both."""
+    classifier = model.head.get_layer("classifier").trainable_variables
+    optimizer = make_optimizer(config, steps_per_epoch, classifier, replicas)
+    model.compile(optimizer=optimizer, jit_compile=config.xla)
+    model.optimizer.build(model.trainable_variables)
+
+
+def learning_rate(config: Config, steps_per_epoch: int, peak: float) -> keras.optimizers.schedules.LearningRateSchedule:
     """The Keras schedule over steps of a configuration.
 
     cosine: from the peak down to zero at the last step. constant: the peak. step: the peak times `step_factor` at each
@@ -46,7 +57,9 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["steps"])
 
 
-def make_optimizer(config, steps_per_epoch, head=(), replicas=1):
+def make_optimizer(
+    config: Config, steps_per_epoch: int, head: list[keras.Variable] | tuple = (), replicas: int = 1
+) -> keras.optimizers.Optimizer:
     """The Keras optimizer of a configuration.
 
     Keras takes weight decay off the weights directly. PyTorch's SGD adds it to the gradient, so that it goes through

@@ -1,19 +1,26 @@
-"""Everything that a run needs before its first step: device, data, model, and where it goes on from."""
+"""Ready for the first step: the data and the model of a run, and where it goes on from."""
 
 import contextlib
 import dataclasses
+import pathlib
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
 
+from cgc_tf.common import files
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import batches, cache, load
 from cgc_tf.data.source import Source, labeled_part
 from cgc_tf.method.model import CGCModel
 from cgc_tf.method.objective import VIEWS
-from cgc_tf.training import checkpoints, journal, run_folder
+from cgc_tf.training import checkpoints, device, journal, optimizers, run_folder
 from cgc_tf.training.checkpoints import Checkpoint, Position
+from cgc_tf.training.config import Config
+from cgc_tf.training.new_model import NewModel
 from cgc_tf.training.state import restore
+
+SKIPPED = "skipped.txt"
 
 
 @dataclasses.dataclass
@@ -35,22 +42,21 @@ class Prepared:
     start: Checkpoint
 
 
-def prepare(config, workdir, strategy):
+def prepare(config: Config, workdir: pathlib.Path, strategy: tf.distribute.Strategy) -> Prepared:
     """Opens the data and makes the model of a run, as it is to be trained from here: a `Prepared`; writes the workdir.
 
     Args:
-        config: a `Config`.
-        workdir: a `pathlib.Path`, which may hold checkpoints.
-        strategy: what `make_strategy` gives.
+        config: the settings.
+        workdir: the run's folder, which may hold checkpoints.
+        strategy: what `device.make_strategy` gives.
 
     Raises:
         UserError: for whatever the user can fix.
     """
     is_resumed = bool(checkpoints.files(workdir / checkpoints.FOLDER))
     if not is_resumed:
-        with strategy.scope(), run_folder.precision(config.precision):
-            # Finds every mistake of names and files before data is prepared.
-            backbone = run_folder.make_backbone(config, config.weights)
+        with strategy.scope(), device.precision(config.precision):
+            new_model = NewModel(config)  # before data is prepared, which may take hours
     source, unlabeled = open_sources(config)
     if is_resumed and source.class_names != run_folder.class_names(workdir):
         raise UserError(f"{workdir} was trained on other classes than --dataset={config.dataset} has now")
@@ -59,12 +65,12 @@ def prepare(config, workdir, strategy):
     # Preparing a dataset draws from Python's generator, so that a first run would get another head than a second.
     keras.utils.set_random_seed(config.seed)
     steps = (unlabeled or source).sizes["train"] // config.batch_size
-    with strategy.scope(), run_folder.precision(config.precision):
+    with strategy.scope(), device.precision(config.precision):
         if is_resumed:
             model = run_folder.read_model(config, workdir, config.precision)
         else:
-            model = run_folder.make_model(config, backbone, len(source.class_names))
-        run_folder.compile_model(model, config, steps, strategy.num_replicas_in_sync)
+            model = new_model.with_classes(len(source.class_names))
+        optimizers.compile_model(model, config, steps, strategy.num_replicas_in_sync)
     start = Checkpoint({}, Position(0, 0, steps))
     if is_resumed:
         start = checkpoints.find(workdir)
@@ -73,10 +79,18 @@ def prepare(config, workdir, strategy):
         start = dataclasses.replace(start, state=sums)  # which belong to the epoch that it stands in
     with writing(workdir):
         config.save(workdir)
-        (workdir / run_folder.CLASSES).write_text("\n".join(source.class_names) + "\n", "utf-8")
-        load.write_skipped(workdir, source, unlabeled)
+        files.write(workdir / run_folder.CLASSES, "\n".join(source.class_names) + "\n")
+        write_skipped(workdir, source, unlabeled)
         run_folder.save_architecture(model, workdir)
     return Prepared(model, source, unlabeled, steps, start)
+
+
+def write_skipped(workdir: pathlib.Path, *opened: Source | None) -> None:
+    """Writes which pictures of the sources were left out, and why, into a run's folder: `skipped.txt`, a line each."""
+    lines = {line: None for source in opened if source for line in source.skipped}
+    path = workdir / SKIPPED
+    if lines or path.exists():
+        files.write(path, "".join(f"{line}\n" for line in lines))
 
 
 def _check_sizes(workdir, sizes):
@@ -91,38 +105,7 @@ def _check_sizes(workdir, sizes):
             )
 
 
-def make_deterministic(seed, xla=False):
-    """Seeds everything random, and makes a step on one device give the same bits every time."""
-    keras.utils.set_random_seed(seed)
-    if not xla:  # which Keras does not use where operations are asked to be deterministic
-        tf.config.experimental.enable_op_determinism()
-    # AddN adds its inputs in whatever order their buffers fall free, which with several threads is a matter of chance.
-    # Several GPUs want those threads; there the same seed agrees to rounding.
-    if len(tf.config.list_physical_devices("GPU")) <= 1 and tf.config.threading.get_inter_op_parallelism_threads() != 1:
-        try:
-            tf.config.threading.set_inter_op_parallelism_threads(1)
-        except RuntimeError:
-            print("note: TensorFlow was in use before; the same seed will agree to rounding only")
-
-
-def make_strategy(config):
-    """The `tf.distribute.Strategy` of a configuration; raises `UserError` where its replicas cannot share a batch."""
-    if config.strategy == "single":
-        return tf.distribute.get_strategy()
-    strategy = tf.distribute.MirroredStrategy()
-    replicas = strategy.num_replicas_in_sync
-    if config.batch_size % replicas:
-        raise UserError(f"--batch_size={config.batch_size} should divide by {replicas} replicas")
-    if config.xla and replicas > 1:  # a step that is conditional on all replicas is no single graph
-        raise UserError(f"--xla works on one device, not on {replicas}: add --strategy=single")
-    if config.accumulate_steps > 1:  # Keras updates within a `cond`, where a mirrored variable cannot be updated
-        if replicas > 1:
-            raise UserError(f"--accumulate_steps works on one device, not on {replicas}: add --strategy=single")
-        return tf.distribute.get_strategy()
-    return strategy
-
-
-def open_sources(config):
+def open_sources(config: Config) -> tuple[Source, Source | None]:
     """The source of labeled examples, and that of unlabeled ones or None; each is large enough for a batch."""
     source = load.load_dataset(config.dataset, config.data_dir or None, config.on_bad_image)
     if config.early_stopping and "validation" not in source.sizes:
@@ -147,7 +130,7 @@ def _parts(config, source, other):
     return source, other
 
 
-def training_stream(config, prepared):
+def training_stream(config: Config, prepared: Prepared) -> tf.data.Dataset:
     """A run's `data.training_batches` from where it starts, with the unlabeled ones where there are some."""
     source, unlabeled, position = prepared.source, prepared.unlabeled, prepared.start.position
     steps, first_step = config.epochs * prepared.steps, position.epoch * prepared.steps + position.step
@@ -162,7 +145,7 @@ def training_stream(config, prepared):
 
 
 @contextlib.contextmanager
-def writing(workdir):
+def writing(workdir: pathlib.Path) -> Iterator[None]:
     """Says in a line that a workdir cannot be written (any more), or that memory does not suffice."""
     try:
         yield

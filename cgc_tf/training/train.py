@@ -1,42 +1,42 @@
-"""A training run, from a `Config` to a workdir."""
+"""A training run, from a `Config` to its folder."""
 
 import contextlib
 import dataclasses
 import pathlib
 import sys
 
-from cgc_tf.common import environment
+from cgc_tf.common import environment, files
 from cgc_tf.data import batches
 from cgc_tf.data.source import faults_named
 from cgc_tf.training import checkpoints, device, journal
 from cgc_tf.training.callbacks import Checkpointing, callbacks, forget_rows_after
-from cgc_tf.training.setup import make_deterministic, make_strategy, prepare, training_stream, writing
+from cgc_tf.training.config import Config
+from cgc_tf.training.setup import prepare, training_stream, writing
 from cgc_tf.training.signals import Interruption
 
 
-def train(config, workdir=None, allow_changes=False):
+def train(config: Config, workdir: str | pathlib.Path | None = None, allow_changes: bool = False) -> pathlib.Path:
     """Trains, or goes on with a run that was interrupted, from its last whole checkpoint.
 
     Args:
-        config: a `Config`.
-        workdir: where the run is kept; None makes `config.default_workdir()`.
+        config: every setting.
+        workdir: the run's folder; None makes `config.default_workdir()`.
         allow_changes: whether the run may go on with another configuration than it has had so far.
 
     Returns:
-        The workdir, a `pathlib.Path`: config.json, journal.jsonl, checkpoints/, metrics.csv, tensorboard/.
+        The run's folder: config.json, journal.jsonl, checkpoints/, metrics.csv, tensorboard/.
 
     Raises:
-        UserError: for whatever the user can fix; before any training, but for what only shows on the way: a workdir
+        UserError: for whatever the user can fix; before any training, but for what only shows on the way: a folder
             that cannot be written any more, numbers that are not finite, too little memory.
         Stopped: a signal came; the state is saved.
     """
     workdir = pathlib.Path(workdir or config.default_workdir())
     device.keep_freed_memory()
-    make_deterministic(config.seed, config.xla)
+    device.make_deterministic(config.seed, config.xla)
     with journal.locked(workdir):
         changes = config.changes(workdir, allow_changes)
-        strategy = make_strategy(config)
-        prepared = prepare(config, workdir, strategy)
+        prepared = prepare(config, workdir, device.make_strategy(config))
         if prepared.start.position.epoch >= config.epochs:
             print(f"{workdir} is already trained")
             return workdir
@@ -44,6 +44,7 @@ def train(config, workdir=None, allow_changes=False):
         if changes:
             print("changed:", ", ".join(f"{name} from {old} to {new}" for name, (old, new) in changes.items()))
         with Interruption() as interruption, writing(workdir), _recorded(config, workdir, prepared, changes):
+            files.remove_partial(workdir)
             _fit(config, workdir, prepared, interruption)
     return workdir
 

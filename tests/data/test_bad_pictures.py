@@ -15,7 +15,7 @@ from cgc_tf.common.errors import UserError
 from cgc_tf.data import batches, folder, load, pictures
 from cgc_tf.data.source import faults_named
 from cgc_tf.data.views import training_views
-from cgc_tf.training import config, train
+from cgc_tf.training import config, setup, train
 
 PLACE = "train/red_wings/zzz.jpg"
 
@@ -177,13 +177,13 @@ def test_skipped_pictures_are_kept_with_the_run(copy, photo, small_config, tmp_p
     """A run that skips a picture is, bit for bit, the run without that picture."""
     spoil_quietly(copy / PLACE, photo)
     skipping = load.load_dataset("folder", str(copy), "skip")
-    load.write_skipped(tmp_path, skipping, None)
+    setup.write_skipped(tmp_path, skipping, None)
     (line,) = (tmp_path / "skipped.txt").read_text().splitlines()
     assert line.startswith(f"{copy / PLACE} (")
     views = list(batches.training_batches(skipping, 32, 8, seed=1, steps=6))
     (copy / PLACE).unlink()
     clean = load.load_dataset("folder", str(copy))
-    load.write_skipped(tmp_path, clean, None)
+    setup.write_skipped(tmp_path, clean, None)
     assert (tmp_path / "skipped.txt").read_text() == ""
     for ours, theirs in zip(views, batches.training_batches(clean, 32, 8, seed=1, steps=6), strict=True):
         for name in ours:

@@ -19,7 +19,8 @@ from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.evaluation.saved_models import from_saved_model
 from cgc_tf.networks import torch_files
 from cgc_tf.report import model_card, results, tables
-from cgc_tf.training import checkpoints, run_folder
+from cgc_tf.training import checkpoints
+from cgc_tf.training.new_model import NewModel
 from export import torch_checkpoint
 
 
@@ -55,7 +56,7 @@ def test_checkpoint_scores_as_its_run(workdir, small_config, source, tmp_path):
 def torch_file(small_config, tmp_path_factory):
     """A ResNet18 for 64 pixels with its classifier, as a file of PyTorch's, and the model in it."""
     config = dataclasses.replace(small_config, backbone="resnet18", image_size=64)
-    model = run_folder.make_model(config, run_folder.make_backbone(config, "none"), 3)
+    model = NewModel(config).with_classes(3)
     file = str(tmp_path_factory.mktemp("torch") / "resnet18.safetensors")
     torch_files.write_tensors(file, torch_checkpoint.state_dict(model))
     return file, model

@@ -10,6 +10,7 @@ from resnets import CLASSES, keras_resnet, published_shapes, random_tensors
 from cgc_tf.common.errors import UserError
 from cgc_tf.networks import torch_files, torch_resnet
 from cgc_tf.training import run_folder, train
+from cgc_tf.training.new_model import NewModel
 from export import torch_checkpoint
 
 
@@ -38,21 +39,21 @@ def test_a_run_starts_from_a_pytorch_file(small_config, tmp_path, capsys):
     tensors, path = random_tensors("resnet18"), tmp_path / "model.safetensors"
     torch_files.write_tensors(path, tensors)
     config = dataclasses.replace(small_config, backbone="resnet18", image_size=64, weights=str(path))
-    model = run_folder.make_model(config, run_folder.make_backbone(config, config.weights), CLASSES)
+    model = NewModel(config).with_classes(CLASSES)
     assert "tensors of" in capsys.readouterr().out
     for name, array in torch_checkpoint.state_dict(model).items():
         if not name.endswith("num_batches_tracked"):
             np.testing.assert_array_equal(array, tensors[name], err_msg=name)
     with pytest.raises(UserError, match=r"fc\.weight \[5, 512\] instead of \[3, 512\]"):
-        run_folder.make_model(config, run_folder.make_backbone(config, config.weights), 3)
+        NewModel(config).with_classes(3)
     fresh = dataclasses.replace(config, reset_classifier=True)
-    model = run_folder.make_model(fresh, run_folder.make_backbone(fresh, fresh.weights), 3)
+    model = NewModel(fresh).with_classes(3)
     assert model.head.output_shape == (None, 3)
     with pytest.raises(UserError, match="--hidden_units makes a head that no PyTorch file holds"):
-        run_folder.make_backbone(dataclasses.replace(config, hidden_units=(8,)), config.weights)
+        NewModel(dataclasses.replace(config, hidden_units=(8,)))
     torch_files.write_tensors(path, without(tensors, "layer2.0.bn1.bias"))
     with pytest.raises(UserError, match=r"1 missing \(layer2.0.bn1.bias \[128\]\)"):
-        run_folder.make_backbone(config, config.weights)
+        NewModel(config)
 
 
 POOL = keras.layers.GlobalAveragePooling2D

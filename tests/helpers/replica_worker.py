@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from cgc_tf.method import geometry
-from cgc_tf.training import config, run_folder
+from cgc_tf.training import config, optimizers
+from cgc_tf.training.new_model import NewModel
 
 SIZE, CLASSES = 48, 3
 
@@ -25,11 +26,11 @@ def main(replicas, examples, batch_norm, settings):
     settings = config.Config(**{**fixed, **settings})
     keras.utils.set_random_seed(0)
     with strategy.scope():
-        model = run_folder.make_model(settings, run_folder.make_backbone(settings, "none"), CLASSES)
+        model = NewModel(settings).with_classes(CLASSES)
         for layer in model._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = batch_norm == "trained"
-        run_folder.compile_model(model, settings, 10, replicas)
+        optimizers.compile_model(model, settings, 10, replicas)
     rng = np.random.default_rng(0)
     views = {
         view: rng.integers(0, 256, (examples, SIZE, SIZE, 3), np.uint8) for view in ("ce", "original", "augmented")

@@ -10,7 +10,7 @@ from cgc_tf.method import geometry, gradcam
 from cgc_tf.method.model import CGCModel
 from cgc_tf.method.objective import Objective
 from cgc_tf.networks import backbones
-from cgc_tf.training import run_folder
+from cgc_tf.training import device
 
 HEIGHT, WIDTH, COUNT, CLASSES, TAU = 40, 50, 4, 3, 0.4
 HEADS = {"average": {}, "max": {"pooling": "max"}, "hidden": {"hidden_units": (8,)}}
@@ -105,7 +105,7 @@ def test_second_order_is_not_zero_with_a_hidden_layer():
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("head", HEADS)
 def test_small_batches_cold_temperature_and_zero_heatmaps_stay_finite(head, policy):
-    with run_folder.precision(policy):
+    with device.precision(policy):
         model = build(head)
     model.objective = Objective("cgc", 1.0, 0.01)
     for silent in (False, True):
@@ -120,7 +120,7 @@ def test_small_batches_cold_temperature_and_zero_heatmaps_stay_finite(head, poli
 
 @pytest.mark.parametrize(("policy", "tolerance"), [("mixed_bfloat16", 0.25), ("mixed_float16", 0.03)])
 def test_mixed_precision_rounds_features_and_nothing_else(policy, tolerance):
-    with run_folder.precision(policy):
+    with device.precision(policy):
         model = build("hidden")
     assert model.trunk(batch()["original"]).dtype != tf.float32
     logits, heatmaps, _ = model._explained(batch()["original"], None, training=True)

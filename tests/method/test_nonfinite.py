@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from cgc_tf.common.errors import UserError
 from cgc_tf.method import geometry, nonfinite
-from cgc_tf.training import checkpoints, run_folder, train
+from cgc_tf.training import checkpoints, optimizers, train
+from cgc_tf.training.new_model import NewModel
 from cgc_tf.training.state import state_of
 
 SIZE = 48
@@ -16,8 +17,8 @@ SIZE = 48
 
 @pytest.fixture(scope="module")
 def model(small_config):
-    model = run_folder.make_model(small_config, run_folder.make_backbone(small_config, "none"), 3)
-    run_folder.compile_model(model, small_config, 5)
+    model = NewModel(small_config).with_classes(3)
+    optimizers.compile_model(model, small_config, 5)
     return model
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from cgc_tf.common.errors import UserError
 from cgc_tf.method.model import CGCModel
-from cgc_tf.training import checkpoints, run_folder
+from cgc_tf.training import checkpoints, device, optimizers
 from cgc_tf.training.checkpoints import Checkpoint, Position
+from cgc_tf.training.new_model import NewModel
 from cgc_tf.training.state import averaged, restore, restore_trained, state_of
 
 
@@ -132,7 +133,7 @@ def test_a_failed_write_is_told_at_the_next_turn(state, tmp_path):
 
 def test_another_models_state_is_refused_before_anything_is_put_in(workdir, small_config):
     found = checkpoints.find(workdir)
-    model = run_folder.make_model(small_config, run_folder.make_backbone(small_config, "none"), 4)
+    model = NewModel(small_config).with_classes(4)
     before = [np.array(weight) for weight in model.weights]
     with pytest.raises(UserError, match=r"does not fit this model .*: 2 of its variables differ, first model/"):
         restore(found.state, model, ("model",))
@@ -146,12 +147,12 @@ def test_state_holds_all_that_training_changes(small_config):
     settings = dataclasses.replace(small_config, ema_momentum=0.9, head_learning_rate=0.1)
 
     def make():
-        with run_folder.precision("mixed_float16"):
-            backbone = run_folder.make_backbone(settings, "none")
+        with device.precision("mixed_float16"):
+            backbone = NewModel(settings).backbone
             hidden = keras.layers.Dropout(0.5)(keras.layers.GlobalAveragePooling2D()(backbone.output))
             logits = keras.layers.Dense(3, name="classifier")(Scale(name="scale")(hidden))
             model = CGCModel.from_classifier(keras.Model(backbone.input, logits))
-            run_folder.compile_model(model, settings, 5)
+            optimizers.compile_model(model, settings, 5)
         return model
 
     first, second = make(), make()
@@ -176,9 +177,9 @@ def test_averages_are_the_model_wherever_it_is_read(policy, head_learning_rate, 
         logits = keras.layers.Dense(3, name="classifier")(keras.layers.GlobalAveragePooling2D()(features))
         return CGCModel.from_classifier(keras.Model(images, logits))
 
-    with run_folder.precision(policy):
+    with device.precision(policy):
         model = make()
-        run_folder.compile_model(model, settings, 5)
+        optimizers.compile_model(model, settings, 5)
     weights = model.trainable_variables
     expected = np.array(weights[0])
     for step in range(3):

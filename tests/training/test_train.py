@@ -16,6 +16,7 @@ from cgc_tf.common.errors import UserError
 from cgc_tf.data import batches, load
 from cgc_tf.method.overlay import overlay
 from cgc_tf.training import callbacks, checkpoints, config, run_folder, train
+from cgc_tf.training.new_model import NewModel
 from cgc_tf.training.state import restore
 
 
@@ -146,7 +147,7 @@ def test_resume_restores_averages_and_the_heads_own_rate(small_config, tmp_path)
     assert 0 < np.abs(kernels[0] - kernels[1]).max() < 0.1
     assert_validated_and_drawn(averaged, settings, tmp_path / "whole")
     from_run = dataclasses.replace(settings, weights=str(tmp_path / "whole"))
-    started = run_folder.make_model(from_run, run_folder.make_backbone(from_run, from_run.weights), 3)
+    started = NewModel(from_run).with_classes(3)
     for ours, theirs in zip(started.weights, averaged.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -169,12 +170,12 @@ def assert_validated_and_drawn(model, settings, workdir):
 def test_starts_from_another_run(name, workdir, small_config):
     path = checkpoints.files(workdir / "checkpoints")[-1] if name else workdir
     settings = dataclasses.replace(small_config, weights=str(path))
-    backbone = run_folder.make_backbone(settings, settings.weights)
+    started = NewModel(settings)
     trained = run_folder.trained_model(small_config, workdir)
-    for ours, theirs in zip(run_folder.make_model(settings, backbone, 3).weights, trained.weights, strict=True):
+    for ours, theirs in zip(started.with_classes(3).weights, trained.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     with pytest.raises(UserError, match="does not fit this model"):
-        run_folder.make_model(settings, backbone, 4)
+        started.with_classes(4)
 
 
 def test_early_stopping_keeps_the_best_epoch(small_config, draw_folder, tmp_path):

@@ -1,0 +1,52 @@
+"""A new `CGCModel` of a configuration, with the weights that `--weights` names."""
+
+from cgc_tf.common.errors import UserError
+from cgc_tf.method.model import CGCModel
+from cgc_tf.networks import backbones, pretrained
+from cgc_tf.training import checkpoints
+from cgc_tf.training.config import Config
+from cgc_tf.training.state import restore_trained
+
+
+class NewModel:
+    """A model in two steps: every mistake of names and files shows in the first, before data is prepared.
+
+    Args:
+        config: its settings. `--weights` is read here, but for a classifier that it holds, too.
+
+    Attributes:
+        backbone: a `keras.Model`, images -> features.
+
+    Raises:
+        UserError: for an unknown backbone, weights that are not available or do not fit, a layer that cannot be
+            explained, or an image size that is too small.
+    """
+
+    def __init__(self, config: Config):
+        self._config, self._checkpoint, weights = config, None, config.weights
+        if checkpoints.is_checkpoint(weights):
+            self._checkpoint, weights = checkpoints.find(weights), "none"
+        self._weights = pretrained.parse(weights)
+        if self._weights.kind == "torch" and config.hidden_units and not config.reset_classifier:
+            raise UserError("--hidden_units makes a head that no PyTorch file holds; add --reset_classifier")
+        self.backbone = backbones.build_backbone(
+            config.backbone, self._weights, config.image_size, config.explain_layer
+        )
+
+    def with_classes(self, count: int) -> CGCModel:
+        """The model, with a new head for so many classes, or that of the weights.
+
+        Raises:
+            UserError: the weights have a classifier that does not fit.
+        """
+        config = self._config
+        classifier = backbones.add_classifier(self.backbone, count, config.pooling, config.hidden_units)
+        if config.sync_batch_norm:
+            backbones.synchronize_batch_norm(classifier)
+        model = CGCModel.from_classifier(classifier, config.explain_layer, config.make_objective())
+        if self._checkpoint:
+            restore_trained(self._checkpoint.state, model, config.weights)
+        elif self._weights.kind == "torch":
+            last = None if config.reset_classifier else classifier.get_layer("classifier")
+            print("\n".join(self._weights.load_torch(self.backbone, last)))
+        return model
