@@ -25,12 +25,12 @@ class Measurement:
         columns: {name: float `[N]`}, NaN where an example has no such value; `index`, `label`, `predicted` are ints,
             `id` is text.
         curves: {"insertion", "deletion": a `curves.CurveMean`}, those that the protocol follows.
-        randomization: as `randomization.check` gives it; empty where it was not asked for.
+        randomization: as `sanity_check.check` gives it; empty where it was not asked for.
     """
 
     columns: dict
     curves: dict
-    sanity_check: list
+    randomization: list
 
 
 def measure(subject, source, protocol, batch_size=32, keep_curves=None):

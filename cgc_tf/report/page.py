@@ -126,7 +126,7 @@ def _figure(shown, answers, place):
     for name, answer in zip(answers, each, strict=True):
         drawn = overlay(example["image"], answer["heatmap"], answer["box"])
         cells.append(_picture(drawn, example["boxes"], f"{name}: {answer['caption']}"))
-        if mistake := answer["mistake"]:
+        if mistake := answer.get("mistake"):
             drawn = overlay(example["image"], mistake["heatmap"], mistake["box"])
             cells.append(_picture(drawn, example["boxes"], f"{name} {mistake['caption']}"))
     identity = example["id"].decode() if isinstance(example["id"], bytes) else str(example["id"])

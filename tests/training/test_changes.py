@@ -13,7 +13,7 @@ from cgc_tf.common.errors import UserError
 from cgc_tf.common.settings import EFFECT, HARMLESS, NEVER, WHILE_USED
 from cgc_tf.data import batches, load
 from cgc_tf.report import tables
-from cgc_tf.training import callbacks, journal, optimizers, run_folder, train
+from cgc_tf.training import callbacks, checkpoints, journal, optimizers, run_folder, train
 from cgc_tf.training.config import Config
 from export import saved_model
 
@@ -189,7 +189,7 @@ def test_a_run_says_what_it_was_over_which_epochs(small_config, tmp_path):
     assert journal.told(history) == changes
     report = {"config": {"objective": "cgc"}, "name": "run", "history": history}
     assert tables.label(report) == f"cgc (run): {changes}"
-    card = saved_model.describe(settings, workdir, run_folder.class_names(workdir), "float32", "error")
+    card = saved_model.describe(settings, workdir, checkpoints.find(workdir), run_folder.class_names(workdir))
     assert changes in card["name"] and card["history"] == history
     first, second = callbacks.rows(workdir)
     assert first["consistency_loss"] == "" and float(second["consistency_loss"]) > 0
