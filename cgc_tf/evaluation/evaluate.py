@@ -114,7 +114,7 @@ class _Evaluated:
     subject: evaluated_models.Subject
     explainer: str
     measurement: object
-    results: dict
+    report: dict
 
 
 def _evaluate(subject, source, protocol, batch_size, explainer):
