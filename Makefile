@@ -3,7 +3,7 @@ BIN := .venv/bin
 DEMO := runs/demo
 export PYTHONPATH := .
 
-.PHONY: demo venv test test-all lint lock audit clean
+.PHONY: demo venv test test-all lint docs wheel lock audit clean
 
 demo: .venv/installed  ## train, evaluate, draw, export and verify on the embedded toy aircraft
 	$(BIN)/python train.py --flagfile=configs/demo.flags --workdir=$(DEMO)
@@ -25,6 +25,13 @@ test-all: .venv/installed-dev  ## every test
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+
+docs: .venv/installed-dev  ## the documentation's pages, into site/; a warning is an error
+	$(BIN)/mkdocs build --strict
+
+wheel: .venv/installed-dev  ## the package that `pip install` takes, into build/wheel
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir build/wheel .
 
 venv: .venv/installed
 
@@ -44,7 +51,7 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.
 
 lock:  ## pin what requirements*.in ask for, with hashes; needs uv
 	$(LOCK) requirements.in -o requirements.txt
-	$(LOCK) requirements-dev.in -o requirements-dev.txt
+	$(LOCK) --constraint requirements.txt requirements-dev.in -o requirements-dev.txt
 
 audit:  ## look the pinned packages up among known vulnerabilities; needs pip-audit and a network
 	pip-audit --require-hashes --disable-pip -r requirements.txt

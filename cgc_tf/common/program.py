@@ -7,6 +7,7 @@ A program is a module with `define_flags()` and `main(argv)`, and with these lin
         program.run(main)
 """
 
+import contextlib
 import os
 import pathlib
 import re
@@ -43,9 +44,16 @@ def run(main):
     one line on stderr and exit status 2, `Stopped` becomes status 75. Where the reader of its output leaves, as `head`
     does, nothing more is said and the status is `READER_LEFT`.
     """
+    with readers_may_leave():
+        app.run(lambda argv: _status(main, argv), flags_parser=lambda argv: _parse(argv, main))
+
+
+@contextlib.contextmanager
+def readers_may_leave():
+    """Exits with `READER_LEFT` where the reader of what is printed within it leaves."""
     try:
         try:
-            app.run(lambda argv: _status(main, argv), flags_parser=lambda argv: _parse(argv, main))
+            yield
         finally:
             sys.stdout.flush()  # here, where a reader that has left can be noticed, and not after Python's last line
     except BrokenPipeError:
@@ -65,7 +73,7 @@ def _parse(argv, main):
             raise UserError(f"flags start with --. Received: {' '.join(rest[1:])}")
         check_paths()
     except (flags.Error, UserError) as error:
-        print(f"error: {first_line(error)}", file=sys.stderr)
+        print(as_started(f"error: {first_line(error)}"), file=sys.stderr)
         sys.exit(2)
     return rest
 
@@ -76,7 +84,7 @@ def _status(main, argv):
     try:
         return main(argv)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(as_started(f"error: {error}"), file=sys.stderr)
         return 2
     except Stopped as stopped:
         print(f"{stopped}; start again to go on", file=sys.stderr)

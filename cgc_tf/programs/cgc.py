@@ -31,7 +31,8 @@ def main():
     """Runs the program that the first argument names, on the others."""
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("--help", "-h", "help"):
-        print(__doc__.strip())
+        with program.readers_may_leave():
+            print(__doc__.strip())
         return 0
     if name not in program.MODULES:
         print(f"error: cgc {name} is not known; there are {', '.join(program.MODULES)}", file=sys.stderr)
