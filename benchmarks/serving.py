@@ -11,6 +11,7 @@ ratio is of elapsed time. Each is the median of the ratios of neighboring calls 
 also what `benchmarks.load` says.
 """
 
+import functools
 import tempfile
 import time
 
@@ -62,13 +63,14 @@ def latencies(version, classifier, layer, rounds):
     for batch in (1, 2, 4, 8):
         images = tf.repeat(picture[None], batch, 0)
         calls = {
-            name: lambda function=loaded.signatures[f"{name}_tensor"], images=images: function(images=images)
+            name: functools.partial(loaded.signatures[f"{name}_tensor"], images=images)
             for name in ("predict", "explain")
         }
         if batch == 1:
             class_id = int(calls["explain"]()["class_id"][0])
-            arguments = ((images.numpy(), None), classifier, class_id, layer)
-            calls["tf_explain"] = lambda arguments=arguments: GradCAM().explain(*arguments)
+            calls["tf_explain"] = functools.partial(
+                GradCAM().explain, (images.numpy(), None), classifier, class_id, layer
+            )
         seconds = {name: np.array(values) for name, values in timing.rounds_of(calls, rounds, 3, _clocks).items()}
         for name, values in seconds.items():
             cpu, wall = np.median(values, 0)

@@ -7,20 +7,24 @@ The file takes `images` float32 `[B, size, size, 3]` in 0..255, center views, no
 `probabilities`, `class_id` and `heatmap` as `explain_tensor` does. ONNX has no operation that decodes a picture.
 """
 
+import os
+from collections.abc import Callable
+
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from cgc_tf.common import errors, program
+from cgc_tf.common import errors, files, program
 from cgc_tf.method import gradcam
+from cgc_tf.method.model import CGCModel
 from cgc_tf.training import config as settings
 from cgc_tf.training import run_folder
 
 TOLERANCE = 1e-5
 
 
-def export(workdir, output):
+def export(workdir: str | os.PathLike, output: str | os.PathLike) -> float:
     """Writes a run as ONNX; returns the largest difference of its answers from the trained model's, over three images.
 
     Raises:
@@ -35,23 +39,22 @@ def export(workdir, output):
         raise errors.UserError(f"{error.name} is missing: pip install -r requirements-onnx.txt") from error
     model = run_folder.trained_model(config, workdir)
     spec = tf.TensorSpec([None, config.image_size, config.image_size, 3], tf.float32, name="images")
-    try:
-        tf2onnx.convert.from_function(tf.function(explainer(model)), [spec], opset=17, output_path=str(output))
-    except OSError as error:
-        raise errors.UserError(f"--output={output} cannot be written: {error.strerror}") from error
+    converted = tf2onnx.convert.from_function(tf.function(explainer(model)), [spec], opset=17)[0].SerializeToString()
     images = np.random.default_rng(0).uniform(0, 255, [3, *spec.shape[1:]]).astype(np.float32)
-    session = onnxruntime.InferenceSession(str(output))
+    session = onnxruntime.InferenceSession(converted)
     names = [one.name for one in session.get_outputs()]
     answers = dict(zip(names, session.run(None, {"images": images}), strict=True))
     expected = model.explain(images)
     expected["heatmap"] = tf.math.divide_no_nan(expected["heatmap"], _peaks(expected["heatmap"]))
     worst = max(float(np.max(np.abs(answers[name] - value))) for name, value in expected.items())
     if not worst <= TOLERANCE:
-        raise errors.UserError(f"{output} differs from the trained model by {worst:.3g}, more than {TOLERANCE:g}")
+        raise errors.UserError(f"ONNX differs from the trained model by {worst:.3g}, more than {TOLERANCE:g}")
+    with files.reported(f"--output={output}"):
+        files.write(output, converted)
     return worst
 
 
-def explainer(model):
+def explainer(model: CGCModel) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     """`model.explain` with heatmaps of peak 1, in operations that tf2onnx converts for any batch.
 
     The trunk takes the batch at once, the head one example at a time: tf2onnx 1.17.0 makes of the gradient of average

@@ -137,8 +137,9 @@ def main(_):
     print(f"exporting {run_folder.in_words(workdir)}")
     version = export(workdir, args.output, args.precision, args.on_bad_image, args.max_pixels, args.allow_other_run)
     if reason := model_card.read(version)["no_metrics"]:
-        print(f"note: its model card has no metrics: {reason}; python evaluate.py --workdir={workdir} makes them")
-    print(f"exported: {version}\nnext: python -m export.server --model_dir={version.parent}")
+        note = f"note: its model card has no metrics: {reason}; python evaluate.py --workdir={workdir} measures them"
+        print(program.as_started(note))
+    print(program.as_started(f"exported: {version}\nnext: python -m export.server --model_dir={version.parent}"))
 
 
 def define_flags():

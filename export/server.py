@@ -21,7 +21,7 @@ from waitress import wasyncore
 from cgc_tf.common import program
 from cgc_tf.common.errors import UserError
 
-from .serving import rest
+from .serving import rest_service
 from .serving.grpc_service import Servicer
 from .serving.monitoring import Metrics
 from .serving.servable import MAX_BYTES
@@ -34,11 +34,19 @@ class Server:
     """Serves an `export.serving.versions.Model` from the moment it is made until `stop`; also a context manager.
 
     `rest_url` ("http://host:port") and `grpc_url` ("grpc://host:port") hold the real ports. Raises
-    `UserError` when a port is taken; port 0 is any free one. `export.serving.rest` says what `cors` is, and
+    `UserError` when a port is taken; port 0 is any free one. `export.serving.rest_service` says what `cors` is, and
     `export.serving.grpc_service` what `tensor_content` is.
     """
 
-    def __init__(self, model, host="127.0.0.1", rest_port=0, grpc_port=0, cors=False, tensor_content=False):
+    def __init__(
+        self,
+        model: Model,
+        host: str = "127.0.0.1",
+        rest_port: int = 0,
+        grpc_port: int = 0,
+        cors: bool = False,
+        tensor_content: bool = False,
+    ):
         try:
             listener = socket.create_server((host, rest_port))
         except (OSError, OverflowError) as error:
@@ -56,7 +64,7 @@ class Server:
             raise UserError(f"cannot listen on {host}:{grpc_port}: is it taken?") from error
         self._sockets = {}
         self._http = waitress.server.create_server(
-            rest.application(model, self.metrics, cors),
+            rest_service.application(model, self.metrics, cors),
             map=self._sockets,
             sockets=[listener],
             threads=THREADS,
@@ -89,28 +97,33 @@ class Server:
 
 def define_flags():
     """Defines the flags: what to serve, and where."""
-    flags.DEFINE_string("model_dir", None, "folder of the versions: <model_dir>/1/saved_model.pb")
-    flags.DEFINE_string("model_name", "cgc", "name that requests call the model by")
-    flags.DEFINE_string("host", "127.0.0.1", "address to listen on")
-    flags.DEFINE_integer("rest_port", 8501, "port for REST; 0 for any free one")
-    flags.DEFINE_integer("grpc_port", 8500, "port for gRPC; 0 for any free one")
+    flags.DEFINE_string("model_dir", None, "Folder of the versions: <model_dir>/1/saved_model.pb.")
+    flags.DEFINE_string("model_name", "cgc", "Name that requests call the model by.")
+    flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
+    flags.DEFINE_integer("rest_port", 8501, "Port for REST; 0 for any free one.")
+    flags.DEFINE_integer("grpc_port", 8500, "Port for gRPC; 0 for any free one.")
 
     # Named as TF Serving's own.
-    flags.DEFINE_bool("rest_api_enable_cors_support", False, "let pages of other origins ask")
-    flags.DEFINE_bool("enable_serialization_as_tensor_content", False, "answer gRPC in bytes, not in typed fields")
+    flags.DEFINE_bool("rest_api_enable_cors_support", False, "Let pages of other origins ask.")
+    flags.DEFINE_bool("enable_serialization_as_tensor_content", False, "Answer gRPC in bytes, not in typed fields.")
 
-    flags.DEFINE_string("versions", "latest", "latest, all, or numbers such as 1,2")
-    flags.DEFINE_list("labels", [], "names for versions, such as stable=1,canary=2")
-    flags.DEFINE_float("watch_seconds", 1.0, "how often to look for new versions; 0 for never", lower_bound=0)
+    flags.DEFINE_string("versions", "latest", "Which to serve: latest, all, or numbers such as 1,2.")
+    flags.DEFINE_list("labels", [], "Names for versions, such as stable=1,canary=2.")
+    flags.DEFINE_float("watch_seconds", 1.0, "How often to look for new versions; 0 for never.", lower_bound=0)
 
 
 def _versions(args):
     """`serve` and `labels` for a `Model`."""
     try:
-        numbers = args.versions if args.versions in ("latest", "all") else set(map(int, args.versions.split(",")))
-        return numbers, {label: int(number) for label, number in (pair.split("=") for pair in args.labels)}
+        labels = {label: int(number) for label, number in (pair.split("=") for pair in args.labels)}
     except ValueError:
-        raise UserError(f"versions are numbers. Received: {args.versions}; labels {','.join(args.labels)}") from None
+        raise UserError(f"--labels={','.join(args.labels)} must be names and numbers, such as stable=1") from None
+    if args.versions in ("latest", "all"):
+        return args.versions, labels
+    try:
+        return {int(number) for number in args.versions.split(",")}, labels
+    except ValueError:
+        raise UserError(f"--versions={args.versions} must be latest, all, or numbers such as 1,2") from None
 
 
 def main(_):

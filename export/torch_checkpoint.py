@@ -7,19 +7,22 @@ depth was trained. `--output=model.safetensors` holds the same tensors and needs
 torchvision's own weights want: RGB in 0..1, less ImageNet's mean, over its standard deviation.
 """
 
+import os
+
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import keras
 import numpy as np
 from absl import flags
 
 from cgc_tf.common import errors, program
+from cgc_tf.method.model import CGCModel
 from cgc_tf.networks import torch_files, torch_resnet
 from cgc_tf.networks.preprocessing import imagenet_normalization
 from cgc_tf.training import config as settings
 from cgc_tf.training import run_folder
 
 
-def export(workdir, output):
+def export(workdir: str | os.PathLike, output: str | os.PathLike) -> int:
     """Writes a trained run's weights to `output`; returns how many tensors that were.
 
     Raises:
@@ -37,8 +40,8 @@ def export(workdir, output):
     return len(tensors)
 
 
-def state_dict(model):
-    """The tensors of a model, trunk and head, under torchvision's names; see `torch_weights.to_torch`.
+def state_dict(model: CGCModel) -> dict[str, np.ndarray]:
+    """The tensors of a model, trunk and head, under torchvision's names; see `torch_resnet.to_torch`.
 
     Raises:
         UserError: the model computes something else than torchvision's ResNet on images normalized as its own are.

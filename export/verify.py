@@ -7,6 +7,7 @@ Prints what was compared, and ends with status 2 and one line where something di
 """
 
 import json
+import os
 import pathlib
 
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
@@ -23,7 +24,7 @@ from .serving.servable import Servable
 TOLERANCE = 1e-5
 
 
-def verify(version, expected=None):
+def verify(version: pathlib.Path, expected: dict[str, np.ndarray] | None = None) -> dict[str, float]:
     """Checks one version's folder.
 
     Args:
@@ -65,7 +66,7 @@ def verify(version, expected=None):
     return differences
 
 
-def from_workdir(workdir, version):
+def from_workdir(workdir: str | os.PathLike, version: pathlib.Path) -> dict[str, np.ndarray]:
     """What the trained model of a workdir answers to a version's stored pictures, as it was when it was exported.
 
     Raises:
@@ -112,7 +113,7 @@ def main(_):
         expected = from_workdir(args.workdir, version) if args.workdir else None
         differences = verify(version, expected)
     except FileNotFoundError as error:
-        raise UserError(f"{error.filename} is missing: is {version} of export.saved_model?") from error
+        raise UserError(f"{error.filename} is missing: was {version} written by export.saved_model?") from error
     for where, difference in differences.items():
         print(f"{where:<34}{difference:10.2e}")
     print(f"{version}: as trained, within {TOLERANCE:g}; checksums and warm-up requests are right")

@@ -8,12 +8,14 @@ VERSION/assets.extra/SHA256SUMS                            for `sha256sum --chec
 """
 
 import hashlib
+import os
 import pathlib
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf import message
-from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 EXTRA = "assets.extra"
@@ -22,20 +24,20 @@ SUMS = f"{EXTRA}/SHA256SUMS"
 EXAMPLES = f"{EXTRA}/examples"
 
 
-def versions(model_dir):
+def versions(model_dir: str | os.PathLike) -> dict[int, pathlib.Path]:
     """{number: path} of the versions in a model's folder; what is not a whole version is not listed."""
     found = pathlib.Path(model_dir).glob("*/saved_model.pb")
     return {int(path.parent.name): path.parent for path in found if path.parent.name.isdecimal()}
 
 
-def signature_defs(version):
+def signature_defs(version: str | os.PathLike) -> dict[str, meta_graph_pb2.SignatureDef]:
     """{name: `SignatureDef`} of a version's signatures that can be called, read without loading it."""
     saved = saved_model_pb2.SavedModel.FromString((pathlib.Path(version) / "saved_model.pb").read_bytes())
     signatures = saved.meta_graphs[0].signature_def
     return {name: signature for name, signature in signatures.items() if not name.startswith("__")}
 
 
-def example_pictures(size):
+def example_pictures(size: int) -> dict[str, bytes]:
     """Two drawn pictures, the same at each call: {file name: bytes}, a JPEG and a PNG of two sizes."""
     rng = np.random.default_rng(7)
     smooth = [tf.image.resize(rng.uniform(0, 255, [6, 6, 3]), [size + more, size + wider], "bicubic")
@@ -44,7 +46,9 @@ def example_pictures(size):
     return {"0.jpg": tf.io.encode_jpeg(pixels[0]).numpy(), "1.png": tf.io.encode_png(pixels[1]).numpy()}
 
 
-def warmup_inputs(signature_def, picture, size):
+def warmup_inputs(
+    signature_def: meta_graph_pb2.SignatureDef, picture: bytes, size: int
+) -> dict[str, tensor_pb2.TensorProto]:
     """One example's inputs, {name: `TensorProto`}, for any of our signatures; images are of one color."""
     inputs = {}
     for name, info in signature_def.inputs.items():
@@ -58,7 +62,7 @@ def warmup_inputs(signature_def, picture, size):
     return inputs
 
 
-def write_warmup(version, picture, size):
+def write_warmup(version: pathlib.Path, picture: bytes, size: int) -> None:
     """Writes one `PredictionLog` for each signature; the model's name is TF Serving's to fill in."""
     with tf.io.TFRecordWriter(str(version / WARMUP)) as file:
         for name, signature in signature_defs(version).items():
@@ -68,7 +72,7 @@ def write_warmup(version, picture, size):
             file.write(log.SerializeToString())
 
 
-def read_warmup(version):
+def read_warmup(version: str | os.PathLike) -> list[predict_pb2.PredictRequest]:
     """The `PredictRequest`s of a version's warm-up file, a list; empty where it has none.
 
     Raises:
@@ -86,14 +90,14 @@ def read_warmup(version):
         raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
 
 
-def write_sums(version):
+def write_sums(version: pathlib.Path) -> None:
     """Writes the SHA-256 of every file of a version."""
     files = sorted(path for path in version.rglob("*") if path.is_file() and path != version / SUMS)
     lines = [f"{_sha256(path)}  {path.relative_to(version).as_posix()}\n" for path in files]
     (version / SUMS).write_text("".join(lines))
 
 
-def changed_files(version):
+def changed_files(version: str | os.PathLike) -> list[str]:
     """The files, a list of names, whose checksums are not those written with them, or that are gone."""
     version, changed = pathlib.Path(version), []
     for line in (version / SUMS).read_text().splitlines():

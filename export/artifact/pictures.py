@@ -21,7 +21,7 @@ MAX_PIXELS = 1 << 25  # 33 megapixels: 100 MB decoded
 _THREADS = 4  # that decode one batch
 
 
-def views(image_bytes, size, max_pixels=MAX_PIXELS):
+def views(image_bytes: tf.Tensor, size: int, max_pixels: int = MAX_PIXELS) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """The center view of each picture, as the model was evaluated on.
 
     Args:
@@ -42,7 +42,7 @@ def views(image_bytes, size, max_pixels=MAX_PIXELS):
     return _each(image_bytes, (), view, blank, max_pixels, enlarged)
 
 
-def overlays(image_bytes, heatmaps, boxes, max_pixels=MAX_PIXELS):
+def overlays(image_bytes: tf.Tensor, heatmaps: tf.Tensor, boxes: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
     """Each picture at its own size with its heatmap drawn over it, as `overlay` does.
 
     Args:

@@ -2,6 +2,7 @@
 
 import base64
 import time
+from collections.abc import Callable
 
 import numpy as np
 import requests
@@ -48,7 +49,9 @@ _BY_GRPC = {
 }  # fmt: skip
 
 
-def connect(url, model, version=None, label=None, timeout=60.0):
+def connect(
+    url: str, model: str, version: int | None = None, label: str | None = None, timeout: float = 60.0
+) -> Callable[[list[bytes], str, dict], dict[str, np.ndarray]]:
     """A function, (images, signature, {further input: array}) -> {output: array}, that asks one server.
 
     Args:
@@ -69,7 +72,7 @@ def connect(url, model, version=None, label=None, timeout=60.0):
     return maker(url, model, version, label, timeout)
 
 
-def retrying(send, retries):
+def retrying(send: Callable, retries: int) -> Callable:
     """`send`, tried again after a pause when the server was down, as often as `retries`."""
 
     def attempt(*request):
@@ -84,7 +87,11 @@ def retrying(send, retries):
 
 
 def _rest(url, model, version, label, timeout):
-    which = f"/versions/{version}" if version is not None else f"/labels/{label}" if label else ""
+    which = ""
+    if version is not None:
+        which = f"/versions/{version}"
+    elif label:
+        which = f"/labels/{label}"
     address = f"{url}/v1/models/{model}{which}:predict"
 
     def send(images, signature, more):
@@ -96,9 +103,9 @@ def _rest(url, model, version, label, timeout):
                 session.trust_env = not proxies.is_loopback(url)
                 response = session.post(address, json=request, timeout=timeout)
         except requests.Timeout as error:
-            raise DeadlineExceeded(f"{url} did not answer in {timeout:g} s{proxies.said(url)}") from error
+            raise DeadlineExceeded(f"{url} did not answer in {timeout:g} s{proxies.note(url)}") from error
         except requests.RequestException as error:
-            raise ServerDown(f"cannot reach {url}: is the server running?{proxies.said(url)}") from error
+            raise ServerDown(f"cannot reach {url}: is the server running?{proxies.note(url)}") from error
         try:
             answer = response.json()
             if response.ok:
@@ -112,7 +119,7 @@ def _rest(url, model, version, label, timeout):
         if kind is BadRequest and "signature" in message.lower() and signature in message:
             kind = UnknownSignature  # a status of its own over gRPC, but not over REST
         raise _of_label(kind, label and label in message)(
-            f"{url} answered {response.status_code}: {message}{proxies.said(url)}"
+            f"{url} answered {response.status_code}: {message}{proxies.note(url)}"
         )
 
     return send
@@ -144,7 +151,7 @@ def _grpc(url, model, version, label, timeout):
         except grpc.RpcError as error:
             code = error.code().name
             kind = _of_label(_BY_GRPC.get(code, ServingError), label and label in error.details())
-            raise kind(f"{url} answered {code}: {_line(error.details())}{proxies.said(url)}") from error
+            raise kind(f"{url} answered {code}: {_line(error.details())}{proxies.note(url)}") from error
         return {name: _array(tf.make_ndarray(proto), name) for name, proto in answer.outputs.items()}
 
     return send
@@ -159,8 +166,9 @@ def _named(outputs, signature):
     """REST leaves the name of a single output out; `overlay` is the signature that has one."""
     if isinstance(outputs, dict):
         return outputs
-    pngs = [base64.b64decode(value["b64"]) for value in outputs] if signature == "overlay" else outputs
-    return {"overlay_png_bytes" if signature == "overlay" else "output": pngs}
+    if signature == "overlay":
+        return {"overlay_png_bytes": [base64.b64decode(value["b64"]) for value in outputs]}
+    return {"output": outputs}
 
 
 def _array(value, name=""):

@@ -8,7 +8,7 @@ import urllib.request
 _OF_GRPC = ("grpc_proxy", "https_proxy", "http_proxy")  # as gRPC looks for them
 
 
-def is_loopback(url):
+def is_loopback(url: str) -> bool:
     """Whether a URL's host is this machine."""
     host = urllib.parse.urlsplit(url).hostname or ""
     try:
@@ -18,13 +18,14 @@ def is_loopback(url):
     return address.is_loopback or address.is_unspecified
 
 
-def said(url):
+def note(url: str) -> str:
     """What an error says of the proxy that a request to a URL goes through, "" where it goes through none."""
     parts = urllib.parse.urlsplit(url)
     if is_loopback(url) or not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
         return ""
     if parts.scheme == "grpc":
-        proxy = next(filter(None, map(os.environ.get, _OF_GRPC)), "")
+        set_ones = [os.environ[name] for name in _OF_GRPC if os.environ.get(name)]
+        proxy = set_ones[0] if set_ones else ""
     else:
         found = urllib.request.getproxies()
         proxy = found.get(parts.scheme) or found.get("all", "")

@@ -7,6 +7,8 @@ picture that the graph cannot decode then take the same way out.
 import os
 import pathlib
 import threading
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -38,7 +40,7 @@ class Servable:
         UserError: it cannot be loaded, or its warm-up requests cannot be answered.
     """
 
-    def __init__(self, path, name="cgc"):
+    def __init__(self, path: str | os.PathLike, name: str = "cgc"):
         self.path, self.name, self.version = pathlib.Path(path), name, int(pathlib.Path(path).name)
         try:
             # Kept although only the signatures are called: they do not own the variables.
@@ -51,16 +53,18 @@ class Servable:
             raise UserError(f"cannot load {path}: {gist(str(error))}") from error
 
     @property
-    def labels(self):
+    def labels(self) -> list[str]:
         """The names of the classes, a list; empty where the version does not carry them."""
         path = self.path / model_card.LABELS
         return path.read_text("utf-8").removesuffix("\n").split("\n") if path.exists() else []
 
-    def inputs(self, signature):
+    def inputs(self, signature: str) -> dict[str, tf.TensorSpec]:
         """The `tf.TensorSpec` of each input of `signature`, by name."""
         return self._function(signature).structured_input_signature[1]
 
-    def predict(self, signature, inputs, output_filter=()):
+    def predict(
+        self, signature: str, inputs: Mapping[str, Any], output_filter: Collection[str] = ()
+    ) -> dict[str, np.ndarray]:
         """Runs `signature` on {name: tensor, array or nested lists}; returns {output name: numpy array}.
 
         A tensor or array must have the input's dtype, lists are converted to it; the shape is the graph's to judge, as
@@ -77,12 +81,12 @@ class Servable:
             raise type(error)(None, None, gist(error.message)) from error
         return {name: outputs[name] for name in output_filter or outputs}
 
-    def spec(self, signature=""):
+    def spec(self, signature: str = "") -> model_pb2.ModelSpec:
         """The `ModelSpec` that answers echo."""
         version = {"value": self.version}
         return model_pb2.ModelSpec(name=self.name, version=version, signature_name=signature)
 
-    def metadata(self):
+    def metadata(self) -> get_model_metadata_pb2.GetModelMetadataResponse:
         """The `GetModelMetadataResponse`: every signature's inputs and outputs."""
         signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=self._signature_defs)
         response = get_model_metadata_pb2.GetModelMetadataResponse(model_spec=self.spec())
@@ -96,7 +100,7 @@ class Servable:
         return self._loaded.signatures[signature]
 
 
-def require(condition, message):
+def require(condition: Any, message: str) -> None:
     """Raises INVALID_ARGUMENT with the message unless the condition holds."""
     if not condition:
         raise tf.errors.InvalidArgumentError(None, None, message)
@@ -130,7 +134,7 @@ def _tensor(name, value, spec):
     return value
 
 
-def gist(message):
+def gist(message: str) -> str:
     """The line that says what went wrong, out of TensorFlow's account of where it did."""
     text = message.rpartition("<stack traces unavailable>\n")[2]
     text = text.partition("(0) ")[2] or text  # the first of "2 root error(s) found."

@@ -1,7 +1,9 @@
 """The versions of one model in a watched folder: loaded when they appear, swapped without a dropped request."""
 
+import os
 import pathlib
 import threading
+from collections.abc import Collection
 
 import tensorflow as tf
 from absl import logging
@@ -31,7 +33,14 @@ class Model:
         UserError: no version is there, or none of them can be loaded.
     """
 
-    def __init__(self, model_dir, name="cgc", serve="latest", labels=None, watch_seconds=0):
+    def __init__(
+        self,
+        model_dir: str | os.PathLike,
+        name: str = "cgc",
+        serve: str | Collection[int] = "latest",
+        labels: dict[str, int] | None = None,
+        watch_seconds: float = 0,
+    ):
         self.name, self._dir, self._serve, self._labels = name, pathlib.Path(model_dir), serve, dict(labels or {})
         self._loaded, self._failed, self._ended = {}, {}, set()
         if not layout.versions(model_dir):
@@ -46,7 +55,7 @@ class Model:
         if watch_seconds:
             threading.Thread(target=self._watch, args=[watch_seconds], daemon=True).start()
 
-    def find(self, name=None, version=None, label=None):
+    def find(self, name: str | None = None, version: int | None = None, label: str | None = None) -> Servable:
         """The `Servable` of a version, a label, or the highest version.
 
         Raises NOT_FOUND for a version that is not served, INVALID_ARGUMENT for an unknown label, as TF Serving does.
@@ -64,7 +73,9 @@ class Model:
             raise _absent(f"no version {version} of {self.name}; served: {', '.join(map(str, sorted(loaded)))}")
         return loaded[max(loaded) if version is None else version]
 
-    def status(self, name=None, version=None):
+    def status(
+        self, name: str | None = None, version: int | None = None
+    ) -> get_model_status_pb2.GetModelStatusResponse:
         """The `GetModelStatusResponse`: which versions are available, ended or broken; of one, or of all."""
         states = self._states()
         if name not in (None, self.name) or (version is not None and version not in states):
@@ -72,7 +83,7 @@ class Model:
         chosen = sorted(states, reverse=True) if version is None else [version]
         return get_model_status_pb2.GetModelStatusResponse(model_version_status=[states[number] for number in chosen])
 
-    def refresh(self):
+    def refresh(self) -> None:
         """Loads what is new and wanted, and then lets go of what is no longer wanted."""
         present = layout.versions(self._dir)
         wanted = {number for number in present if self._serve in ("all", "latest") or number in self._serve}
@@ -95,7 +106,7 @@ class Model:
         self._ended |= set(loaded) - kept
         self._loaded = {number: loaded[number] for number in kept}
 
-    def close(self):
+    def close(self) -> None:
         """Stops watching."""
         self._closing.set()
 

@@ -14,6 +14,7 @@ import base64
 import json
 import math
 import re
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -33,7 +34,7 @@ _PRINTED = {tf.float32, tf.float64, tf.bool, tf.string, *_RANGES}
 _DIGITS = {"float32": 9, "float64": 17}  # with which a number is itself when it is read again
 
 
-def parse(body):
+def parse(body: bytes) -> dict[str, Any]:
     """The request that a body, bytes, holds: an object with either instances or inputs."""
     try:
         text = body.decode("utf-8-sig").lstrip()
@@ -49,14 +50,14 @@ def parse(body):
     return request
 
 
-def inputs(request, dtypes):
+def inputs(request: dict[str, Any], dtypes: dict[str, tf.DType]) -> dict[str, np.ndarray]:
     """{input name: numpy array} of a request, for a signature with inputs of these dtypes, {name: `tf.DType`}."""
     names = list(dtypes)
     columns = _columns(request["inputs"], names) if "inputs" in request else _rows(request["instances"], names)
     return {name: _array(name, columns[name], dtype) for name, dtype in dtypes.items()}
 
 
-def answer(request, outputs):
+def answer(request: dict[str, Any], outputs: dict[str, np.ndarray]) -> str:
     """The answer to a request, JSON text, from {output name: numpy array}: by column or by row, as it asked."""
     columns = {name: _printed(name, array) for name, array in outputs.items()}
     if "inputs" in request:

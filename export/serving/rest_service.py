@@ -7,10 +7,9 @@
     GET  /healthz                                          200 while a version is served
     GET  /                                                 a page to try the model on a picture
 
-Bodies, plain or gzip, are told in `export.serving.json_format`. An error is {"error": "..."} with status 400 or 404.
+Bodies, plain or gzip, are described in `rest_json`. An error is {"error": "..."} with status 400 or 404.
 """
 
-import functools
 import html
 import http
 import json
@@ -18,12 +17,15 @@ import pathlib
 import re
 import time
 import zlib
+from collections.abc import Callable
 
 import tensorflow as tf
-from google.protobuf import json_format as protobuf_json
+from google.protobuf import json_format
 
-from . import json_format
+from . import rest_json
+from .monitoring import Metrics
 from .servable import MAX_BYTES, require
+from .versions import Model
 
 _MODEL = r"(?i)/v1/models/([^/:]+)(?:/versions/([0-9]+)|/labels/([^/:]+))?"
 _PAGE = pathlib.Path(__file__).with_name("page.html")
@@ -52,8 +54,8 @@ _SAFE = [
 ]
 
 
-def application(model, metrics, cors=False):
-    """The WSGI application that serves `model`, an `export.serving.versions.Model`, and counts in `metrics`.
+def application(model: Model, metrics: Metrics, cors: bool = False) -> Callable:
+    """The WSGI application that serves a model and counts in `metrics`.
 
     With `cors` a page of any other origin may ask, as with TF Serving's --rest_api_enable_cors_support.
     """
@@ -94,10 +96,16 @@ def _route(model, metrics, environ):
         match = re.fullmatch(_MODEL + tail, path)
         if match and method == wanted:
             name, version, label = match.groups()
-            version = version and int(version.lstrip("0")[:20] or 0)  # twenty digits are too many as well
-            require(not version or version < 1 << 63, "Failed to convert version to numeric.")
-            return _JSON, handler(model, (name, version, label), environ)
+            number = None if version is None else _number(version)
+            return _JSON, handler(model, (name, number, label), environ)
     raise tf.errors.InvalidArgumentError(None, None, f"Malformed request: {method} {path}")
+
+
+def _number(digits):
+    digits = digits.lstrip("0") or "0"
+    fits = len(digits) < 20 and int(digits) < 1 << 63  # Python refuses to read thousands of digits
+    require(fits, "Failed to convert version to numeric.")
+    return int(digits)
 
 
 def _page(model):
@@ -108,10 +116,10 @@ def _page(model):
 
 def _predict(model, wanted, environ):
     servable = model.find(*wanted)
-    request = json_format.parse(_body(environ))
+    request = rest_json.parse(_body(environ))
     signature = request.get("signature_name") or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
     dtypes = {name: spec.dtype for name, spec in servable.inputs(signature).items()}
-    return json_format.answer(request, servable.predict(signature, json_format.inputs(request, dtypes)))
+    return rest_json.answer(request, servable.predict(signature, rest_json.inputs(request, dtypes)))
 
 
 def _body(environ):
@@ -134,18 +142,21 @@ def _classify(model, wanted, _):
 
 def _status(model, wanted, _):
     name, version, _ = wanted  # TF Serving does not look at the label here
-    return json.dumps(_fields(model.status(name, version)), indent=1)
+    return json.dumps(_as_dict(model.status(name, version)), indent=1)
 
 
 def _metadata(model, wanted, _):
-    answer = _fields(model.find(*wanted).metadata())
+    answer = _as_dict(model.find(*wanted).metadata())
     del answer["metadata"]["signature_def"]["@type"]  # which TF Serving does not write either
     return json.dumps(answer, indent=1)
 
 
-_fields = functools.partial(
-    protobuf_json.MessageToDict, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-)
+def _as_dict(message):
+    return json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+
+
 _ROUTES = [
     ("POST", ":predict", _predict),
     ("POST", ":(?:classify|regress)", _classify),
