@@ -78,7 +78,7 @@ def loaders(folder, rounds):
             load(paths[start : start + BATCH], SIZE)
 
     functions = {
-        "ours, uint8": lambda: consume(batches),
+        "ours, uint8": lambda: consume(made),
         "ours, normalized": lambda: consume(normalized),
         "our decoding alone": lambda: consume(decoded.batch(BATCH)),
         "Pillow, uint8": lambda: pillow(pillow_loader.batch_uint8),

@@ -14,6 +14,11 @@ def first_line(error):
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def counted(count, noun):
+    """A number of things in words: "1 picture", "2 pictures"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def first_few(names, count=3):
     """Of many names the first, and how many more there are: what one line has room for."""
     more = len(names) - count

@@ -1,16 +1,27 @@
-"""From a source to batches: the three views of training, and the center crops of validation."""
+"""From a source to batches: random views to train on, center views to validate on, and what evaluation looks at."""
 
 import numpy as np
 import tensorflow as tf
 
+from cgc_tf.data.source import Source
 from cgc_tf.data.views import original_view, training_views
 from cgc_tf.method import geometry
 from cgc_tf.method.objective import VIEWS
 
 PARALLEL = tf.data.AUTOTUNE
+NEARBY = 4  # batches' worth of whole images, among which those of one size are looked for
 
 
-def training_batches(source, image_size, batch_size, seed, steps, first_step=0, wanted=VIEWS, color_jitter=0.0):
+def training_batches(
+    source: Source,
+    image_size: int,
+    batch_size: int,
+    seed: int,
+    steps: int,
+    first_step: int = 0,
+    wanted: tuple[str, ...] = VIEWS,
+    color_jitter: float = 0.0,
+) -> tf.data.Dataset:
     """Batches of the views of the reference recipe, pass after pass over the training split.
 
     The order depends on the run's seed and the pass, a view on these and the example's id, so a resumed run sees what
@@ -20,7 +31,7 @@ def training_batches(source, image_size, batch_size, seed, steps, first_step=0, 
         source: a `Source`.
         image_size: the side S of the views in pixels.
         batch_size: examples in a batch, over all replicas.
-        seed: int.
+        seed: decides the order and, with the example's id, each view.
         steps: how many batches the run has.
         first_step: which of them to begin with.
         wanted: which of `VIEWS` are needed.
@@ -43,7 +54,7 @@ def training_batches(source, image_size, batch_size, seed, steps, first_step=0, 
     return numbers.map(views, PARALLEL).batch(batch_size, drop_remainder=True).prefetch(PARALLEL)
 
 
-def with_unlabeled(labeled, unlabeled):
+def with_unlabeled(labeled: tf.data.Dataset, unlabeled: tf.data.Dataset) -> tf.data.Dataset:
     """Two streams of `training_batches` as one: the second, without its labels, under the key `unlabeled`."""
 
     def join(batch, other):
@@ -52,14 +63,22 @@ def with_unlabeled(labeled, unlabeled):
     return tf.data.Dataset.zip(labeled, unlabeled).map(join)
 
 
-def view_batches(dataset, image_size, batch_size, seed=0):
+def view_batches(dataset: tf.data.Dataset, image_size: int, batch_size: int, seed: int = 0) -> tf.data.Dataset:
     """Batches for `CGCModel.fit` from any dataset of `(image, label)`; each iteration over it draws other views.
+
+    >>> import numpy as np
+    >>> import tensorflow as tf
+    >>> from cgc_tf.data.batches import view_batches
+    >>> images, labels = np.zeros([10, 60, 80, 3], np.uint8), np.arange(10) % 2
+    >>> batches = view_batches(tf.data.Dataset.from_tensor_slices((images, labels)), image_size=32, batch_size=4)
+    >>> {name: tuple(value.shape) for name, value in sorted(next(iter(batches)).items())}
+    {'augmented': (4, 32, 32, 3), 'ce': (4, 32, 32, 3), 'label': (4,), 'original': (4, 32, 32, 3), 'transform': (4, 5)}
 
     Args:
         dataset: a `tf.data.Dataset` of images `[H, W, 3]`, uint8 or float in 0..255, any size, and int labels.
         image_size: the side S of the views in pixels.
         batch_size: examples in a batch; the last one may be smaller.
-        seed: int.
+        seed: decides which views are drawn.
 
     Returns:
         A `tf.data.Dataset` of what `training_batches` gives.
@@ -75,10 +94,16 @@ def view_batches(dataset, image_size, batch_size, seed=0):
     return stream.map(views, PARALLEL).batch(batch_size).prefetch(PARALLEL)
 
 
-def validation_batches(source, split, image_size, batch_size, limit=None):
+def validation_batches(
+    source: Source, split: str, image_size: int, batch_size: int, limit: int | None = None
+) -> tf.data.Dataset:
     """Batches of center views, in the source's order, the last one perhaps smaller.
 
     Args:
+        source: a `Source`.
+        split: one of its splits.
+        image_size: the side S of the views in pixels.
+        batch_size: examples at a time.
         limit: how many examples at most, spread evenly over the split; None for all.
 
     Returns:
@@ -86,21 +111,104 @@ def validation_batches(source, split, image_size, batch_size, limit=None):
         boxes, `region` float32 `[B, S, S]`, the union of the example's boxes as seen in the view.
     """
 
-    def centered(index):
+    def view(index):
         example = source.decode(split, index)
-        image, box = original_view(example["image"], image_size)
-        batch = {"image": image, "label": example["label"]}
-        if source.has_boxes:
-            boxes = geometry.crop_boxes(example["boxes"], box)
-            batch["region"] = geometry.boxes_to_region(boxes, image_size, image_size)
+        return {
+            "image": original_view(example["image"], image_size)[0],
+            "label": example["label"],
+            **_center_region(source, example, image_size),
+        }
+
+    return _places(source, split, limit).map(view, PARALLEL).batch(batch_size).prefetch(PARALLEL)
+
+
+def evaluation_batches(
+    source: Source, split: str, image_size: int, batch_size: int, limit: int | None = None, seed: int = 0
+) -> tf.data.Dataset:
+    """`validation_batches` that also hold what evaluation needs: each view's transformed twin, and which example it is.
+
+    Args:
+        source: a `Source`.
+        split: one of its splits.
+        image_size: the side S of the views in pixels.
+        batch_size: examples at a time.
+        limit: how many examples at most, spread evenly over the split; None for all.
+        seed: decides each example's T, with the example's id alone.
+
+    Returns:
+        A `tf.data.Dataset` of the dicts of `validation_batches` with `index` int64 `[B]`, the example's place in the
+        split; `id` string `[B]`; `augmented` uint8 `[B, S, S, 3]`, T of `image`; and `transform`, T, int32 `[B, 5]`.
+    """
+
+    def view(index):
+        example = source.decode(split, index)
+        made = training_views(example, [seed, 0], image_size, ("original", "augmented"))
+        region = _center_region(source, example, image_size)
+        return {"index": index, "id": example["id"], "image": made.pop("original"), **made, **region}
+
+    return _places(source, split, limit).map(view, PARALLEL).batch(batch_size).prefetch(2)
+
+
+def whole_image_batches(
+    source: Source, split: str, side: int, batch_size: int, limit: int | None = None
+) -> tf.data.Dataset:
+    """Batches of whole images, those of one size together, so that nothing is padded or distorted.
+
+    Sizes are matched among `NEARBY` batches' worth of images at a time, so that memory does not grow with the split,
+    however many sizes it has.
+
+    Args:
+        source: a `Source`.
+        split: one of its splits.
+        side: what the shorter side of an image becomes, in pixels; of a strip less, see `geometry.whole_view`.
+        batch_size: examples at a time.
+        limit: how many examples at most, spread evenly over the split; None for all.
+
+    Returns:
+        A `tf.data.Dataset` of dicts: `index` int64 `[B]`, `label` `[B]`, `image` uint8 `[B, H', W', 3]`; at the
+        images' own size `region` float32 `[B, H, W]`, the union of the boxes, and `mask`, where the source has masks.
+    """
+
+    def whole(index):
+        example = source.decode(split, index)
+        shape = tf.shape(example["image"])
+        batch = {
+            "index": index,
+            "label": example["label"],
+            "image": geometry.resize_image(example["image"], geometry.whole_view(shape[0], shape[1], side)),
+            "region": geometry.boxes_to_region(example["boxes"], shape[0], shape[1]),
+        }
+        if source.has_masks:
+            batch["mask"] = tf.cast(example["mask"][..., 0], tf.float32)
         return batch
 
-    indices = tf.data.Dataset.from_tensor_slices(spread(source.sizes[split], limit))
-    return indices.map(centered, PARALLEL).batch(batch_size).prefetch(PARALLEL)
+    def size(example):
+        shape = tf.shape(example["region"], tf.int64)
+        return shape[0] * 2**31 + shape[1]
+
+    def by_size(nearby):
+        nearby = tf.data.Dataset.zip(nearby)
+        return nearby.group_by_window(size, lambda _, same: same.batch(batch_size), window_size=batch_size)
+
+    images = _places(source, split, limit).map(whole, PARALLEL)
+    return images.window(NEARBY * batch_size).flat_map(by_size).prefetch(2)
 
 
-def spread(size, limit=None):
+def spread(size: int, limit: int | None = None) -> np.ndarray:
     """The places, int64 `[n]`, of at most `limit` of `size` examples, evenly spread over them; None for all."""
     if not limit or limit >= size:
         return np.arange(size)
-    return -(-np.arange(limit) * size // limit)  # rounded up
+    return np.ceil(np.arange(limit) * size / limit).astype(np.int64)
+
+
+def _places(source, split, limit):
+    return tf.data.Dataset.from_tensor_slices(spread(source.sizes[split], limit))
+
+
+def _center_region(source, example, size):
+    """`region`, float32 `[size, size]`, the union of an example's boxes in its center view, where boxes are known."""
+    if not source.has_boxes:
+        return {}
+    shape = tf.shape(example["image"])
+    _, box = geometry.center_view(shape[0], shape[1], size)
+    return {"region": geometry.boxes_to_region(geometry.crop_boxes(example["boxes"], box), size, size)}

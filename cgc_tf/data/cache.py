@@ -10,13 +10,14 @@ import pathlib
 
 import tensorflow as tf
 
+from cgc_tf.common import files
 from cgc_tf.common.errors import UserError
-from cgc_tf.data.source import read
+from cgc_tf.data.source import Source, read
 
 FILLED = "filled.txt"  # written last, with the number of examples: where it is, the cache is complete
 
 
-def cached(source, cache):
+def cached(source: Source, cache: str) -> Source:
     """A `Source` whose training examples are decoded once, and have been when this returns.
 
     Args:
@@ -89,13 +90,13 @@ def _filled(source, root):
             promised, found = (folder / FILLED).read_text().strip(), len(list(folder.glob("*.tensors")))
             if promised == str(count) == str(found):
                 return folder
-            print(f"note: {folder} holds {found} of {count} examples; it is filled again")
+            print(f"note: {folder} contains {found} of {count} examples; it is filled again")
             (folder / FILLED).unlink()
         folder.mkdir(parents=True, exist_ok=True)
         written = tf.data.Dataset.range(count).map(write, tf.data.AUTOTUNE)
         for _ in read(source, written, count, f"filling {folder}"):
             pass
-        (folder / FILLED).write_text(f"{count}\n")
+        files.write(folder / FILLED, f"{count}\n")
     except (OSError, tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as error:
         reason = error.strerror if isinstance(error, OSError) else error.message
         raise UserError(f"--cache={root} cannot be written: {reason}") from error

@@ -14,7 +14,7 @@ import tensorflow as tf
 from absl import flags
 from matplotlib.figure import Figure
 
-from cgc_tf.common import errors, lettering, program
+from cgc_tf.common import errors, files, lettering, program
 from cgc_tf.data import batches, load, views
 from cgc_tf.data.source import Source, read
 from cgc_tf.method import geometry
@@ -50,12 +50,10 @@ def main(_):
     chosen = batches.spread(source.sizes[options.split], options.examples)
     shown = [
         drawn_views(example, options.seed, options.image_size, options.color_jitter, source.class_names)
-        for example in read(source, source.decoded(options.split, chosen), len(chosen), "reading examples")
+        for example in source.examples(options.split, chosen)
     ]
-    try:
+    with files.reported(f"--output={output}"):
         sheet(output, shown)
-    except OSError as error:
-        raise errors.UserError(f"--output={output} cannot be written: {error.strerror or error}") from error
     print(f"sheet: {output}")
 
 
@@ -68,16 +66,19 @@ def _check_output(path):
 
 def summary(source: Source) -> str:
     """What a source has, as text: its classes, and of each split the examples, and those with boxes and masks."""
-    first, others = ", ".join(source.class_names[:4]), " ..." if len(source.class_names) > 4 else ""
-    lines = [f"{source.name}: {len(source.class_names)} classes, {first}{others}"]
+    lines = [f"{source.name}: {len(source.class_names)} classes, {errors.first_few(source.class_names, 4)}"]
     for split, size in source.sizes.items():
         labels, boxes, masks = counts(source, split)
         least, most = labels.min(), labels.max()
-        found = [f"{size} examples", f"{least} to {most} of a class" if least < most else f"{least} of each class"]
-        found += [f"{count} with {name}" for name, count in (("boxes", boxes), ("a mask", masks)) if count]
+        found = [errors.counted(size, "example")]
+        found.append(f"{least} to {most} of a class" if least < most else f"{least} of each class")
+        if boxes:
+            found.append(f"{boxes} with boxes")
+        if masks:
+            found.append(f"{masks} with a mask")
         lines.append(f"  {split:<11} {', '.join(found)}")
     if source.skipped:
-        lines.append(f"  skipped: {len(source.skipped)} pictures")
+        lines.append(f"  skipped: {errors.counted(len(source.skipped), 'picture')}")
     return "\n".join(lines)
 
 

@@ -6,7 +6,7 @@ Decoded, it is a dict of
     label   int32
     boxes   float32 [n, 4], ymin, xmin, ymax, xmax in [0, 1]; n may be 0
     mask    uint8 [H, W, 1], 1 on the object, else 0; only where the source has masks
-    id      string, another one for each example of a split
+    id      string, different for each example of a split
 
 So an order is arithmetic, a part is an array of places, and how many examples there are is known before any is read.
 Whoever reads them does so through `read`, or within `faults_named`.
@@ -14,13 +14,14 @@ Whoever reads them does so through `read`, or within `faults_named`.
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from cgc_tf.common.errors import UserError
+from cgc_tf.common.errors import UserError, first_line
 
 FAULTS = (  # what TensorFlow raises where an example cannot be read or decoded
     tf.errors.InvalidArgumentError,
@@ -28,6 +29,16 @@ FAULTS = (  # what TensorFlow raises where an example cannot be read or decoded
     tf.errors.DataLossError,
     tf.errors.PermissionDeniedError,
     tf.errors.UnknownError,
+)
+NOISE = "|".join(  # in the error messages of TensorFlow and TFDS: what only their developers understand
+    [
+        r"\{\{.*?\}\} ?",
+        r" ?\[Op:.*?\]| name: *$",
+        r"Error in user-defined .* Iterator::\S+ ",
+        "RuntimeError: ",
+        r"jpeg::Uncompress failed\. ",
+        'Failed to construct dataset ".*?", builder_kwargs ".*?": ',
+    ]
 )
 
 
@@ -45,7 +56,7 @@ class Source:
         complaint: a function, split, index and why it cannot be decoded -> which example that is, and how to fix it.
         has_masks: whether the objects' masks are known.
         skipped: of each picture that was left out because it cannot be decoded, which it is and why.
-        version: a function, () -> a text that is another one where the data has changed.
+        version: a function, () -> a text that changes when the data does.
     """
 
     name: str
@@ -59,23 +70,30 @@ class Source:
     version: Callable = str
 
     @property
-    def sizes(self):
+    def sizes(self) -> dict[str, int]:
         """Number of examples in each split."""
         return {split: len(labels) for split, labels in self.labels.items()}
 
     @property
-    def validation(self):
+    def validation(self) -> str:
         """The split to watch while training: `validation` where there is one, else `test`. Nothing is chosen by it."""
         return "validation" if "validation" in self.labels else "test"
 
-    def decoded(self, split, indices=None):
+    def decoded(self, split: str, indices=None) -> tf.data.Dataset:
         """A `tf.data.Dataset` of examples of a split: those at `indices`, in their order; None for all."""
         indices = np.arange(self.sizes[split]) if indices is None else np.asarray(indices, np.int64)
-        return tf.data.Dataset.from_tensor_slices(indices).map(
-            lambda index: self.decode(split, index), tf.data.AUTOTUNE
-        )
+        dataset = tf.data.Dataset.from_tensor_slices(indices)
+        return dataset.map(lambda index: self.decode(split, index), tf.data.AUTOTUNE)
 
-    def subset(self, split, indices):
+    def examples(self, split: str, indices) -> list[dict]:
+        """The decoded examples at `indices` of a split, in their order: a list of dicts of NumPy arrays."""
+        dataset = self.decoded(split, indices)
+        return [
+            {name: value.numpy() for name, value in example.items()}
+            for example in read(self, dataset, len(indices), "reading examples")
+        ]
+
+    def subset(self, split: str, indices: np.ndarray) -> "Source":
         """This source with the examples at `indices`, int `[n]`, alone in a split."""
         places = on_cpu(indices, tf.int64)
 
@@ -89,7 +107,7 @@ class Source:
         return dataclasses.replace(self, labels=labels, decode=decode, complaint=complaint)
 
 
-def labeled_part(source, fraction, seed):
+def labeled_part(source: Source, fraction: float, seed: int) -> tuple[Source, Source]:
     """Two sources: the share of a source's training examples whose labels are used, and the rest.
 
     The share is taken of each class, rounded, but one example at least; `seed` decides which.
@@ -104,7 +122,7 @@ def labeled_part(source, fraction, seed):
         chosen[members[: max(1, round(fraction * len(members)))]] = True
     if chosen.all():
         raise UserError(f"--labeled_fraction={fraction} of {len(labels)} training examples leaves none without a label")
-    return tuple(source.subset("train", np.flatnonzero(part)) for part in (chosen, ~chosen))
+    return source.subset("train", np.flatnonzero(chosen)), source.subset("train", np.flatnonzero(~chosen))
 
 
 def on_cpu(values, dtype):
@@ -113,7 +131,7 @@ def on_cpu(values, dtype):
         return tf.constant(values, dtype)
 
 
-def read(source, batches, count, title):
+def read(source: Source, batches: tf.data.Dataset, count: int, title: str) -> Iterator:
     """The elements of a `tf.data.Dataset` made of a source's examples, under a progress bar.
 
     Args:
@@ -135,14 +153,14 @@ def read(source, batches, count, title):
     check_count(title, seen, count, "examples")
 
 
-def check_count(title, seen, promised, unit):
+def check_count(title: str, seen: int, promised: int, unit: str) -> None:
     """Raises `UserError` unless as much was seen as was promised."""
     if seen != promised:
         raise UserError(f"{title}: {seen} {unit} instead of {promised}; has the data changed meanwhile? Start again")
 
 
 @contextlib.contextmanager
-def faults_named(*opened):
+def faults_named(*opened: Source | None) -> Iterator[None]:
     """Where an example of these sources (None is passed over) cannot be decoded meanwhile, the error says which.
 
     TensorFlow's own does not. All are then decoded once more, so that good ones pay nothing for it.
@@ -181,8 +199,15 @@ def _undecodable(source, split):
 
 
 def _reason(source, split, index):
+    """Why an example cannot be decoded, "" where it can."""
     try:
         source.decode(split, tf.constant(index, tf.int64))
-    except tf.errors.OpError as error:
-        return error.message.splitlines()[0]
+    except (tf.errors.OpError, RuntimeError) as error:  # the latter of `tf.numpy_function`, which reads records
+        return reason(error)
     return ""
+
+
+def reason(error: Exception) -> str:
+    """What an error of TensorFlow or TFDS says, in one line without `NOISE`."""
+    text = first_line(getattr(error, "message", None) or error)
+    return re.sub(NOISE, "", text)

@@ -3,15 +3,18 @@
 A new one is a builder in `datasets/` and a line in `DATASETS`.
 """
 
+import contextlib
 import dataclasses
 import importlib
+import pathlib
 
 import numpy as np
 import requests
 import tensorflow as tf
 
 from cgc_tf.common.errors import UserError
-from cgc_tf.data import folder
+from cgc_tf.data import pictures
+from cgc_tf.data.source import Source, reason
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,25 +64,53 @@ DATASETS = {
 }
 
 
-def read(name, data_dir=None):
+def open_dataset(name: str, data_dir: str | None = None) -> Source:
     """Opens one of `DATASETS`, preparing it where that has not been done.
 
     Args:
         name: its key.
         data_dir: where TFDS keeps its data; None for TFDS's own default.
 
-    Returns:
-        A dict of a `Source`'s attributes but its name.
-
     Raises:
-        UserError: it cannot be prepared; says why, and which files to put where.
+        UserError: it cannot be prepared, and why, and which files to put where; or what was prepared is damaged.
     """
+    import tensorflow_datasets as tfds
+
+    dataset = DATASETS[name]
+    importlib.import_module(dataset.module)
+    folder = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / dataset.builder
+    with _readable(name, folder):
+        builder = tfds.builder(dataset.builder, data_dir=data_dir)
+        is_prepared = builder.data_path.exists()
+    if not is_prepared:
+        builder = _prepare(name, dataset, data_dir)
+    with _readable(name, folder):
+        return _source(name, dataset, builder, folder)
+
+
+@contextlib.contextmanager
+def _readable(name, folder):
+    """Says in one line that prepared data cannot be read, whatever TFDS and its file formats raise then."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{name} was prepared in {folder}, but cannot be read from there ({reason(error)}); if it is damaged, "
+            "remove that folder, and it is prepared again"
+        ) from error
+
+
+def _source(name, dataset, builder, folder):
     import tensorflow_datasets as tfds
 
     from cgc_tf.data import tfds_records
 
-    dataset = DATASETS[name]
-    builder = _prepared(name, dataset, data_dir)
+    # From the folder, since the builder's own code does not know of file formats that were added.
+    builder = tfds.builder_from_directory(builder.data_path)
+    _check_format(name, builder, tfds_records.FORMAT)
+    tfds_records.check(builder)
     features = builder.info.features
     has_masks = "segmentation_mask" in features
     boxes = "boxes" if "boxes" in features else "bbox"
@@ -90,7 +121,7 @@ def read(name, data_dir=None):
     def decode(split, index):
         example = parse(split, index)
         decoded = {
-            "image": folder.decode_image(example["image"]),
+            "image": pictures.decode_image(example["image"]),
             "label": tf.cast(example["label"], tf.int32),
             "boxes": tf.reshape(example[boxes], [-1, 4]),
             "id": example[dataset.id],
@@ -100,30 +131,26 @@ def read(name, data_dir=None):
         return decoded
 
     def complaint(split, index, reason):
-        path = builder.data_path
-        return f"number {index}, from 0, in {path} ({reason}); remove that folder, so that it is prepared again"
+        return f"number {index}, from 0, in {builder.data_path} ({reason}); remove {folder}, and it is prepared again"
 
-    return {
-        "class_names": _class_names(builder, dataset, parse, labels["train"]),
-        "labels": labels,
-        "has_boxes": boxes in features,
-        "has_masks": has_masks,
-        "decode": decode,
-        "complaint": complaint,
-        "version": lambda: f"{builder.data_path} {len(labels['train'])}",
-    }
+    return Source(
+        name=name,
+        class_names=_class_names(builder, dataset, parse, labels["train"]),
+        labels=labels,
+        has_boxes=boxes in features,
+        has_masks=has_masks,
+        decode=decode,
+        complaint=complaint,
+        version=lambda: f"{builder.data_path} {len(labels['train'])}",
+    )
 
 
-def _prepared(name, dataset, data_dir):
+def _prepare(name, dataset, data_dir):
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download import download_manager
 
     from cgc_tf.data.tfds_records import FORMAT
 
-    importlib.import_module(dataset.module)
-    builder = tfds.builder(dataset.builder, data_dir=data_dir)
-    if builder.data_path.exists():
-        return _opened(name, builder.data_path, FORMAT)
     builder = tfds.builder(dataset.builder, data_dir=data_dir, file_format=FORMAT)
     try:
         builder.download_and_prepare()
@@ -143,19 +170,16 @@ def _prepared(name, dataset, data_dir):
     return builder
 
 
-def _opened(name, path, wanted):
-    """What is prepared in a folder, if it is there in the file format `wanted`."""
-    import tensorflow_datasets as tfds
-
-    builder = tfds.builder_from_directory(path)  # the builder's own code does not know of formats that were added
-    formats = [each.value for each in builder.info.available_file_formats()]
+def _check_format(name, builder, wanted):
+    """Raises `UserError` unless a prepared builder's records are there in the file format `wanted`."""
+    path, formats = builder.data_path, [each.value for each in builder.info.available_file_formats()]
     if wanted not in formats:
         raise UserError(
             f"{name} was prepared in {path} as {', '.join(formats)}, and is read as {wanted}: remove that folder, and "
-            "it is prepared again; or convert it: python -m tensorflow_datasets.scripts.convert_format "
-            f"--dataset_version_dir={path} --out_file_format={wanted} (which needs pip install apache-beam)"
+            "it is prepared again; or convert it, best in an environment of its own with `pip install "
+            "tensorflow-datasets apache-beam`: python -m tensorflow_datasets.scripts.convert_format "
+            f"--dataset_version_dir={path} --out_file_format={wanted}"
         )
-    return builder
 
 
 def _line(error):

@@ -4,16 +4,33 @@ A shuffled stream of records would hold its encoded pictures in memory, for Imag
 """
 
 import contextlib
-import os
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from array_record.python.array_record_data_source import ArrayRecordDataSource
 from tqdm import tqdm
 
+from cgc_tf.common import files
 from cgc_tf.common.errors import UserError
 
 FORMAT = "array_record"  # TFDS's file format for this
+
+
+def check(builder: tfds.core.DatasetBuilder) -> None:
+    """Opens every file of records that a prepared builder names: each must be there, whole, with all of its records.
+
+    Raises:
+        RuntimeError: naming the file that is not; other errors where it is no file of records at all.
+    """
+    for split in builder.info.splits.values():
+        for path, promised in zip(split.filepaths, split.shard_lengths, strict=True):
+            try:
+                found = len(ArrayRecordDataSource([str(path)]))
+            except RuntimeError as error:
+                raise RuntimeError(f"{path.name}: {error}") from error
+            if found != promised:
+                raise RuntimeError(f"{path.name}: {found} records instead of {promised}")
 
 
 def by_index(builder, splits, decoders):
@@ -55,13 +72,11 @@ def _labels(builder, split, count, parse):
         examples = tf.data.Dataset.range(count).map(lambda index: parse(split, index)["label"], tf.data.AUTOTUNE)
         bar = tqdm(examples, f"reading labels of {split}", count, leave=False, disable=None)
         labels = np.array([int(label) for label in bar], np.int32)
-        with contextlib.suppress(OSError):  # in a folder that cannot be written they are read again each time
-            part = path.with_suffix(f".{os.getpid()}.part")
-            with part.open("wb") as file:
-                np.save(file, labels)
-            part.replace(path)
+        # In a folder that cannot be written they are read again each time.
+        with contextlib.suppress(OSError), files.whole(path, "wb") as file:
+            np.save(file, labels)
     if len(labels) != count:
-        raise UserError(f"{path} holds {len(labels)} labels of {count} examples; remove it, and they are read again")
+        raise UserError(f"{path} contains {len(labels)} labels of {count} examples; remove it, and they are read again")
     return labels.astype(np.int32)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from cgc_tf.common.errors import UserError
-from cgc_tf.data import batches, held_out, views
+from cgc_tf.data import batches, views
 from cgc_tf.method import geometry
 
 BY_CONTENT_HEATMAP = ("best", "worst", "median", "quantiles")
@@ -69,7 +69,7 @@ def gain(all_columns):
 
 def examples(source, split, indices):
     """Decoded examples to draw: dicts of `index`, `image`, `boxes`, `label`, `id` and `title`, the class's name."""
-    found = held_out.by_index(source, split, indices)
+    found = source.examples(split, indices)
     return [
         {**example, "index": index, "title": readable(source.class_names[example["label"]])}
         for index, example in zip(indices, found, strict=True)

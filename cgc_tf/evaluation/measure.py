@@ -9,7 +9,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf.data import batches, held_out
+from cgc_tf.data import batches
 from cgc_tf.data.source import read
 from cgc_tf.evaluation import curves, sanity_check
 from cgc_tf.evaluation.consistency import Consistency
@@ -88,7 +88,7 @@ def _put(columns, count, rows, values):
 
 
 def _center_views(subject, source, protocol, batch_size):
-    return held_out.center_views(
+    return batches.evaluation_batches(
         source, protocol.split, subject.image_size, batch_size, protocol.limit, protocol.evaluation_seed
     )
 
@@ -97,7 +97,7 @@ def _located(subject, source, protocol, batch_size):
     if not subject.takes_any_size:
         return _center_views(subject, source, protocol, batch_size)
     side = protocol.ch_resize or 2 * subject.image_size
-    return held_out.whole_images(source, protocol.split, side, batch_size, protocol.limit)
+    return batches.whole_image_batches(source, protocol.split, side, batch_size, protocol.limit)
 
 
 def _score(subject, batch, protocol, follow):
@@ -185,7 +185,7 @@ def _randomization(subject, source, protocol):
         return []
     size, count = subject.image_size, protocol.randomization
     count = min(count, source.sizes[protocol.split])
-    views = held_out.center_views(source, protocol.split, size, count, count, protocol.evaluation_seed)
+    views = batches.evaluation_batches(source, protocol.split, size, count, count, protocol.evaluation_seed)
     (batch,) = read(source, views, count, f"{subject.name}: images for shuffled weights")
     predicted = tf.argmax(subject.probabilities(batch["image"]), -1, output_type=tf.int32)
     return sanity_check.check(subject.model, subject.explain, batch["image"], predicted, protocol.evaluation_seed)

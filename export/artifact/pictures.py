@@ -10,7 +10,7 @@ as one element that costs a fraction of a millisecond; `Dataset.reduce` took twe
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf.data import folder, pictures
+from cgc_tf.data import pictures
 from cgc_tf.data.views import original_view
 from cgc_tf.method.overlay import WHOLE, overlay
 
@@ -76,7 +76,7 @@ def _each(image_bytes, beside, function, blank, max_pixels, enlarged=0):
         return (shorter >= 1) & (tf.reduce_prod(size) * tf.maximum(enlarged / shorter, 1) ** 2 <= max_pixels)
 
     def apply(index, contents, *arguments):
-        image = pictures.upright(folder.decode_image(contents), picture_headers.orientation(contents))
+        image = pictures.upright(pictures.decode_image(contents), picture_headers.orientation(contents))
         return index, *function(image, *arguments)
 
     pixel = tf.io.encode_png(np.zeros([1, 1, 3], np.uint8))

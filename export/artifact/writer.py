@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from cgc_tf.common import files
-from cgc_tf.data import folder
+from cgc_tf.data.pictures import decode_image
 from cgc_tf.data.views import original_view
 from cgc_tf.method.model import CGCModel
 from cgc_tf.report import model_card
@@ -80,7 +80,7 @@ def expected_answers(
     Returns:
         A dict of `probabilities`, `heatmap` (peak 1) and `heatmap_box`, float32 arrays `[B, ...]`.
     """
-    views, boxes = zip(*(original_view(folder.decode_image(one), image_size) for one in encoded), strict=True)
+    views, boxes = zip(*(original_view(decode_image(one), image_size) for one in encoded), strict=True)
     own = [(v, tf.cast(stored[v.path], v.dtype)) for v in model.weights if v.path in (stored or {})]
     with keras.StatelessScope(own):
         answer = model.explain(tf.cast(tf.stack(views), tf.float32))

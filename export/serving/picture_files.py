@@ -5,7 +5,7 @@ import os
 import pathlib
 
 from cgc_tf.common.errors import UserError
-from cgc_tf.data import listing
+from cgc_tf.data.folder_listing import is_system
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
 DRAWN = "-explained.png"  # how the names of drawings end
@@ -75,4 +75,4 @@ def drawing_path(path: pathlib.Path, paths: list[pathlib.Path], output: str | No
 
 
 def _is_picture(path):
-    return path.suffix.lower() in ENDINGS and not any(map(listing.is_system, path.parts))
+    return path.suffix.lower() in ENDINGS and not any(map(is_system, path.parts))

@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from cgc_tf.common.errors import UserError
-from cgc_tf.data import batches, folder, load, pictures
+from cgc_tf.data import batches, load, pictures
 from cgc_tf.data.source import faults_named
 from cgc_tf.data.views import training_views
 from cgc_tf.training import config, setup, train
@@ -154,7 +154,7 @@ def test_what_follows_a_jpeg_does_no_harm(copy, photo):
     saved(copy, photo)
     with (copy / PLACE).open("ab") as file:
         file.write(b"a camera's own notes")
-    assert pictures.examine(copy / PLACE, folder.decode_image) == (1, "")
+    assert pictures.examine(copy / PLACE) == (1, "")
 
 
 def spoil_quietly(path, photo):
@@ -200,7 +200,10 @@ def test_files_left_out_are_noted(copy, photo, capsys):
     photo.save(copy / "train/red_wings/other.webp")
     (copy / "train/red_wings/.hidden").write_text("")
     assert load.load_dataset("folder", str(copy)).sizes["train"] == 24
-    assert "note: 1 files are no .jpg, .jpeg, .png and left out, as" in capsys.readouterr().out
+    assert (
+        "note: not used: 1 file with endings other than .jpg, .jpeg, .png: train/red_wings/other.webp\n"
+        in capsys.readouterr().out
+    )
 
 
 def test_names_that_differ_in_case_are_two_pictures(copy, photo, capsys):

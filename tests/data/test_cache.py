@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 
 from cgc_tf.common.errors import UserError
-from cgc_tf.data import batches, cache, folder, load
-from cgc_tf.data.source import labeled_part
+from cgc_tf.data import batches, cache, load
+from cgc_tf.data import pictures as picture_files
+from cgc_tf.data.source import labeled_part, read
 
 
 @pytest.fixture
@@ -20,13 +21,13 @@ def copy(pictures, tmp_path):
 @pytest.fixture
 def decodings(monkeypatch, tmp_path):
     """A function that counts how many pictures have been decoded so far."""
-    decode, log = folder.decode_image, []
+    decode, log = picture_files.decode_image, []
 
     def logged(contents):
         tf.py_function(lambda: log.append(1), [], [])
         return decode(contents)
 
-    monkeypatch.setattr(folder, "decode_image", logged)
+    monkeypatch.setattr(picture_files, "decode_image", logged)
     return lambda: len(log)
 
 
@@ -79,3 +80,18 @@ def test_folder_that_cannot_be_written_is_named(pictures, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"--cache=.*file cannot be written: Not a directory"):
         read_batches(cache.cached(load.load_dataset("folder", str(pictures)), str(tmp_path / "file")))
+
+
+def test_file_cut_short_is_named(pictures, tmp_path):
+    source = load.load_dataset("folder", str(pictures))
+    kept = cache.cached(source, str(tmp_path))
+    (path,) = tmp_path.rglob("7.tensors")
+    whole = path.read_bytes()
+    for size in (0, 1000, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        stream = batches.training_batches(kept, 32, 8, seed=0, steps=3)
+        with pytest.raises(UserError) as caught:
+            list(read(kept, stream, 24, "training"))
+        message = str(caught.value)
+        assert message.startswith(f"1 of 24 train examples cannot be decoded, the first: {path} (")
+        assert message.endswith(f"; remove {path.parent}, and it is filled again") and "\n" not in message

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from cgc_tf.common.errors import UserError
-from cgc_tf.data import batches, cache, held_out, load
+from cgc_tf.data import batches, cache, load
 from cgc_tf.data.source import faults_named, read
 from cgc_tf.evaluation import evaluated_models
 from cgc_tf.evaluation.measure import measure
@@ -92,10 +92,10 @@ def test_validation_of_fewer_examples_is_an_error(small_config, tmp_path, monkey
     assert not (tmp_path / "run/metrics.csv").read_text()
 
 
-@pytest.mark.parametrize("name", ["center_views", "whole_images"])
+@pytest.mark.parametrize("name", ["evaluation_batches", "whole_image_batches"])
 def test_evaluation_of_fewer_examples_is_an_error(name, workdir, small_config, monkeypatch):
     source, subject = load.load_dataset("folder", small_config.data_dir), evaluated_models.from_workdir(workdir)
-    shortened(monkeypatch, held_out, name, 1)
+    shortened(monkeypatch, batches, name, 1)
     with pytest.raises(UserError, match=r"(5|2|3) examples instead of 12; "):
         measure(subject, source, Protocol(curves="none"), 5)
 
@@ -105,7 +105,7 @@ def test_cache_of_another_length_is_filled_again(pictures, tmp_path, capsys):
     cache.cached(source, root)
     (tmp_path / next(tmp_path.glob("folder-*")) / "7.tensors").unlink()
     images = list(cache.cached(source, root).decoded("train").as_numpy_iterator())
-    assert "holds 23 of 24 examples; it is filled again" in capsys.readouterr().out
+    assert "contains 23 of 24 examples; it is filled again" in capsys.readouterr().out
     assert len(images) == 24
 
 
@@ -178,14 +178,14 @@ def test_every_reader_names_a_bad_picture(pictures, tmp_path):
     source = load.load_dataset("folder", str(root))
     message = f"1 of 12 test examples cannot be decoded, the first: {path} \\(.*PNG.*\\); fix or remove it"
     for stream in (
-        held_out.center_views(source, "test", 32, 4),
-        held_out.whole_images(source, "test", 32, 4),
+        batches.evaluation_batches(source, "test", 32, 4),
+        batches.whole_image_batches(source, "test", 32, 4),
         batches.validation_batches(source, "test", 32, 4),
     ):
         with pytest.raises(UserError, match=message):
             list(read(source, stream, 12, "reading"))
     with pytest.raises(UserError, match=message):
-        held_out.by_index(source, "test", [0, 11])
+        source.examples("test", [0, 11])
     part = source.subset("test", np.array([3, 11]))
     with pytest.raises(UserError, match=message.replace("12 test", "2 test")), faults_named(None, part):
         list(part.decoded("test"))

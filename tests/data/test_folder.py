@@ -69,10 +69,10 @@ def faults():
     )
     yield "two or more classes. Received: none", lambda root: (shutil.rmtree(root / "train"), (root / "train").mkdir())
     yield (
-        "test holds no readable .jpg, .jpeg or .png",
+        "test contains no readable .jpg, .jpeg or .png",
         lambda root: [path.unlink() for path in (root / "test").glob("*/*")],
     )
-    yield "train/red_wings holds no", lambda root: [path.unlink() for path in (root / "train/red_wings").glob("*")]
+    yield "train/red_wings contains no", lambda root: [path.unlink() for path in (root / "train/red_wings").glob("*")]
     yield "this class is not in", lambda root: (root / "test/red_wings").rename(root / "test/stranger")
 
     def rows(text):
@@ -88,17 +88,17 @@ def faults():
     yield "line 2: ymin, xmin, ymax, xmax should be numbers", rows("test/red_wings/000.jpg,a,b,c,d")
     yield "line 2: 2 fields instead of 5", rows("test/red_wings/000.jpg,0.1")
     yield "line 2: 6 fields instead of 5", rows("test/red_wings/000.jpg,0,0,1,1,1")
-    yield "line 3: 1 fields instead of 5", rows("test/red_wings/000.jpg,0,0,1,1\nx")
+    yield "line 3: 1 field instead of 5", rows("test/red_wings/000.jpg,0,0,1,1\nx")
     yield "these look like pixels", rows("test/red_wings/000.jpg,10,10,90,100")
     yield "line 2: this is not CSV", rows("test/red_wings/000.jpg,0,0,1," + "1" * 140_000)
     yield "this is not CSV: unexpected end of data", rows('"test/red_wings/000.jpg,0,0,1,1')
     yield "this is not CSV", rows('"test/red_wings/000.jpg"x,0,0,1,1')
-    yield "line 3: no picture 'two\\nlines'", rows('"two\nlines",0,0,1,1')
+    yield "line 3: there is no picture 'two\\nlines'", rows('"two\nlines",0,0,1,1')
     yield (
-        "line 2: no picture 'test/red_wings/\\x000.jpg'",
+        "line 2: there is no picture 'test/red_wings/\\x000.jpg'",
         rows("test/red_wings/\0.jpg,0,0,1,1".replace("/\0.", "/\x000.")),
     )
-    yield "line 2: no picture 'test/red_wings/999.jpg'", rows("test/red_wings/999.jpg,0,0,1,1")
+    yield "line 2: there is no picture 'test/red_wings/999.jpg'", rows("test/red_wings/999.jpg,0,0,1,1")
     yield "the first line should be file,ymin", lambda root: (root / "boxes.csv").write_text("a,b\n")
     yield (
         "boxes.csv cannot be read: Is a directory",
@@ -131,7 +131,7 @@ def test_training_views(pictures):
     for ours, theirs in zip(made[3:], resumed, strict=True):
         for name in ours:
             np.testing.assert_array_equal(ours[name], theirs[name])
-    labels = [np.concatenate([batch["label"] for batch in part]) for part in (batches[:3], batches[3:])]
+    labels = [np.concatenate([batch["label"] for batch in part]) for part in (made[:3], made[3:])]
     assert sorted(labels[0]) == sorted(labels[1]) == [0] * 8 + [1] * 8 + [2] * 8
     assert (labels[0] != labels[1]).any()
 
@@ -182,7 +182,7 @@ def test_system_folders_are_not_classes(copy, capsys):
     read = folder.read(copy)
     assert read.class_names == ("blue_wings", "green_fuselage", "red_wings") and len(read.files) == 36
     printed = capsys.readouterr().out
-    assert "note: 18 folders are neither splits nor classes and are left out: $RECYCLE.BIN, " in printed
+    assert "note: not used: 18 folders outside of the splits and classes: $RECYCLE.BIN, " in printed
 
 
 def test_nothing_is_lost_without_a_word(copy, capsys):
@@ -193,9 +193,9 @@ def test_nothing_is_lost_without_a_word(copy, capsys):
             (copy / place / name).write_bytes(picture)
     assert len(folder.read(copy).files) == 36
     printed = capsys.readouterr().out
-    assert "note: 4 pictures lie in no class folder and are left out: one.jpg, train/one.jpg, train/two.PNG" in printed
-    assert "note: 1 folders are neither splits nor classes and are left out: images\n" in printed
-    assert "note: 1 folders within class folders are left out, with 4 pictures in them: train/red_wings/more" in printed
+    assert "note: not used: 4 pictures outside of the class folders: one.jpg, train/one.jpg, train/two.PNG" in printed
+    assert "note: not used: 1 folder outside of the splits and classes: images\n" in printed
+    assert "note: not used: 1 folder inside class folders, with 4 pictures: train/red_wings/more" in printed
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9", b"two\nlines", "line\u2028separator".encode(), b"bell\x07", b"a\x85b"])

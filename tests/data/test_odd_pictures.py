@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from cgc_tf.data import folder, pictures
+from cgc_tf.data import pictures
 from cgc_tf.data.views import original_view
 from export.artifact import picture_headers
 from export.artifact import pictures as in_graph
@@ -25,14 +25,14 @@ def test_training_and_the_exported_graph_agree(tmp_path):
     path, wrong = tmp_path / "picture", {}
     for name, odd in TABLE.items():
         path.write_bytes(odd.contents)
-        orientation, fault = pictures.examine(path, folder.decode_image)
+        orientation, fault = pictures.examine(path)
         views, _, (is_decoded,) = read([odd.contents])
         if odd.fault:
             is_right = odd.fault in fault and "\n" not in fault and not is_decoded
         else:
             is_right = (orientation, fault) == (odd.orientation, "") and is_decoded
         if is_right and is_decoded:
-            image = pictures.upright(folder.decode_image(odd.contents), orientation)
+            image = pictures.upright(pictures.decode_image(odd.contents), orientation)
             is_right = (image.shape[0] < image.shape[1]) == (orientation >= 5)
             is_right &= np.array_equal(views[0], original_view(image, SIZE)[0])
             is_right &= name in LOSSY or _looks_like_the_bird(odd.contents)
@@ -43,7 +43,7 @@ def test_training_and_the_exported_graph_agree(tmp_path):
 
 def _looks_like_the_bird(contents):
     """Whether it decodes to about the pixels of the plain picture: 16 bits by their upper eight, no transparency."""
-    ours, bird = (np.asarray(image, int) for image in (folder.decode_image(contents), odd_pictures.bird()))
+    ours, bird = (np.asarray(image, int) for image in (pictures.decode_image(contents), odd_pictures.bird()))
     return ours.shape == bird.shape and np.abs(ours.mean(-1) - bird.mean(-1)).mean() < 12
 
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from cgc_tf.common.errors import UserError
-from cgc_tf.data import held_out, load
+from cgc_tf.data import batches, load
 from cgc_tf.evaluation import evaluated_models
 from cgc_tf.evaluation.measure import measure
 from cgc_tf.evaluation.protocol import Protocol
@@ -30,8 +30,8 @@ def test_batch_size_does_not_change_the_numbers(workdir, small_config):
 def test_limit_spreads_over_the_split(workdir, small_config):
     source = load.load_dataset("folder", small_config.data_dir)
     for limit, expected in ((6, [0, 2, 4, 6, 8, 10]), (5, [0, 3, 5, 8, 10]), (12, range(12)), (50, range(12))):
-        batches = held_out.center_views(source, "test", 48, 4, limit)
-        np.testing.assert_array_equal(np.concatenate([batch["index"] for batch in batches]), expected)
+        made = batches.evaluation_batches(source, "test", 48, 4, limit)
+        np.testing.assert_array_equal(np.concatenate([batch["index"] for batch in made]), expected)
     np.testing.assert_array_equal(measured(workdir, small_config, limit=2)["index"], [0, 6])
 
 
@@ -39,11 +39,11 @@ def test_limit_spreads_over_the_split(workdir, small_config):
 def test_whole_images_of_a_size_go_together(small_config, batch_size):
     """Each example once, however few images are looked through for more of one size."""
     source = load.load_dataset("folder", small_config.data_dir)
-    batches = list(held_out.whole_images(source, "test", 96, batch_size))
-    assert sorted(int(index) for batch in batches for index in batch["index"]) == list(range(12))
-    assert max(len(batch["index"]) for batch in batches) == min(batch_size, 6)  # of three sizes, with 6, 3 and 3
-    assert {batch["region"].shape[1:] for batch in batches} == {(128, 128), (120, 160), (140, 100)}
-    for batch in batches:
+    made = list(batches.whole_image_batches(source, "test", 96, batch_size))
+    assert sorted(int(index) for batch in made for index in batch["index"]) == list(range(12))
+    assert max(len(batch["index"]) for batch in made) == min(batch_size, 6)  # of three sizes, with 6, 3 and 3
+    assert {batch["region"].shape[1:] for batch in made} == {(128, 128), (120, 160), (140, 100)}
+    for batch in made:
         np.testing.assert_allclose(np.min(batch["image"].shape[1:3]), 96)
 
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from PIL import Image
 
 from cgc_tf.common.errors import UserError
-from cgc_tf.data import folder
+from cgc_tf.data.pictures import decode_image
 from cgc_tf.data.views import original_view
 from cgc_tf.evaluation import evaluate
 from cgc_tf.evaluation.evaluate import Drawing
@@ -43,7 +43,7 @@ print(json.dumps({name: {key: decode(value.numpy()) for key, value in each.items
 def expected(workdir, small_config, files):
     """What the trained model itself answers."""
     model = run_folder.trained_model(small_config, workdir)
-    views = [original_view(folder.decode_image(path.read_bytes()), 48) for path in files]
+    views = [original_view(decode_image(path.read_bytes()), 48) for path in files]
     answer = model.explain(tf.stack([view for view, _ in views]))
     heatmap = answer["heatmap"] / tf.reduce_max(answer["heatmap"], [1, 2], keepdims=True)
     return {

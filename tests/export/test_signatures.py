@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from cgc_tf.data import folder
+from cgc_tf.data.pictures import decode_image
 from cgc_tf.data.views import original_view
 from cgc_tf.method import geometry
 from cgc_tf.method.model import CGCModel
@@ -119,7 +119,7 @@ def test_pictures_are_turned_as_exif_asks():
             exif[0x0112] = orientation
         Image.fromarray(pixels).save(stream, kind, **({} if orientation is None else {"exif": exif}))
         asked.append(stream.getvalue())
-        image = folder.decode_image(stream.getvalue()).numpy()
+        image = decode_image(stream.getvalue()).numpy()
         with Image.open(stream) as written:
             turned = Image.fromarray(image)
             turned.getexif()[0x0112] = written.getexif().get(0x0112, 1)
@@ -146,7 +146,7 @@ def test_an_image_too_small_for_the_network_is_refused():
 
 def test_class_asked_for_and_tensors(model, files, workdir, small_config):
     trained = run_folder.trained_model(small_config, workdir)
-    views = tf.stack([original_view(folder.decode_image(path.read_bytes()), 48)[0] for path in files])
+    views = tf.stack([original_view(decode_image(path.read_bytes()), 48)[0] for path in files])
     encoded = tf.constant([path.read_bytes() for path in files])
     for class_ids in ([0, 1, 2], [2, 2, 0]):
         answer = model.signatures["explain_class"](image_bytes=encoded, class_id=tf.constant(class_ids))
@@ -165,7 +165,7 @@ def test_consistency_is_the_cosine_of_maps_carried_to_the_copies(model, files, w
     trained, size, edge = run_folder.trained_model(small_config, workdir), 48, 6
     encoded = tf.constant([path.read_bytes() for path in files])
     answer = model.signatures["explain_checked"](image_bytes=encoded)
-    views = tf.stack([original_view(folder.decode_image(one), size)[0] for one in encoded])
+    views = tf.stack([original_view(decode_image(one), size)[0] for one in encoded])
     ids = answer["class_id"]
 
     def full(images):
@@ -191,7 +191,7 @@ def test_overlay_is_what_figures_draws(model, files):
     encoded = tf.constant([path.read_bytes() for path in files])
     explained = model.signatures["explain"](image_bytes=encoded)
     for index, drawn in enumerate(model.signatures["overlay"](image_bytes=encoded)["overlay_png_bytes"].numpy()):
-        image = folder.decode_image(encoded[index]).numpy()
+        image = decode_image(encoded[index]).numpy()
         expected = overlay(image, explained["heatmap"][index].numpy(), explained["heatmap_box"][index].numpy())
         difference = np.abs(tf.io.decode_png(drawn).numpy().astype(int) - expected)
         assert difference.shape == image.shape and difference.mean() < 0.6 and difference.max() <= 4

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from cgc_tf.common.errors import UserError
-from cgc_tf.data import folder
+from cgc_tf.data.pictures import decode_image
 from cgc_tf.data.views import original_view
 from cgc_tf.method import gradcam, trunk_and_head
 from cgc_tf.networks import backbones, registry
@@ -127,7 +127,7 @@ def test_trains_explains_saves_reloads_and_exports(name, settings, small_config,
     workdir = train.train(config, tmp_path / "run")
     model = run_folder.trained_model(config, workdir)
     pictures = [path.read_bytes() for path in sorted(pathlib.Path(config.data_dir).glob("test/*/*"))]
-    views = tf.stack([original_view(folder.decode_image(picture), 64)[0] for picture in pictures])
+    views = tf.stack([original_view(decode_image(picture), 64)[0] for picture in pictures])
     expected = model.explain(views)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras").explain(views)

@@ -17,7 +17,7 @@ import scipy.io
 from PIL import Image, ImageDraw
 
 DATASETS = pathlib.Path(__file__).parent
-BIRDS = DATASETS.parents[1] / "tests" / "data" / "caltech_birds2011"
+BIRDS = DATASETS.parents[2] / "tests/testdata/caltech_birds2011"
 
 AIRCRAFT = {  # id: (split, variant, family, manufacturer, box as printed); pictures are 100 x 60, banner included
     "0000001": ("train", "F/A-18", "F/A-18", "McDonnell Douglas", "11 21 50 60"),

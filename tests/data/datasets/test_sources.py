@@ -1,4 +1,4 @@
-"""Every source, read through `sources.load` from files of its official layout, obeys one schema."""
+"""Every source, read through `load_dataset` from files of its official layout, obeys one schema."""
 
 import pathlib
 
@@ -124,7 +124,7 @@ def test_kept_labels_of_another_length_are_refused(place):
     load.load_dataset("toy_aircraft", data_dir)
     (path,) = pathlib.Path(data_dir).rglob("labels-train.npy")
     np.save(path, np.load(path)[:5])
-    with pytest.raises(UserError, match=f"{path} holds 5 labels of 16 examples; remove it, and they are read again"):
+    with pytest.raises(UserError, match=f"{path} contains 5 labels of 16 examples; remove it, and they are read again"):
         load.load_dataset("toy_aircraft", data_dir)
     path.write_bytes(b"")
     with pytest.raises(UserError, match=f"{path} is not a file of labels; remove it"):
@@ -156,6 +156,7 @@ def test_other_file_format_is_named_with_the_command_that_converts_it(place):
         load.load_dataset("toy_aircraft", data_dir)
     assert f"toy_aircraft was prepared in {path} as tfrecord, and is read as array_record" in str(caught.value)
     assert f"{command}array_record" in str(caught.value) and "\n" not in str(caught.value)
+    assert "in an environment of its own with `pip install tensorflow-datasets apache-beam`" in str(caught.value)
 
 
 def test_source_feeds_a_labeled_and_an_unlabeled_part(place):

@@ -12,8 +12,8 @@ from PIL import Image
 from toy_model import EXPLANATIONS, PREDICTIONS, assert_same, start
 
 from cgc_tf.common.errors import UserError
-from cgc_tf.data import exif, folder
-from cgc_tf.data import pictures as picture_headers
+from cgc_tf.data import exif
+from cgc_tf.data import pictures as picture_reading
 from export.client import Client
 from export.serving import answers, connections, picture_files
 
@@ -206,7 +206,7 @@ def test_pictures_are_drawn_as_the_model_sees_them():
         odd[f"plain{ending}"] = cv2.imencode(ending, np.asarray(bird))[1].tobytes()
     for name, contents in odd.items():
         orientation = exif.orientation(exif.number_in(contents))
-        seen = picture_headers.upright(folder.decode_image(contents), orientation).numpy().astype(int)
+        seen = picture_reading.upright(picture_reading.decode_image(contents), orientation).numpy().astype(int)
         drawn = answers.decoded(contents)
         assert drawn.shape == seen.shape, name
         difference = abs(drawn - seen)

@@ -2,14 +2,15 @@
 
 import csv
 import io
+import pathlib
 
-from cgc_tf.common.errors import UserError
-from cgc_tf.data.listing import same_name
+from cgc_tf.common.errors import UserError, counted
+from cgc_tf.data.folder_listing import same_name
 
 COLUMNS = ["file", "ymin", "xmin", "ymax", "xmax"]
 
 
-def read(path, ids):
+def read(path: pathlib.Path, ids: set[str]) -> dict[str, list]:
     """Reads the boxes of pictures.
 
     Args:
@@ -47,10 +48,10 @@ def read(path, ids):
 def _parse(row, where, ids):
     """A row's picture and box."""
     if len(row) != len(COLUMNS):
-        raise UserError(f"{where}: {len(row)} fields instead of {len(COLUMNS)}. Received: {_shown(row)}")
+        raise UserError(f"{where}: {counted(len(row), 'field')} instead of {len(COLUMNS)}. Received: {_shown(row)}")
     name = same_name(row[0])
     if name not in ids:
-        raise UserError(f"{where}: no picture {_shown(row[0])} in the folder")
+        raise UserError(f"{where}: there is no picture {_shown(row[0])} in the folder")
     try:
         box = [float(value) for value in row[1:]]
     except ValueError:

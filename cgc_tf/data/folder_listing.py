@@ -1,10 +1,11 @@
-"""The class folders and files of a user's folder of pictures: which there are, and what is left out and said so."""
+"""The class folders and files of a user's folder of pictures: which are used, and a note of everything that is not."""
 
 import dataclasses
 import os
+import pathlib
 import unicodedata
 
-from cgc_tf.common.errors import UserError, first_few
+from cgc_tf.common.errors import UserError, counted, first_few
 
 ENDINGS = (".jpg", ".jpeg", ".png")
 SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
@@ -26,34 +27,33 @@ class Picture:
     orientation: int = 1
 
 
-def same_name(name):
+def same_name(name: str) -> str:
     """A name's composed form (NFC): systems differ in how they write an accent, and mean one name."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
-def list_pictures(root):
-    """The class names, sorted, and the `Picture`s of a folder, nothing of them read; prints notes of what is left out.
+def list_pictures(root: pathlib.Path) -> tuple[tuple[str, ...], list[Picture]]:
+    """The class names, sorted, and the `Picture`s of a folder, none of them read; prints notes of what is not used.
 
     Raises:
         UserError: naming the folder or file at fault, and how to fix it.
     """
     _check_name(str(root), "the folder of --data_dir", surrogates_only=True)
     if not root.is_dir():
-        raise UserError(f"--data_dir={root}: no such folder; it should hold {LAYOUT}")
+        raise UserError(f"--data_dir={root}: no such folder; it should contain {LAYOUT}")
     splits = _split_folders(root)
     classes = {split: _class_folders(folder) for split, folder in splits.items()}
     class_names = tuple(sorted(classes["train"]))
     if len(class_names) < 2:
         found = ", ".join(class_names) or "none"
         raise UserError(f"{root}/train needs a folder for each of two or more classes. Received: {found}")
-    listed, left_out = [], _LeftOut(root)
-    left_out.note_folders([root, *splits.values()], set(splits.values()))
+    listed, not_used = [], _not_used(root, splits.values())
     for split, folders in classes.items():
         for name, folder in sorted(folders.items()):
             if name not in classes["train"]:
                 raise UserError(f"{folder}: this class is not in {root}/train; add it there, or remove it here")
-            listed += _pictures(folder, f"{splits[split].name}/{name}", split, class_names.index(name), left_out)
-    left_out.report()
+            listed += _pictures(folder, f"{splits[split].name}/{name}", split, class_names.index(name), not_used)
+    _report(not_used, root)
     return class_names, listed
 
 
@@ -68,7 +68,7 @@ def _split_folders(root):
             raise UserError(f"--data_dir={root} has {both}, which mean the same split; keep one of them")
         if not folders and split != "validation":
             held = first_few(sorted(name for name in present if not is_system(name))) or "no folder"
-            raise UserError(f"--data_dir={root} has no {split}/ in it; it should hold {LAYOUT}. It holds: {held}")
+            raise UserError(f"--data_dir={root} has no {split}/ in it; it should contain {LAYOUT}. It contains: {held}")
         if folders:
             found[split] = root / folders[0]
     return found
@@ -87,67 +87,63 @@ def _class_folders(folder):
     return found
 
 
-def _pictures(folder, prefix, split, label, left_out):
+def _pictures(folder, prefix, split, label, not_used):
+    """The `Picture`s of one class in one split; what else is in its folder goes into `not_used`."""
     seen = set()
     for entry in _entries(folder):
-        is_named_so = entry.name.lower().endswith(ENDINGS)
-        if entry.name.startswith(".") or is_system(entry.name):
+        if is_system(entry.name):
             continue
-        if not is_named_so and entry.is_dir():
-            left_out.nested.append(entry.path)
-        elif not is_named_so:
-            left_out.others.append(entry.path)
-        else:
+        if entry.name.lower().endswith(ENDINGS):
             _check_name(entry.name, f"a picture in {folder}")
             name = same_name(entry.name)
             if name in seen:
                 raise UserError(f"{folder} has two files named {name}, with accents written in two ways; rename one")
             seen.add(name)
             yield Picture(entry.path, f"{prefix}/{name}", split, label)
+        elif entry.is_dir():
+            not_used["nested folders"].append(entry.path)
+        else:
+            not_used["other files"].append(entry.path)
 
 
-class _LeftOut:
-    """What is not used, by kind, so that nothing is lost without a word."""
-
-    def __init__(self, root):
-        self.root, self.nested, self.others = root, [], []
-        self._folders, self._loose = [], []
-
-    def note_folders(self, parents, known):
-        """Notes pictures that lie loose in the folders, system folders, and unknown ones beside the splits."""
-        for parent in parents:
-            for entry in _entries(parent):
-                is_beside_splits = parent == self.root and parent / entry.name not in known
-                if not entry.is_dir():
-                    is_picture = entry.name.lower().endswith(ENDINGS) and not entry.name.startswith(".")
-                    self._loose += [entry.path] * is_picture
-                elif is_beside_splits or (parent != self.root and is_system(entry.name)):
-                    self._folders.append(entry.path)
-
-    def report(self):
-        """Prints a line for each kind, with how many there are."""
-        if self._loose:
-            _note(self._loose, "pictures lie in no class folder and are left out", self.root)
-        if self._folders:
-            _note(self._folders, "folders are neither splits nor classes and are left out", self.root)
-        if self.nested:
-            count = sum(_count_pictures(folder) for folder in self.nested)
-            _note(self.nested, f"folders within class folders are left out, with {count} pictures in them", self.root)
-        if self.others:
-            print(f"note: {len(self.others)} files are no {', '.join(ENDINGS)} and left out, as {self.others[0]}")
+def _not_used(root, splits):
+    """{kind: paths} of what lies outside of the class folders, and room for what is in them and not used either."""
+    loose, folders = [], []
+    for parent in (root, *splits):
+        for entry in _entries(parent):
+            if entry.is_dir():
+                is_used = parent / entry.name in splits if parent == root else not is_system(entry.name)
+                if not is_used:
+                    folders.append(entry.path)
+            elif is_picture(entry.name):
+                loose.append(entry.path)
+    return {"loose pictures": loose, "folders": folders, "nested folders": [], "other files": []}
 
 
-def _note(paths, text, root):
-    names = first_few([ascii(os.path.relpath(path, root))[1:-1] for path in sorted(paths)])
-    print(f"note: {len(paths)} {text}: {names}")
+def _report(not_used, root):
+    """Prints a note for each kind of what is not used, so that nothing is lost without a word."""
+    inside = counted(sum(map(_count_pictures, not_used["nested folders"])), "picture")
+    for kind, noun, where in (
+        ("loose pictures", "picture", "outside of the class folders"),
+        ("folders", "folder", "outside of the splits and classes"),
+        ("nested folders", "folder", f"inside class folders, with {inside}"),
+        ("other files", "file", f"with endings other than {', '.join(ENDINGS)}"),
+    ):
+        if paths := sorted(not_used[kind]):
+            names = first_few([ascii(os.path.relpath(path, root))[1:-1] for path in paths])
+            print(f"note: not used: {counted(len(paths), noun)} {where}: {names}")
 
 
 def _count_pictures(folder):
-    names = [name for _, _, files in os.walk(folder) for name in files]
-    return sum(name.lower().endswith(ENDINGS) and not name.startswith(".") for name in names)
+    return sum(is_picture(name) for _, _, files in os.walk(folder) for name in files)
 
 
-def is_system(name):
+def is_picture(name: str) -> bool:
+    """Whether a file has the name of a picture that is not hidden."""
+    return name.lower().endswith(ENDINGS) and not name.startswith(".")
+
+
+def is_system(name: str) -> bool:
     """Whether a file or folder is hidden, or one that systems put among a user's own."""
     return name.startswith(".") or name.lower() in SYSTEM
 
