@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+from cgc_tf.common import program
+from cgc_tf.common.errors import UserError
+
 ROOT = pathlib.Path(__file__).parent.parent
 
 
@@ -41,10 +44,72 @@ def test_a_flag_that_is_none_of_ours():
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
 
 
-def test_help_teaches():
-    text = run("train.py", "--help").stdout
-    for expected in ("python train.py --flagfile=configs/demo.flags", "--lambda_cgc", "--workdir", "toy_aircraft"):
-        assert expected in text
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (
+            ["train.py"],
+            [
+                "python train.py --flagfile=configs/demo.flags",
+                "\nThe run:\n  --workdir=TEXT\n",
+                "\nData:\n  --dataset=TEXT\n",
+                "\nNetwork:\n",
+                "\nObjective:\n  --objective=cgc|baseline|",
+                "\nOptimization:\n",
+                "\nRunning:\n",
+                "Weight of the consistency term. (default: 0.5)",
+                "--[no]dry_run",
+            ],
+        ),
+        (["evaluate.py"], ["\nModels:\n  --workdir=A,B,...\n", "\nDrawing:\n", "shorter side of the whole image"]),
+        (["-m", "cgc_tf.programs.cgc", "query"], ["  cgc query --image=cat.jpg", "\nFlags:\n  --image=TEXT\n"]),
+        (["-m", "cgc_tf.programs.cgc"], ["cgc train --flagfile=configs/demo.flags", "cgc export", "cgc inspect"]),
+    ],
+)
+def test_help_teaches(command, expected):
+    """The docstring, the program's own flags by subject, and nothing of the libraries that it loads."""
+    done = run(*command, "--help")
+    assert done.returncode == 0
+    for text in expected:
+        assert text in done.stdout
+    assert "--alsologtostderr" not in done.stdout and "test_srcdir" not in done.stdout
+
+
+def test_the_dispatcher_says_what_there_is():
+    done = run("-m", "cgc_tf.programs.cgc", "explode")
+    assert done.returncode == 2 and done.stderr.startswith("error: cgc explode is not known; there are train, evaluate")
+    taught = run("-m", "cgc_tf.programs.cgc").stdout
+    assert [name for name in program.MODULES if f"cgc {name} " not in taught] == []
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Another project, whose configurations include each other."""
+    (tmp_path / "configs").mkdir()
+    for name, lines in {
+        "base": ["# a comment", "", "--epochs=3", "--seed=1"],
+        "mine": ["--flagfile=configs/base.flags", "--epochs=4"],
+        "ours": ["--flagfile", "configs/cars196.flags"],
+        "circle": ["--flagfile=configs/back.flags"],
+        "back": ["--flagfile=configs/circle.flags"],
+    }.items():
+        (tmp_path / f"configs/{name}.flags").write_text("\n".join(lines))
+    return tmp_path
+
+
+def test_a_flagfile_is_found_from_any_folder(project, tmp_path_factory, monkeypatch):
+    """As it is given, from the project of the file that includes it, or among our own."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    given = list(program.expanded(["--seed=2", f"--flagfile={project}/configs/mine.flags", "--xla"]))
+    assert given == ["--seed=2", "--epochs=3", "--seed=1", "--epochs=4", "--xla"]
+    assert list(program.expanded(["--flagfile", f"{project}/configs/base.flags"])) == ["--epochs=3", "--seed=1"]
+    assert "--dataset=cars196" in program.expanded([f"--flagfile={project}/configs/ours.flags"])
+    assert "--dataset=cars196" in program.expanded(["--flagfile=configs/cars196.flags"])
+    monkeypatch.chdir(project)
+    assert list(program.expanded(["--flagfile=configs/base.flags"])) == ["--epochs=3", "--seed=1"]
+    for name, message in (("absent", "does not exist"), ("circle", "includes itself")):
+        with pytest.raises(UserError, match=message):
+            list(program.expanded([f"--flagfile=configs/{name}.flags"]))
 
 
 def test_missing_files_are_one_line(tmp_path):

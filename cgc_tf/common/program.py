@@ -116,7 +116,7 @@ def config_folder():
     return installed if installed.is_dir() else package.parent / "configs"
 
 
-def expanded(arguments, including=None):
+def expanded(arguments, including=()):
     """The arguments with every --flagfile=FILE replaced by the lines of the file, one by one.
 
     FILE is looked for as it is given, then from the project of the flagfile that includes it, which is the parent of
@@ -124,7 +124,7 @@ def expanded(arguments, including=None):
 
     Args:
         arguments: of a command line, or the lines of a flagfile.
-        including: the path of that flagfile.
+        including: the path of that flagfile, after those of the ones that include it.
 
     Raises:
         UserError: there is no such file, or it includes itself.
@@ -136,20 +136,20 @@ def expanded(arguments, including=None):
             yield argument
             continue
         path = _flagfile(file if equals else next(arguments, ""), including)
-        if including and path.samefile(including):
+        if path in including:
             raise UserError(f"--flagfile={path} includes itself")
         lines = [line.strip() for line in path.read_text().splitlines()]
-        yield from expanded((line for line in lines if line and not line.startswith(("#", "//"))), path)
+        yield from expanded((line for line in lines if line and not line.startswith(("#", "//"))), (*including, path))
 
 
 def _flagfile(name, including):
     path = pathlib.Path(name).expanduser()
     projects = [config_folder().parent]
     if including:
-        projects.insert(0, including.parent.parent)
+        projects.insert(0, including[-1].parent.parent)
     for candidate in (path, *(project / path for project in projects)):
         if candidate.is_file():
-            return candidate.absolute()
+            return candidate.resolve()
     raise UserError(f"--flagfile={name} does not exist, nor is it one of {config_folder()}")
 
 
@@ -186,7 +186,9 @@ def _described(flag):
     default = (flag.default_as_str or "").strip("'")
     if default and not flag.boolean:
         text += f" (default: {default})"
-    return f"  --{head}\n" + textwrap.fill(text, 100, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    indent = " " * 6
+    filled = textwrap.fill(text, 100, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+    return f"  --{head}\n{filled}"
 
 
 def as_started(text):

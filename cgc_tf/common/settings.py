@@ -35,6 +35,7 @@ def setting(
     most: float | None = None,
     items: type | None = None,
     on_change: str = EFFECT,
+    section: str = "",
 ) -> Any:
     """A field of a class of settings.
 
@@ -45,9 +46,10 @@ def setting(
         above, least, below, most: bounds of a number.
         items: the type of a list's items; None for what is no list.
         on_change: what changing it within a run means.
+        section: the heading in --help that begins with this field; "" where it stands under that of the one before.
     """
     bounds = {"choices": choices, "above": above, "least": least, "below": below, "most": most}
-    metadata = {"help": help_text, "items": items, "on_change": on_change, **bounds}
+    metadata = {"help": help_text, "items": items, "on_change": on_change, "section": section, **bounds}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -88,6 +90,7 @@ def _broken_rule(value, bounds):
 def define_flags(cls: type) -> None:
     """Defines one absl flag for each field of a class of settings; only entry points call this."""
     kinds = {str: flags.DEFINE_string, int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_bool}
+    heading = ""
     for field in dataclasses.fields(cls):
         if field.metadata["items"]:
             flags.DEFINE_list(field.name, list(map(str, field.default)), field.metadata["help"])
@@ -95,6 +98,9 @@ def define_flags(cls: type) -> None:
             flags.DEFINE_enum(field.name, field.default, field.metadata["choices"], field.metadata["help"])
         else:
             kinds[field.type](field.name, field.default, field.metadata["help"])
+        heading = field.metadata["section"] or heading
+        if heading:
+            flags.FLAGS.register_key_flag_for_module(heading, flags.FLAGS[field.name])
 
 
 def refuse_unread(mode: str, read: set[str]) -> None:

@@ -20,7 +20,9 @@ class Protocol:
     """The settings of an evaluation; each is a flag of evaluate.py."""
 
     dataset: str = setting(
-        None, f"What to measure on (default: the dataset that the model was trained on): {', '.join(load.KNOWN)}."
+        None,
+        f"What to measure on (default: the dataset that the model was trained on): {', '.join(load.KNOWN)}.",
+        section="Data",
     )
     data_dir: str = setting(None, "Where that is, as for train.py (default: as the model was trained).")
     on_bad_image: str = setting(
@@ -33,6 +35,7 @@ class Protocol:
         "Content Heatmap: the shorter side of the whole image, in pixels; 0 for twice --image_size, the reference's "
         "448 for 224.",
         least=0,
+        section="Content Heatmap and pointing game",
     )
     ch_region: str = setting("box", "Content Heatmap: what counts as the object.", choices=["box", "mask"])
     tolerance: int = setting(
@@ -42,6 +45,7 @@ class Protocol:
         "both",
         "Which curves to follow; each is --curve_steps + 1 forward passes, most of an evaluation's time.",
         choices=list(CURVES),
+        section="Insertion and deletion",
     )
     curve_substrate: str = setting(
         "blur",
@@ -61,7 +65,10 @@ class Protocol:
         choices=list(CLASSES),
     )
     randomization: int = setting(
-        0, "Adebayo's check on so many images: do heatmaps change as weights are shuffled? 0 for none.", least=0
+        0,
+        "Adebayo's check on so many images: do heatmaps change as weights are shuffled? 0 for none.",
+        least=0,
+        section="Checks and statistics",
     )
     resamples: int = setting(2000, "Resamples of a bootstrap interval.", least=100)
     evaluation_seed: int = setting(0, "Seed of what an evaluation draws: transformations, noise, resamples.", least=0)

@@ -39,6 +39,7 @@ class Objective:
         "cgc: cross-entropy of three views and contrastive Grad-CAM consistency. baseline: that cross-entropy "
         "alone. cgc_no_negatives: consistency without other images' heatmaps, 1 - cosine.",
         OBJECTIVES,
+        section="Objective",
     )
     lambda_cgc: float = setting(0.5, "Weight of the consistency term.", least=0)
     temperature: float = setting(0.5, "Temperature tau of the contrastive loss.", above=0)

@@ -21,7 +21,9 @@ INTERVAL = re.compile(r"[1-9]\d*m?", re.ASCII)
 class Config:
     """The resolved settings of one training run."""
 
-    dataset: str = setting("toy_aircraft", f"What to train on: {', '.join(load.KNOWN)}.", on_change=NEVER)
+    dataset: str = setting(
+        "toy_aircraft", f"What to train on: {', '.join(load.KNOWN)}.", on_change=NEVER, section="Data"
+    )
     data_dir: str = setting(
         "",
         "For --dataset=folder the folder itself: DIR/{train,test}/<class>/*.{jpg,jpeg,png} and perhaps "
@@ -50,10 +52,15 @@ class Config:
         most=1,
         on_change=NEVER,
     )
+    image_size: int = setting(224, "Side of the training views in pixels.", least=16)
+    color_jitter: float = setting(
+        0.0, "Strength of random changes of color, in the views ce and augmented; 0 for none.", least=0, most=1
+    )
     backbone: str = setting(
         "resnet50",
         f"library:name of the network, a bare name being KerasHub's: {', '.join(registry.known_backbones())}.",
         on_change=NEVER,
+        section="Network",
     )
     weights: str = setting("none", f"What the network starts from: {pretrained.HOW}.", on_change=NEVER)
     reset_classifier: bool = setting(
@@ -77,13 +84,12 @@ class Config:
     cam: str = same_as(Objective, "cam")
     label_smoothing: float = same_as(Objective, "label_smoothing")
     epochs: int = setting(
-        10, "Passes over the training split, or the unlabeled pictures where there are some.", least=1
+        10,
+        "Passes over the training split, or the unlabeled pictures where there are some.",
+        least=1,
+        section="Optimization",
     )
     batch_size: int = setting(32, "Examples in a step, over all replicas.", least=1, on_change=NEVER)
-    image_size: int = setting(224, "Side of the training views in pixels.", least=16)
-    color_jitter: float = setting(
-        0.0, "Strength of random changes of color, in the views ce and augmented; 0 for none.", least=0, most=1
-    )
     optimizer: str = setting("sgd", "sgd (with --momentum) or adamw.", ("sgd", "adamw"), on_change=NEVER)
     learning_rate: float = setting(0.01, "Peak learning rate.", above=0)
     head_learning_rate: float = setting(
@@ -126,6 +132,7 @@ class Config:
         "Precision of the network; heatmaps, losses and weights are float32 always.",
         ("float32", "mixed_bfloat16", "mixed_float16"),
         on_change=NEVER,
+        section="Running",
     )
     xla: bool = setting(
         False, "Compile the whole step with XLA: on a CPU slower, on a GPU worth a try.", on_change=HARMLESS
