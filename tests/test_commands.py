@@ -52,6 +52,8 @@ NOT_RUN = {
     "make test": "would run these tests",
     "make test-all": "would run these tests",
     "make lint": "looks at the project itself; .ci/run begins with it",
+    "make docs": "makes the pages; .ci/run ends with it",
+    "pip install .": "downloads; tests/test_wheel.py has what it installs",
     "make venv": "downloads everything that is installed; tests/test_makefile.py has its recipe",
     "make lock": "asks the package index for versions",
     "make audit": "asks for known vulnerabilities",

@@ -6,9 +6,13 @@ import re
 
 import pytest
 
+from cgc_tf.common import program
+
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 CODE = [path for package in ("cgc_tf", "export") for path in sorted((ROOT / package).rglob("*.py"))]
+
+ENDINGS = ("config", "csv", "html", "json", "jsonl", "pb", "py")  # of files
 
 
 def prose(path):
@@ -35,6 +39,27 @@ def test_links_and_images_lead_somewhere(page):
     assert lost == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_named_are_there(page):
+    names = re.findall(r"`((?:benchmarks|cgc_tf|configs|docs|export|tests)/[\w./-]*)`", page.read_text())
+    assert [name for name in names if not (ROOT / name).exists()] == []
+
+
+def test_functions_and_classes_that_are_named_are_there():
+    """What a page calls `module.name`."""
+    text = "\n".join(page.read_text() for page in PAGES)
+    named = re.findall(r"`(?:\w+\.)*(\w+)\.(\w+)(?:\(\w*\))?`", text)
+    code = {stem: [path.read_text() for path in CODE if path.stem == stem] for stem, _ in named}
+    named = [(stem, name) for stem, name in named if code[stem] and name not in ENDINGS]
+    assert len(named) > 5
+    defined = {
+        (stem, name)
+        for stem, name in named
+        if any(re.search(rf"^ *(?:def|class) {name}\b", module, re.MULTILINE) for module in code[stem])
+    }
+    assert set(named) - defined == set()
+
+
 def test_architecture_names_every_module():
     """Each package has its section `### package/: ...` with a row for each module, and no other rows."""
     text = (ROOT / "docs/architecture.md").read_text()
@@ -44,6 +69,11 @@ def test_architecture_names_every_module():
         named |= {f"{package}/{name}" for name in re.findall(r"^\| `([\w.]+\.py)` \|", section, re.MULTILINE)}
     modules = {str(path.relative_to(ROOT)) for path in CODE if path.name != "__init__.py"}
     assert named == {name for name in modules if "_dataset_builder" not in name and "/toy_aircraft/" not in name}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_of_cgc_are_there(page):
+    assert set(re.findall(r"`cgc (\w+)", page.read_text())) <= set(program.MODULES)
 
 
 def messages():
