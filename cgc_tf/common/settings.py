@@ -43,7 +43,10 @@ def setting(
         default: its value where none is given.
         help_text: what its flag's help says.
         choices: the values that it may have; of a list, those of its items, one of them at least and none twice.
-        above, least, below, most: bounds of a number.
+        above: a number is above it.
+        least: a number is at least it.
+        below: a number is below it.
+        most: a number is at most it.
         items: the type of a list's items; None for what is no list.
         on_change: what changing it within a run means.
         section: the heading in --help that begins with this field; "" where it stands under that of the one before.

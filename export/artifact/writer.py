@@ -73,7 +73,8 @@ def expected_answers(
     """What the trained model answers to encoded pictures, not through the exported graph.
 
     Args:
-        model, image_size: as for `write`.
+        model: as for `write`.
+        image_size: as for `write`.
         encoded: the pictures, JPEG or PNG.
         stored: what `half` says is stored in place of the model's own variables.
 
