@@ -49,9 +49,9 @@ def state_dict(model: CGCModel) -> dict[str, np.ndarray]:
     layers = {layer.name: layer for layer in model._flatten_layers(include_self=False)}
     dense = [layer for layer in layers.values() if isinstance(layer, keras.layers.Dense)]
     pooled = [layer for layer in layers.values() if isinstance(layer, keras.layers.GlobalAveragePooling2D)]
-    tensors = torch_resnet.to_torch({name: x for name, x in layers.items() if x not in dense}, dense[0])
     if len(dense) != 1 or len(pooled) != 1:
         raise errors.UserError("its head is not average pooling and one linear layer")
+    tensors = torch_resnet.to_torch({name: x for name, x in layers.items() if x not in dense}, dense[0])
     theirs, rescalings = imagenet_normalization(), [x for x in layers.values() if isinstance(x, keras.layers.Rescaling)]
     if not all(np.allclose(x.scale, theirs.scale) and np.allclose(x.offset, theirs.offset) for x in rescalings):
         raise errors.UserError("it normalizes images by another mean and deviation than ImageNet's")

@@ -67,6 +67,7 @@ LINEAR = keras.layers.Dense
     [
         ("resnet18", [keras.layers.GlobalMaxPooling2D(), LINEAR(3)], "its head is not average pooling and one linear"),
         ("resnet18", [POOL(), LINEAR(8, "relu"), LINEAR(3)], "its head is not average pooling and one linear layer"),
+        ("resnet18", [keras.layers.Conv2D(3, 1), POOL()], "its head is not average pooling and one linear layer"),
         (None, [keras.layers.Conv2D(4, 3), POOL(), LINEAR(3)], "not KerasHub's form .* a layer conv"),
         ("resnet18", [keras.layers.Rescaling(2.0), POOL(), LINEAR(3)], "normalizes images by another mean"),
     ],
