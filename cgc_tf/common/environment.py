@@ -12,12 +12,12 @@ DRIVERS = ("/dev/nvidiactl", "/dev/dxg")  # Linux; Windows' Linux
 PACKAGES = ("tensorflow", "keras", "keras-hub", "tf-explain", "tensorflow-datasets", "numpy")
 
 
-def versions():
+def versions() -> dict[str, str | None]:
     """{name: version} of Python and of the packages that numbers depend on; None for one that is not installed."""
     return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
-def hardware():
+def hardware() -> dict:
     """The machine, its processor and cores, and TensorFlow's devices, a dict."""
     return {
         "machine": platform.machine(),
@@ -27,7 +27,7 @@ def hardware():
     }
 
 
-def device():
+def device() -> str:
     """What TensorFlow computes on, in words; where that is the CPU, why it is no GPU."""
     if gpus := tf.config.get_visible_devices("GPU"):
         return ", ".join(_device(gpu) for gpu in gpus)
@@ -44,7 +44,7 @@ def _why_no_gpu():
     return "an NVIDIA driver is found, but not CUDA's libraries: pip install 'tensorflow[and-cuda]'"
 
 
-def commit():
+def commit() -> str | None:
     """The project's commit, with a + where files differ from it; None without git."""
     command = ["git", "-C", pathlib.Path(__file__).parent, "describe", "--always", "--abbrev=40", "--dirty=+"]
     try:

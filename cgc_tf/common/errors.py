@@ -1,5 +1,7 @@
 """A user's mistake, and work that was stopped: what programs end on, and how they say it in a line."""
 
+from collections.abc import Sequence
+
 
 class UserError(ValueError):
     """Something the user can fix; the message names the input and how to fix it."""
@@ -9,17 +11,17 @@ class Stopped(Exception):
     """Work was stopped by a signal, and is saved; started again, it goes on from there."""
 
 
-def first_line(error):
+def first_line(error: BaseException) -> str:
     """What an exception says, in one line; its type, where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def counted(count, noun):
+def counted(count: int, noun: str) -> str:
     """A number of things in words: "1 picture", "2 pictures"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def first_few(names, count=3):
+def first_few(names: Sequence[str], count: int = 3) -> str:
     """Of many names the first, and how many more there are: what one line has room for."""
     more = len(names) - count
     return ", ".join(names[:count]) + (f" and {more} more" if more > 0 else "")

@@ -1,6 +1,8 @@
 """Text in figures, drawn as it is: in a font that has its letters, in lines that fit, and never read as a formula."""
 
 import functools
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
 import matplotlib
 from matplotlib import font_manager
@@ -13,7 +15,7 @@ LAST_RESORT = "Last Resort"  # also comes with it: a box for every letter there 
 _noted = set()
 
 
-def styled(texts):
+def styled(texts: Iterable[str]) -> AbstractContextManager:
     """Matplotlib's settings for drawing and saving figures with these texts, a context: fonts that have their letters.
 
     Letters that no installed font has are told in a note, once.
@@ -34,7 +36,7 @@ def styled(texts):
     return matplotlib.rc_context(settings)
 
 
-def fitted(text, inches, points, lines=2):
+def fitted(text: str, inches: float, points: float, lines: int = 2) -> str:
     """A text in at most so many lines of a width; of what is too much the end is kept, after an `…`.
 
     Lines are broken at spaces, or within a word that is wider than a line; letters that no installed font has are

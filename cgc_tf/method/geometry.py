@@ -5,16 +5,19 @@ flip (0 or 1). On a heatmap T is linear and separable: `T(up(g)) = A_y g A_x^T`,
 axis, so that neither training nor measuring ever needs the full-size map.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
+Tensorlike = tf.Tensor | np.ndarray | Sequence | float  # what TensorFlow makes a tensor of
 AREA = (0.08, 1.0)
 ASPECT = (3 / 4, 4 / 3)
 TRIES = 10
 LONGEST = 16  # times an image's shorter side: what a longer side is looked at in full
 
 
-def draw_crop(seed, height, width):
+def draw_crop(seed: Tensorlike, height: Tensorlike, width: Tensorlike) -> tf.Tensor:
     """Draws the crop of torchvision's RandomResizedCrop: area uniform, aspect log-uniform, ten tries.
 
     Args:
@@ -45,7 +48,7 @@ def draw_crop(seed, height, width):
     return tf.cast(tf.concat([offset, crop], 0), tf.int32)
 
 
-def draw_transform(seed, size):
+def draw_transform(seed: Tensorlike, size: int) -> tf.Tensor:
     """Draws T for a square view of `size` pixels: `draw_crop`, then a flip with probability one half.
 
     Returns:
@@ -56,7 +59,7 @@ def draw_transform(seed, size):
     return tf.concat([draw_crop(seeds[0], size, size), flip], 0)
 
 
-def transform_image(image, transform, size):
+def transform_image(image: tf.Tensor, transform: Tensorlike, size: int) -> tf.Tensor:
     """Cuts, resizes (see `resize_image`) and flips one image.
 
     Args:
@@ -75,7 +78,7 @@ def transform_image(image, transform, size):
     return tf.raw_ops.Reverse(tensor=resize_image(crop, shape, enlarges=True), dims=[False, flip > 0, False])
 
 
-def resize_image(image, shape, enlarges=False):
+def resize_image(image: tf.Tensor, shape: Tensorlike, enlarges: bool = False) -> tf.Tensor:
     """Resizes an image as Pillow does: bilinear, half-pixel centers, antialiased where it shrinks.
 
     Args:
@@ -92,7 +95,9 @@ def resize_image(image, shape, enlarges=False):
     return resize_and_cut(image, shape, (0, 0), shape)
 
 
-def resize_and_cut(image, shape, start, kept, flip=None):
+def resize_and_cut(
+    image: tf.Tensor, shape: Tensorlike, start: Tensorlike, kept: Tensorlike, flip: Tensorlike | None = None
+) -> tf.Tensor:
     """A part of what `resize_image` gives, mirrored where `flip` is 1.
 
     Args:
@@ -142,7 +147,7 @@ def _to_uint8(resized, before):
     return tf.cast(resized + 0.5, tf.uint8)
 
 
-def center_view(height, width, size):
+def center_view(height: Tensorlike, width: Tensorlike, size: int) -> tuple[tf.Tensor, tf.Tensor]:
     """The reference's evaluation view: shorter side to 256/224 of `size`, then the central square of `size`.
 
     Args:
@@ -159,13 +164,13 @@ def center_view(height, width, size):
     return resized, tf.concat([start, start + size], 0) / tf.cast(tf.tile(resized, [2]), tf.float32)
 
 
-def shorter_side(height, width, side):
+def shorter_side(height: Tensorlike, width: Tensorlike, side: int) -> tf.Tensor:
     """The size, int32 `[2]`, of an image whose shorter side becomes `side` pixels, aspect kept (rounded down)."""
     shape = tf.cast([height, width], tf.int32)
     return side * shape // tf.reduce_min(shape)
 
 
-def whole_view(height, width, side):
+def whole_view(height: Tensorlike, width: Tensorlike, side: int) -> tf.Tensor:
     """The size, int32 `[2]`, at which a whole image is looked at: `shorter_side`, of at most `LONGEST` * side² pixels.
 
     An image whose longer side is more than `LONGEST` times its shorter one is enlarged less. A strip of 4 x 6000 pixels
@@ -177,7 +182,7 @@ def whole_view(height, width, side):
     return tf.where(is_strip, tf.cast(bounded, tf.int32), shorter_side(height, width, side))
 
 
-def crop_boxes(boxes, view):
+def crop_boxes(boxes: tf.Tensor, view: tf.Tensor) -> tf.Tensor:
     """Boxes of an image, as seen in a part of it.
 
     Args:
@@ -191,7 +196,7 @@ def crop_boxes(boxes, view):
     return tf.clip_by_value((boxes - start) / extent, 0.0, 1.0)
 
 
-def transform_boxes(boxes, transform, size):
+def transform_boxes(boxes: tf.Tensor, transform: Tensorlike, size: int) -> tf.Tensor:
     """T on boxes `[n, 4]` of a square view of `size` pixels; returns float32 `[n, 4]` of the transformed view."""
     top, left, height, width, flip = tf.unstack(tf.cast(transform, tf.float32))
     moved = crop_boxes(boxes, tf.stack([top, left, top + height, left + width]) / size)
@@ -200,7 +205,7 @@ def transform_boxes(boxes, transform, size):
     return tf.where(flip > 0, mirrored, moved)
 
 
-def boxes_to_region(boxes, height, width):
+def boxes_to_region(boxes: tf.Tensor, height: Tensorlike, width: Tensorlike) -> tf.Tensor:
     """The union of boxes as a region: float32 `[height, width]`, 1 inside.
 
     A box edge at fraction f covers pixels from round(f * side): half-open, in whole pixels.
@@ -214,7 +219,7 @@ def boxes_to_region(boxes, height, width):
     return tf.cast(tf.reduce_any(inside, 0), tf.float32)
 
 
-def upsampling_matrix(size, source):
+def upsampling_matrix(size: int, source: int) -> np.ndarray:
     """U `[size, source]` float32: bilinear resize of `source` samples to `size`, half-pixel centers, edges clamped."""
     position = np.clip((np.arange(size) + 0.5) * source / size - 0.5, 0, source - 1)
     low = np.floor(position).astype(int)
@@ -225,7 +230,7 @@ def upsampling_matrix(size, source):
     return matrix
 
 
-def crop_matrix(start, length, upsampling, flip=None):
+def crop_matrix(start: tf.Tensor, length: tf.Tensor, upsampling: tf.Tensor, flip: tf.Tensor | None = None) -> tf.Tensor:
     """One axis of T on a heatmap: rows of `upsampling`, cut, resized and perhaps reversed.
 
     Args:

@@ -4,10 +4,14 @@ The gradient is taken over the head alone: the features are what the trunk has a
 never costs a second pass through the network.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 
-def class_gradients(head, features, class_ids=None):
+def class_gradients(
+    head: Callable[[tf.Tensor], tf.Tensor], features: tf.Tensor, class_ids: tf.Tensor | None = None
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Logits, and the gradient of one class's logit with respect to the features.
 
     Called under an outer tape the gradient is itself differentiable, which is what CGC trains through.
@@ -29,7 +33,7 @@ def class_gradients(head, features, class_ids=None):
     return logits, tape.gradient(explained, features), tf.cast(class_ids, tf.int32)
 
 
-def hirescam(features, gradients):
+def hirescam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
     """relu(sum over channels of gradient * feature), the reference's form (Draelos & Carin, "HiResCAM", 2020).
 
     With a global-average-pooling and linear head it is classic Grad-CAM up to a constant.
@@ -37,13 +41,13 @@ def hirescam(features, gradients):
     return tf.nn.relu(tf.reduce_sum(features * gradients, -1))
 
 
-def gradcam(features, gradients):
+def gradcam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
     """Features weighed by their gradients' spatial mean (Selvaraju et al., ICCV 2017, eq. 1 and 2)."""
     weights = tf.reduce_mean(gradients, [1, 2], keepdims=True)
     return tf.nn.relu(tf.reduce_sum(features * weights, -1))
 
 
-def gradcam_plus_plus(features, gradients):
+def gradcam_plus_plus(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
     """Features weighed by their positive gradients, each by its own share (Chattopadhay et al., WACV 2018, eq. 10, 19).
 
     The score is exp(logit), whose own value scales the whole heatmap and is left out.
@@ -55,7 +59,7 @@ def gradcam_plus_plus(features, gradients):
     return tf.nn.relu(tf.reduce_sum(features * weights, -1))
 
 
-def layercam(features, gradients):
+def layercam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
     """Features weighed by their positive gradients, position by position (Jiang et al., TIP 2021, eq. 5 and 6)."""
     return tf.nn.relu(tf.reduce_sum(features * tf.nn.relu(gradients), -1))
 
@@ -63,7 +67,7 @@ def layercam(features, gradients):
 CAMS = {"hirescam": hirescam, "gradcam": gradcam, "gradcam++": gradcam_plus_plus, "layercam": layercam}
 
 
-def heatmap(cam, features, gradients):
+def heatmap(cam: str, features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
     """One of `CAMS` by name, in float32 whatever the features' dtype.
 
     Args:

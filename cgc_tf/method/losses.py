@@ -13,7 +13,13 @@ from cgc_tf.method import geometry
 EPSILON = 1e-8  # the reference's: added to a map's sum, by which it is divided, and then to each of its pixels
 
 
-def similarities(original, augmented, transform, size, everyone=None):
+def similarities(
+    original: tf.Tensor,
+    augmented: tf.Tensor,
+    transform: tf.Tensor,
+    size: tuple[int, int],
+    everyone: "Everyone | None" = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Cosine similarities between heatmaps as they would stand at the views' own size.
 
     As in the reference an upsampled heatmap m becomes m / (sum m + 1e-8) + 1e-8 before it is transformed and
@@ -56,7 +62,9 @@ def similarities(original, augmented, transform, size, everyone=None):
     return positive, pairs / (augmented_norm[:, None] * others_norm[None, :])
 
 
-def agreement(original, augmented, transform, size):
+def agreement(
+    original: tf.Tensor, augmented: tf.Tensor, transform: tf.Tensor, size: tuple[int, int]
+) -> tuple[tf.Tensor, tf.Tensor]:
     """`similarities` as a measure of explanations: a heatmap that shows nothing agrees with none.
 
     The loss takes a heatmap that is all zero for a uniform one, and so two of them for equal. Here a similarity is 0
@@ -70,7 +78,9 @@ def agreement(original, augmented, transform, size):
     return positive * is_carried * shows, pairs * shows[:, None] * shows[None, :]
 
 
-def contrastive(positive, pairs, temperature, everyone=None):
+def contrastive(
+    positive: tf.Tensor, pairs: tf.Tensor, temperature: float, everyone: "Everyone | None" = None
+) -> tf.Tensor:
     """The contrastive Grad-CAM consistency loss (CVPR 2022, eq. 2), for each example.
 
     Args:
@@ -95,7 +105,7 @@ class Everyone(typing.NamedTuple):
     own: tf.Tensor
 
 
-def gather_replicas(heatmaps):
+def gather_replicas(heatmaps: tf.Tensor) -> Everyone:
     """An `Everyone` of each replica's heatmaps `[B, h, w]`, differentiable; replicas may differ in B."""
     context = tf.distribute.get_replica_context()
     counts = context.all_gather(tf.shape(heatmaps)[:1], 0)
@@ -104,7 +114,7 @@ def gather_replicas(heatmaps):
     return Everyone(context.all_gather(heatmaps, 0), start + tf.range(tf.shape(heatmaps)[0]))
 
 
-def no_negatives(positive):
+def no_negatives(positive: tf.Tensor) -> tf.Tensor:
     """The ablation without negatives: 1 - cosine, `[B]`.
 
     The reference's mean squared error of the two L2-normalized S x S maps is 2 / S^2 times this; in this form the

@@ -1,12 +1,14 @@
 """Measures of explanations: pure functions of tensors, one value for each example."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
 TOLERANCE = 15  # pixels
 
 
-def content_heatmap(heatmaps, regions):
+def content_heatmap(heatmaps: tf.Tensor, regions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Content Heatmap (CGC, CVPR 2022, section 4): the share of the heatmap that lies inside the object.
 
     Args:
@@ -23,12 +25,12 @@ def content_heatmap(heatmaps, regions):
     return tf.math.divide_no_nan(inside, total), total > 0
 
 
-def upsample(heatmaps, shape):
+def upsample(heatmaps: tf.Tensor, shape: tf.Tensor | Sequence[int]) -> tf.Tensor:
     """Heatmaps `[B, h, w]`, bilinear with half-pixel centers to float32 `[B, *shape]`."""
     return tf.image.resize(heatmaps[..., None], shape)[..., 0]
 
 
-def pointing_game(heatmaps, regions, tolerance=TOLERANCE):
+def pointing_game(heatmaps: tf.Tensor, regions: tf.Tensor, tolerance: int = TOLERANCE) -> tf.Tensor:
     """Whether the heatmap's peak hits the object (Zhang et al., "Top-down Neural Attention", ECCV 2016).
 
     Args:
@@ -48,7 +50,7 @@ def pointing_game(heatmaps, regions, tolerance=TOLERANCE):
     return tf.reduce_any(near & (regions > 0), [1, 2]) & (tf.reduce_max(heatmaps, 1) > 0)
 
 
-def entropy(heatmaps):
+def entropy(heatmaps: tf.Tensor) -> tf.Tensor:
     """Shannon entropy of heatmaps `[B, h, w]` that sum to one, over its largest value: 1 uniform, 0 one cell or none.
 
     Returns:
@@ -59,7 +61,7 @@ def entropy(heatmaps):
     return nats / tf.math.log(tf.cast(tf.maximum(tf.shape(shares)[1], 2), tf.float32))
 
 
-def sparsity(heatmaps):
+def sparsity(heatmaps: tf.Tensor) -> tf.Tensor:
     """Gini index of heatmaps `[B, h, w]` (Hurley & Rickard, 2009): 0 uniform or all zero, towards 1 one cell alone.
 
     Returns:
@@ -76,7 +78,7 @@ def _shares(heatmaps):
     return tf.math.divide_no_nan(flat, tf.reduce_sum(flat, 1, keepdims=True))
 
 
-def retrieval_rank(positive, pairs):
+def retrieval_rank(positive: tf.Tensor, pairs: tf.Tensor) -> tf.Tensor:
     """The place of the positive among its negatives, by similarity: what the contrastive loss wants to be 1.
 
     Args:

@@ -14,6 +14,17 @@ from cgc_tf.method.trunk_and_head import split
 class CGCModel(keras.Model):
     """A trunk and a head, trained by Contrastive Grad-CAM Consistency (CVPR 2022) through `fit`.
 
+    >>> from cgc_tf.data.batches import view_batches
+    >>> images, labels = np.random.default_rng(0).integers(0, 256, (8, 40, 60, 3), np.uint8), np.arange(8) % 4
+    >>> layers = [keras.layers.Conv2D(8, 3, activation="relu"), keras.layers.GlobalAveragePooling2D()]
+    >>> classifier = keras.Sequential([keras.Input((32, 32, 3)), *layers, keras.layers.Dense(4)])
+    >>> model = CGCModel.from_classifier(classifier, objective=Objective(lambda_cgc=1.0))
+    >>> model.compile(optimizer="sgd")
+    >>> pictures = tf.data.Dataset.from_tensor_slices((images, labels))
+    >>> history = model.fit(view_batches(pictures, image_size=32, batch_size=4), verbose=0)
+    >>> model.explain(np.zeros((2, 32, 32, 3), "float32"))["heatmap"].shape
+    TensorShape([2, 30, 30])
+
     Args:
         trunk: `keras.Model`, images `[B, H, W, 3]` in 0..255 -> features `[B, h, w, C]`.
         head: `keras.Model`, features -> logits `[B, classes]`.
@@ -36,7 +47,9 @@ class CGCModel(keras.Model):
         self.faults = nonfinite.Faults()
 
     @classmethod
-    def from_classifier(cls, classifier, explain_layer=None, objective=None, **kwargs):
+    def from_classifier(
+        cls, classifier: keras.Model, explain_layer: str | None = None, objective: Objective | None = None, **kwargs
+    ) -> "CGCModel":
         """Wraps a Keras classifier, images in 0..255 -> logits, whose layers it shares.
 
         Args:
@@ -51,20 +64,22 @@ class CGCModel(keras.Model):
         model.build(classifier.input_shape)
         return model
 
-    def compile(self, *args, jit_compile=False, **kwargs):
+    def compile(self, *args, jit_compile: bool = False, **kwargs) -> None:
         """`keras.Model.compile` without a loss, which is the objective's; XLA is off unless asked for."""
         super().compile(*args, jit_compile=jit_compile, **kwargs)
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict) -> None:
         """Compiles a model that is read from a file as it was when it was saved."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    def call(self, images, training=False):
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Logits, float32 `[B, classes]`, of images `[B, H, W, 3]` in 0..255."""
         return tf.cast(self.head(self.trunk(images, training=training), training=training), tf.float32)
 
-    def explain(self, images, class_ids=None, cam=None):
+    def explain(
+        self, images: tf.Tensor, class_ids: tf.Tensor | None = None, cam: str | None = None
+    ) -> dict[str, tf.Tensor]:
         """Predictions and heatmaps, in inference mode.
 
         Args:
@@ -79,7 +94,7 @@ class CGCModel(keras.Model):
         logits, heatmaps, class_ids = self._explained(images, class_ids, training=False, cam=cam)
         return {"probabilities": tf.nn.softmax(logits), "class_id": class_ids, "heatmap": heatmaps}
 
-    def train_step(self, batch):
+    def train_step(self, batch: dict) -> dict[str, tf.Tensor]:
         """One step: the sum of the views' cross-entropies plus lambda times the consistency term.
 
         Where a term or the gradient is not finite, the step changes nothing and is counted in `faults`.
@@ -98,16 +113,20 @@ class CGCModel(keras.Model):
         counts = tf.reduce_all(is_finite)
         nonfinite.apply_or_undo(counts, self._apply, gradients, statistics)
         self.faults.update_state(is_finite)
-        weight = lambda values: tf.fill(tf.shape(values)[:1], tf.cast(counts, tf.float32))
-        self.cross_entropy.update_state(tf.where(counts, cross_entropy, 0.0), weight(cross_entropy))
-        self.accuracy.update_state(batch["label"], logits, weight(logits))
+
+        def weights(values):
+            """1 for each example of a step that counts, else 0."""
+            return tf.fill(tf.shape(values)[:1], tf.cast(counts, tf.float32))
+
+        self.cross_entropy.update_state(tf.where(counts, cross_entropy, 0.0), weights(cross_entropy))
+        self.accuracy.update_state(batch["label"], logits, weights(logits))
         measured = [self.cross_entropy, self.accuracy]
         if self.objective.is_consistent:
-            self.consistency_loss.update_state(tf.where(counts, consistency, 0.0), weight(consistency))
+            self.consistency_loss.update_state(tf.where(counts, consistency, 0.0), weights(consistency))
             measured.append(self.consistency_loss)
         return self._results(*measured)
 
-    def test_step(self, batch):
+    def test_step(self, batch: dict) -> dict[str, tf.Tensor]:
         """Cross-entropy, accuracy and Content Heatmap of the labeled class on a batch of center crops.
 
         The last is `center_content_heatmap`: the reports' `content_heatmap` is of whole pictures, and lower or higher.
@@ -127,7 +146,7 @@ class CGCModel(keras.Model):
     def _apply(self, gradients):
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
 
-    def get_metrics_result(self):
+    def get_metrics_result(self) -> dict[str, tf.Tensor]:
         """Whatever was measured since the last reset, over all replicas; a step's own logs are one replica's."""
         return self._results(*(metric for metric in self.metrics if metric is not self.faults and metric.count > 0))
 
@@ -135,7 +154,7 @@ class CGCModel(keras.Model):
         loss = self.cross_entropy.result() + self.objective.lambda_cgc * self.consistency_loss.result()
         return {"loss": loss, **{metric.name: metric.result() for metric in measured}}
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Trunk, head and objective; `keras.models.load_model` makes the model of it again."""
         return {
             "trunk": keras.saving.serialize_keras_object(self.trunk),
@@ -145,7 +164,7 @@ class CGCModel(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "CGCModel":
         """The inverse of `get_config`."""
         trunk, head = (keras.saving.deserialize_keras_object(config[part]) for part in ("trunk", "head"))
         objective = {**config["objective"], "ce_views": tuple(config["objective"]["ce_views"])}
@@ -191,8 +210,10 @@ class CGCModel(keras.Model):
         return losses.no_negatives(positive)
 
     def _explained(self, images, class_ids, training, cam=None):
+        def head(features):
+            return self.head(features, training=training)
+
         features = self.trunk(images, training=training)
-        head = lambda x: self.head(x, training=training)
         logits, gradients, class_ids = gradcam.class_gradients(head, features, class_ids)
         return logits, gradcam.heatmap(cam or self.objective.cam, features, gradients), class_ids
 

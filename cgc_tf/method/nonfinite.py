@@ -1,5 +1,7 @@
 """A training step whose loss or gradient is not finite changes nothing."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -13,19 +15,19 @@ class Faults(keras.metrics.Metric):
         super().__init__(name=name)
         self.counts = self.add_weight(shape=(len(TERMS) + 1,), initializer="zeros", name="counts")
 
-    def update_state(self, is_finite):
+    def update_state(self, is_finite: tf.Tensor) -> None:
         """Takes a step's bool `[3]`, equal on every replica; it is counted once."""
         faults = tf.concat([~is_finite, [~tf.reduce_all(is_finite)]], 0)
         context = tf.distribute.get_replica_context()
         is_first = context.replica_id_in_sync_group == 0
         self.counts.assign_add(tf.cast(faults & is_first, tf.float32))
 
-    def result(self):
+    def result(self) -> tf.Tensor:
         """How many steps were left out."""
         return self.counts[-1]
 
 
-def all_finite(cross_entropy, consistency, gradients):
+def all_finite(cross_entropy: tf.Tensor, consistency: tf.Tensor, gradients: list[tf.Tensor]) -> tf.Tensor:
     """Bool `[3]`, for each of `TERMS` whether it is finite on every replica.
 
     Args:
@@ -41,7 +43,7 @@ def all_finite(cross_entropy, consistency, gradients):
     return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(~finite, tf.int32)) == 0
 
 
-def left_to_loss_scaling(gradients, is_finite):
+def left_to_loss_scaling(gradients: list[tf.Tensor], is_finite: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
     """Leaves gradients to Keras' loss scaling, which passes over those that are not finite and lowers its scale.
 
     It asks the first replica alone, so that gradients must be NaN on every replica where they are not finite on one.
@@ -53,7 +55,12 @@ def left_to_loss_scaling(gradients, is_finite):
     return [gradient + share for gradient in gradients], tf.concat([is_finite[:-1], [True]], 0)
 
 
-def apply_or_undo(condition, apply, gradients, changed):
+def apply_or_undo(
+    condition: tf.Tensor,
+    apply: Callable[[list[tf.Tensor]], object],
+    gradients: list[tf.Tensor],
+    changed: list[tuple[keras.Variable, tf.Tensor]],
+) -> None:
     """Applies gradients where the condition holds; else gives variables back the values they had before the step.
 
     Args:

@@ -4,7 +4,7 @@ import keras
 from keras.src.models.functional import Functional
 
 
-def split(classifier, explain_layer=None):
+def split(classifier: keras.Model, explain_layer: str | None = None) -> tuple[keras.Model, keras.Model]:
     """Splits a classifier into trunk and head, which share its layers.
 
     Args:
@@ -32,7 +32,7 @@ def split(classifier, explain_layer=None):
     return keras.Model(images, features, name="trunk"), keras.Model(features, logits, name="head")
 
 
-def find(images, outputs, explain_layer=None):
+def find(images: keras.KerasTensor, outputs: keras.KerasTensor, explain_layer: str | None = None) -> keras.KerasTensor:
     """The feature map of a layer's name, a symbolic tensor between `images` and `outputs`; see `split`."""
     maps = feature_maps(images, outputs)
     if not maps:
@@ -42,7 +42,7 @@ def find(images, outputs, explain_layer=None):
     return maps[explain_layer] if explain_layer else list(maps.values())[-1]
 
 
-def feature_maps(images, outputs):
+def feature_maps(images: keras.KerasTensor, outputs: keras.KerasTensor) -> dict[str, keras.KerasTensor]:
     """The 4-D feature maps through which everything passes from `images` to `outputs`: {layer name: tensor}, in order.
 
     In topological order such a tensor is one that no connection jumps over.
@@ -61,7 +61,7 @@ def feature_maps(images, outputs):
     return found
 
 
-def inline(model, inputs):
+def inline(model: keras.Model, inputs: keras.KerasTensor) -> keras.KerasTensor:
     """The output of a functional or sequential model on symbolic `inputs`, its nested models opened up."""
     if isinstance(model, keras.Sequential):
         for layer in model.layers:

@@ -24,7 +24,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
 
-def fuse(trunk):
+def fuse(trunk: keras.Model) -> None:
     """Turns a trunk's layers, where the kernel can do what they do, into `FusedBatchNormalization`, weights and all."""
     for layer in trunk._flatten_layers():
         is_plain = type(layer) is keras.layers.BatchNormalization and layer.axis in (-1, 3) and not layer.renorm

@@ -6,7 +6,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def imagenet_normalization():
+def imagenet_normalization() -> keras.layers.Rescaling:
     """A layer: `[..., 3]` in 0..255 -> float, each channel less ImageNet's mean, over its standard deviation."""
     scale = [1 / (255 * std) for std in IMAGENET_STD]
     offset = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]

@@ -1,6 +1,8 @@
 """KerasHub's presets: weights for its networks, and the normalization that these want of their images."""
 
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -18,14 +20,14 @@ IMAGENET = {
 }
 
 
-def is_name(preset):
+def is_name(preset: str) -> bool:
     """Whether KerasHub itself has a preset of this name, such as resnet_50_imagenet."""
     import keras_hub
 
     return preset in keras_hub.models.Backbone.presets
 
 
-def load(preset, network):
+def load(preset: str, network: keras.Model) -> keras.layers.Rescaling:
     """Gives a network a preset's weights.
 
     Args:
@@ -36,7 +38,7 @@ def load(preset, network):
         A layer that normalizes RGB in 0..255 as the preset says; with ImageNet's mean and deviation if it does not.
 
     Raises:
-        UserError: the preset cannot be had, or is of another network.
+        UserError: the preset is not available, or is of another network.
     """
     import keras_hub
 
@@ -52,7 +54,7 @@ def load(preset, network):
     return keras.layers.Rescaling(scale, converter.offset or 0.0, dtype="float32", name="normalization")
 
 
-def download(name, make):
+def download(name: str, make: Callable[[], Any]) -> Any:
     """What `make()` builds, which may need a download; a `UserError` where that fails."""
     try:
         with warnings.catch_warnings(action="ignore"):

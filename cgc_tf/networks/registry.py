@@ -2,6 +2,7 @@
 
 import functools
 import sys
+from collections.abc import Callable
 
 import keras
 
@@ -74,7 +75,7 @@ KERAS_CV = {
 }
 
 
-def build(backbone, weights):
+def build(backbone: str, weights: str) -> tuple[keras.Model, Callable]:
     """Builds a network.
 
     Args:
@@ -85,24 +86,26 @@ def build(backbone, weights):
         `(network, preprocess)`: a functional model, and what makes its inputs of symbolic RGB images in 0..255.
 
     Raises:
-        UserError: the library or the name is unknown, or the weights cannot be had or are another network's.
+        UserError: the library or the name is unknown, or the weights are not available or are another network's.
     """
     library, name = library_of(backbone)
     if library not in LIBRARIES:
         known = ", ".join(LIBRARIES)
         raise UserError(f"unknown library in --backbone={backbone}; known: {known}, as in applications:MobileNetV2")
     if library != "keras_hub" and weights not in ("none", "imagenet"):
-        raise UserError(f"--weights={weights} is a preset of KerasHub, and --backbone={backbone} no network of its")
+        raise UserError(
+            f"--weights={weights} is a preset of KerasHub, but --backbone={backbone} is not one of its networks"
+        )
     return LIBRARIES[library](name, weights)
 
 
-def library_of(backbone):
+def library_of(backbone: str) -> tuple[str, str]:
     """The library and the name in "library:name"."""
     library, _, name = backbone.rpartition(":")
     return library or "keras_hub", name
 
 
-def known_backbones():
+def known_backbones() -> list[str]:
     """The names that the registry's own tables hold, for messages and help."""
     return [*RESNETS, *EFFICIENTNETS, "applications:<name in keras.applications>", "keras_cv:<name>Backbone"]
 

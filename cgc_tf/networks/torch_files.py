@@ -103,8 +103,8 @@ def _read_pickle(path, file):
         refused = re.search(r"GLOBAL ([\w.]+)", str(error))
         if refused:
             raise UserError(
-                f"{path} refused: to read it is to run what it names, {refused[1]}; save its state_dict() alone, "
-                "or as .safetensors"
+                f"{path} is not read, since that would run code that it names ({refused[1]}): save only its "
+                "state_dict(), or use .safetensors"
             ) from error
         raise _damaged(path, error) from error
 

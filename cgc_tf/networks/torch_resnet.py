@@ -5,6 +5,7 @@ torchvision, of timm's plain ResNets, of the CGC release and of SwAV fit it as t
 """
 
 import re
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -27,7 +28,12 @@ SWAV_HEADS = ("projection_head.", "prototypes.")
 _LAYER = re.compile(r"(?:conv1|stack(\d+)_block(\d+)_([0-3]))_(conv|bn)")
 
 
-def load_resnet(tensors, layers, classifier=None, source="the file"):
+def load_resnet(
+    tensors: Mapping[str, np.ndarray],
+    layers: Mapping[str, keras.layers.Layer],
+    classifier: keras.layers.Dense | None = None,
+    source: str = "the file",
+) -> list[str]:
     """Puts a PyTorch ResNet's tensors into a Keras ResNet; all of them fit, or none is put in.
 
     Args:
@@ -62,11 +68,11 @@ def load_resnet(tensors, layers, classifier=None, source="the file"):
     report = [f"weights: {len(table)} tensors of {source} loaded"]
     report += [f"weights: left out: {len(names)} of {rule}" for rule, names in left_out.items() if names]
     if classifier is None:
-        report.append("weights: the classifier starts afresh")
+        report.append("weights: the classifier is new")
     return report
 
 
-def to_torch(layers, classifier):
+def to_torch(layers: Mapping[str, keras.layers.Layer], classifier: keras.layers.Dense) -> dict[str, np.ndarray]:
     """The tensors of a Keras ResNet under torchvision's names, for `torch_files.write_tensors`.
 
     Args:
@@ -148,8 +154,8 @@ def _check(offered, table, source):
     found = [f"{len(names)} {kind} ({first_few(names)})" for kind, names in problems.items() if names]
     if found:
         is_classifier = all(name.startswith("fc.") for names in problems.values() for name in names)
-        mend = "; --reset_classifier keeps the rest of the file" if is_classifier else ""
-        raise UserError(f"{source} does not fit the network: {', '.join(found)}{mend}")
+        advice = "; add --reset_classifier to use the rest of the file" if is_classifier else ""
+        raise UserError(f"{source} does not fit the network: {', '.join(found)}{advice}")
 
 
 def _described(name, array):

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import pathlib
 import time
 
 import keras
@@ -11,10 +12,12 @@ import tensorflow as tf
 from cgc_tf.common import files
 from cgc_tf.common.errors import Stopped, UserError
 from cgc_tf.data import batches
-from cgc_tf.data.source import check_count, read
+from cgc_tf.data.source import Source, check_count, read
 from cgc_tf.method import nonfinite
 from cgc_tf.method.overlay import overlay
 from cgc_tf.training import checkpoints
+from cgc_tf.training.checkpoints import Checkpoint
+from cgc_tf.training.config import Config
 from cgc_tf.training.state import averaged, restore, state_of
 
 METRICS = "metrics.csv"
@@ -27,7 +30,9 @@ REMEDIES = {
 }
 
 
-def callbacks(config, workdir, source, start, checkpointing):
+def callbacks(
+    config: Config, workdir: pathlib.Path, source: Source, start: Checkpoint, checkpointing: "Checkpointing"
+) -> list[keras.callbacks.Callback]:
     """The Keras callbacks of a run that begins with the `Checkpoint` `start`, in the order in which they must act."""
     logs = str(workdir / "tensorboard")
     chosen = [
@@ -82,13 +87,13 @@ class TensorBoard(keras.callbacks.TensorBoard):
         super().on_epoch_end(epoch + 1, logs)
 
 
-def rows(workdir):
+def rows(workdir: pathlib.Path) -> list[dict[str, str]]:
     """The rows of a workdir's metrics.csv, dicts of texts; none where there is no such file."""
     path = workdir / METRICS
     return list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
 
 
-def forget_rows_after(workdir, epochs):
+def forget_rows_after(workdir: pathlib.Path, epochs: int) -> None:
     """Takes out of metrics.csv the epochs that are going to be trained again, because no checkpoint holds them."""
     kept = [row for row in rows(workdir) if row["epoch"] and int(row["epoch"]) <= epochs and None not in row.values()]
     _write_rows(workdir, kept)
@@ -147,7 +152,7 @@ class Checkpointing(keras.callbacks.Callback):
         if self.position.epoch < self._epochs:
             self._leave_if_asked()
 
-    def save(self):
+    def save(self) -> None:
         """Writes the state as it is now; returns when it is on the disk."""
         self._begin_to_save()
         self._writer.wait()

@@ -1,4 +1,4 @@
-"""Checkpoints: a run's state and where it stands, in one file that proves itself whole.
+"""Checkpoints: a run's state and where it stands, in one file whose name contains its checksum.
 
 A file's name ends with the beginning of its own SHA-256, as PyTorch Hub's files do, so whatever happened to it shows.
 It holds tensors and a line of JSON (safetensors): reading one runs no code. It appears under its name only when every
@@ -48,7 +48,7 @@ class Checkpoint:
     name: str | None = None
 
 
-def write(folder, checkpoint):
+def write(folder: str | pathlib.Path, checkpoint: Checkpoint) -> pathlib.Path:
     """Writes a checkpoint into a folder; returns its path. Raises `OSError`, and then leaves the folder as it was."""
     about = {"position": dataclasses.asdict(checkpoint.position), "score": checkpoint.score}
     contents = safetensors.numpy.save(checkpoint.state, {"cgc_tf": json.dumps(about)})
@@ -58,7 +58,7 @@ def write(folder, checkpoint):
     return path
 
 
-def read(path):
+def read(path: str | pathlib.Path) -> Checkpoint:
     """Reads a file that `write` has written.
 
     Raises:
@@ -77,12 +77,12 @@ def read(path):
     return Checkpoint(safetensors.numpy.load(contents), Position(**about["position"]), about["score"], path.name)
 
 
-def is_checkpoint(path):
+def is_checkpoint(path: str | pathlib.Path) -> bool:
     """Whether `path` is named as a checkpoint is, or is the folder of a run that has some."""
     return bool(NAME.fullmatch(pathlib.Path(path).name)) or (pathlib.Path(path) / FOLDER).is_dir()
 
 
-def find(path):
+def find(path: str | pathlib.Path) -> Checkpoint:
     """The checkpoint that a path means: the file itself, or the last whole one of a run's folder, a `Checkpoint`.
 
     Raises:
@@ -91,7 +91,7 @@ def find(path):
     return last(pathlib.Path(path) / FOLDER) if pathlib.Path(path).is_dir() else read(path)
 
 
-def last(folder):
+def last(folder: str | pathlib.Path) -> Checkpoint:
     """The last whole checkpoint of a folder.
 
     Raises:
@@ -103,17 +103,19 @@ def last(folder):
     return first_whole(found[::-1])
 
 
-def first_whole(paths):
+def first_whole(paths: list[pathlib.Path]) -> Checkpoint:
     """The first of some checkpoints that is whole; damaged ones before it are named. Raises `UserError` if none is."""
     for path in paths:
         try:
             return read(path)
         except UserError as error:
             print(f"note: {error}; another one is used")
-    raise UserError(f"none of the {len(paths)} checkpoints in {paths[0].parent} is whole; remove them to train afresh")
+    raise UserError(
+        f"none of the {len(paths)} checkpoints in {paths[0].parent} is whole; remove them to train from the start"
+    )
 
 
-def files(folder):
+def files(folder: str | pathlib.Path) -> list[pathlib.Path]:
     """The paths of a folder's checkpoints, earliest first."""
     return sorted(path for path in pathlib.Path(folder).glob("*") if NAME.fullmatch(path.name))
 
@@ -136,12 +138,12 @@ class Writer:
         self.folder.mkdir(parents=True, exist_ok=True)
         whole_files.remove_partial(self.folder)
 
-    def write(self, checkpoint):
+    def write(self, checkpoint: Checkpoint) -> None:
         """Begins to write a checkpoint, when the one before is done."""
         self.wait()
         self._pending = self._thread.submit(self._write, checkpoint)
 
-    def wait(self):
+    def wait(self) -> None:
         """Waits until every checkpoint is on the disk."""
         if self._pending:
             pending, self._pending = self._pending, None
@@ -157,7 +159,7 @@ class Writer:
                 path.unlink()
 
 
-def by_score(paths):
+def by_score(paths: list[pathlib.Path]) -> list[pathlib.Path]:
     """Those of some checkpoints that have a validation accuracy, the best first, of equals the earlier."""
     scores = {}
     for path in paths:

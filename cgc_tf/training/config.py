@@ -1,4 +1,4 @@
-"""Every setting of a run, in one frozen `Config`: its flag, its help, its bounds, and its file in the workdir."""
+"""Every setting of a run, in one frozen `Config`: its flag, its help, its bounds, and its file in the run's folder."""
 
 import dataclasses
 import json
@@ -19,7 +19,19 @@ INTERVAL = re.compile(r"[1-9]\d*m?", re.ASCII)
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """The resolved settings of one training run."""
+    """The settings of one training run; each is a flag of train.py, too.
+
+    >>> config = Config(dataset="toy_aircraft", backbone="resnet8", epochs=2, lambda_cgc=1.0)
+    >>> config.make_objective().lambda_cgc
+    1.0
+    >>> Config(momentum=1.0)
+    Traceback (most recent call last):
+    ...
+    cgc_tf.common.errors.UserError: --momentum should be below 1. Received: 1.0
+
+    Raises:
+        UserError: for a setting out of its bounds, or settings that do not go together.
+    """
 
     dataset: str = setting(
         "toy_aircraft", f"What to train on: {', '.join(load.KNOWN)}.", on_change=NEVER, section="Data"
@@ -202,16 +214,16 @@ class Config:
                 )
 
     @property
-    def takes_rest(self):
+    def takes_rest(self) -> bool:
         """Whether the unlabeled examples are those that `labeled_fraction` leaves."""
         return self.unlabeled_dataset == self.dataset and self.unlabeled_data_dir in ("", self.data_dir)
 
-    def make_objective(self):
+    def make_objective(self) -> Objective:
         """The `Objective` of these settings."""
         others = [field.name for field in dataclasses.fields(Objective) if field.name != "kind"]
         return Objective(self.objective, **{name: getattr(self, name) for name in others})
 
-    def to_flags(self):
+    def to_flags(self) -> list[str]:
         """The settings as command-line arguments, a list."""
         texts = {
             name: ",".join(map(str, value)) if isinstance(value, tuple) else value
@@ -219,22 +231,22 @@ class Config:
         }
         return [f"--{name}={text}" for name, text in texts.items()]
 
-    def default_workdir(self):
+    def default_workdir(self) -> pathlib.Path:
         """A new folder's name that says what is in it: runs/<dataset>-<objective>-<time>."""
         return pathlib.Path("runs", f"{self.dataset}-{self.objective}-{time.strftime('%Y%m%d-%H%M%S')}")
 
     @property
-    def checkpoint_interval(self):
+    def checkpoint_interval(self) -> tuple[int, int]:
         """Between checkpoints: `(steps, seconds)`, one of them 0."""
         is_time = self.checkpoint_every.endswith("m")
         return (0, 60 * int(self.checkpoint_every[:-1])) if is_time else (int(self.checkpoint_every), 0)
 
-    def save(self, workdir):
-        """Writes the configuration into a workdir, over one that is there; raises `OSError` where it cannot."""
+    def save(self, workdir: str | pathlib.Path) -> None:
+        """Writes the configuration into a run's folder, over one that is there; raises `OSError` where it cannot."""
         files.write(pathlib.Path(workdir) / FILE, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
-    def changes(self, workdir, are_allowed=False):
-        """What differs from the configuration that a workdir holds: {setting: (there, here)}; empty where it has none.
+    def changes(self, workdir: str | pathlib.Path, are_allowed: bool = False) -> dict[str, tuple]:
+        """What differs from the configuration in a run's folder: {setting: (there, here)}; empty where it has none.
 
         Raises:
             UserError: something differs that may not, or is not allowed to; everything that differs is named.
@@ -261,8 +273,8 @@ class Config:
         return changed
 
     @staticmethod
-    def load(workdir):
-        """Reads a workdir's configuration; raises `UserError` where there is none."""
+    def load(workdir: str | pathlib.Path) -> "Config":
+        """Reads the configuration in a run's folder; raises `UserError` where there is none."""
         path = pathlib.Path(workdir) / FILE
         try:
             stored = json.loads(path.read_text())
@@ -273,20 +285,20 @@ class Config:
             raise UserError(f"{path} is not a configuration of this version: {error}") from error
 
 
-def newest_workdir():
-    """The workdir under runs/ that was last trained, a path."""
+def newest_workdir() -> pathlib.Path:
+    """The folder under runs/ that was last trained in."""
     found = sorted(pathlib.Path("runs").glob(f"*/{FILE}"), key=lambda path: path.stat().st_mtime)
     if not found:
         raise UserError("there is no run under runs/; train one with train.py, or pass --workdir")
     return found[-1].parent
 
 
-def define_flags():
+def define_flags() -> None:
     """Defines one absl flag for each setting; only entry points call this."""
     settings.define_flags(Config)
 
 
-def from_flags(workdir=None):
-    """The `Config` that the parsed flags make; flags that were not given are as in a workdir that holds a run."""
+def from_flags(workdir: str | pathlib.Path | None = None) -> Config:
+    """The `Config` that the parsed flags make; flags that were not given are as in a folder that holds a run."""
     has_record = workdir and (pathlib.Path(workdir) / FILE).exists()
     return settings.from_flags(Config, Config.load(workdir) if has_record else None)

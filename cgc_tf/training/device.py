@@ -3,16 +3,18 @@
 import contextlib
 import ctypes
 import sys
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
 
 from cgc_tf.common.errors import UserError
+from cgc_tf.training.config import Config
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h
 
 
-def make_deterministic(seed, xla=False):
+def make_deterministic(seed: int, xla: bool = False) -> None:
     """Seeds everything random, and makes a step on one device give the same bits every time."""
     keras.utils.set_random_seed(seed)
     if not xla:  # which Keras does not use where operations are asked to be deterministic
@@ -26,7 +28,7 @@ def make_deterministic(seed, xla=False):
             print("note: TensorFlow was in use before; the same seed will agree to rounding only")
 
 
-def make_strategy(config):
+def make_strategy(config: Config) -> tf.distribute.Strategy:
     """The `tf.distribute.Strategy` of a configuration; raises `UserError` where its replicas cannot share a batch."""
     if config.strategy == "single":
         return tf.distribute.get_strategy()
@@ -44,7 +46,7 @@ def make_strategy(config):
 
 
 @contextlib.contextmanager
-def precision(policy):
+def precision(policy: str) -> Iterator[None]:
     """Within it, layers are made to compute in a Keras dtype policy."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
@@ -54,7 +56,7 @@ def precision(policy):
         keras.config.set_dtype_policy(before)
 
 
-def keep_freed_memory():
+def keep_freed_memory() -> None:
     """Lets glibc keep the memory of freed tensors instead of handing it back to the kernel.
 
     By default every large tensor of every step is mapped, zeroed page by page, and unmapped again. Elsewhere than on

@@ -2,16 +2,18 @@
 
 import contextlib
 import re
+from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
 
 from cgc_tf.common.errors import UserError
 
+State = Mapping[str, np.ndarray]  # {"group/index/name": array}
 UNNAMED = re.compile(r"variable_\d+")
 
 
-def state_of(model):
+def state_of(model: keras.Model) -> State:
     """Copies of all that training changes in a compiled model: {"group/index/name": array}.
 
     Groups are `model` (weights, statistics, the seeds of random layers), `average` (the moving averages of the
@@ -21,7 +23,12 @@ def state_of(model):
     return {name: _array(variable) for name, variable in _variables(model).items()}
 
 
-def restore(state, model, groups=("model", "average", "optimizer"), source="the checkpoint"):
+def restore(
+    state: State,
+    model: keras.Model,
+    groups: Sequence[str] = ("model", "average", "optimizer"),
+    source: object = "the checkpoint",
+) -> None:
     """Puts groups of a state into a model of the same architecture, compiled alike if `optimizer` is among them.
 
     Raises:
@@ -30,7 +37,7 @@ def restore(state, model, groups=("model", "average", "optimizer"), source="the 
     _put(_of(state, groups), _of(_variables(model), groups), source)
 
 
-def restore_trained(state, model, source="the checkpoint"):
+def restore_trained(state: State, model: keras.Model, source: object = "the checkpoint") -> None:
     """Makes a model what a state's training has come to: with the averages of its weights, where it has some.
 
     The model need not be compiled, and may compute in another precision than it was trained in.
@@ -44,7 +51,7 @@ def restore_trained(state, model, source="the checkpoint"):
 
 
 @contextlib.contextmanager
-def averaged(model):
+def averaged(model: keras.Model) -> Iterator[None]:
     """Within it a compiled model's weights are their moving averages, where it keeps some; after it what they were."""
     weights, averages = model.trainable_variables, averages_of(model)
     if not averages:
@@ -58,7 +65,7 @@ def averaged(model):
         _assign(weights, own)
 
 
-def averages_of(model):
+def averages_of(model: keras.Model) -> list[keras.Variable]:
     """The Keras variables that hold the moving average of each trainable one of a compiled model; none if it has none.
 
     Keras keeps them in its optimizers, which may be several and may be wrapped by one that scales the loss.

@@ -18,6 +18,14 @@ from cgc_tf.training.signals import Interruption
 def train(config: Config, workdir: str | pathlib.Path | None = None, allow_changes: bool = False) -> pathlib.Path:
     """Trains, or goes on with a run that was interrupted, from its last whole checkpoint.
 
+    With pictures in `pictures/train/<class>/` and `pictures/test/<class>/`:
+
+    >>> config = Config("folder", "pictures", backbone="resnet8", image_size=48, batch_size=8, epochs=1)
+    >>> workdir = train(config, "runs/first")
+    folder: 24 training examples of 3 classes, resnet8, objective cgc; ...
+    >>> sorted(path.name for path in workdir.iterdir())
+    ['checkpoints', 'classes.txt', 'config.json', 'journal.jsonl', 'lock', 'metrics.csv', 'model.json', 'tensorboard']
+
     Args:
         config: every setting.
         workdir: the run's folder; None makes `config.default_workdir()`.

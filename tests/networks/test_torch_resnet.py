@@ -100,7 +100,7 @@ def test_swav_has_no_classifier(resnet18):
         "weights: 100 tensors of x.pth loaded",
         "weights: left out: 20 of num_batches_tracked, which Keras does not count",
         "weights: left out: 4 of SwAV's heads",
-        "weights: the classifier starts afresh",
+        "weights: the classifier is new",
     ]
     with pytest.raises(UserError, match=r"2 missing \(fc.weight \[5, 512\], fc.bias \[5\]\); --reset_classifier keeps"):
         load(tensors, resnet18)

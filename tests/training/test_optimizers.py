@@ -116,7 +116,7 @@ def test_nesterov_looks_ahead():
         ({"labeled_fraction": 0.0}, "--labeled_fraction should be above 0"),
         ({"labeled_fraction": 1.5}, "--labeled_fraction should be at most 1"),
         ({"hidden_units": (0,)}, "--hidden_units should be above 0"),
-        ({"ce_views": ("other",)}, "--ce_views must be one or more of"),
+        ({"ce_views": ("other",)}, "--ce_views should be one or more of"),
         ({"unlabeled_dataset": "toy_aircraft"}, "of which --labeled_fraction=1 leaves nothing"),
         ({"unlabeled_dataset": "nothing", "labeled_fraction": 0.5}, "unknown --unlabeled_dataset=nothing"),
         ({"unlabeled_dataset": "toy_aircraft", "objective": "baseline"}, "needs a consistency term"),

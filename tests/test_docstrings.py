@@ -1,0 +1,23 @@
+"""The examples in docstrings of the library are run as they stand there."""
+
+import doctest
+
+import numpy as np
+import pytest
+
+from cgc_tf.method import model, objective
+from cgc_tf.training import config, train
+
+
+@pytest.mark.parametrize(
+    ("module", "example"),
+    [(model, "CGCModel"), (objective, "Objective"), (config, "Config"), (train, "train")],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_example(module, example, pictures, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").symlink_to(pictures)
+    names = {**vars(module), "np": np}
+    (found,) = doctest.DocTestFinder(recurse=False).find(getattr(module, example), example, module, names)
+    assert found.examples
+    assert doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(found).failed == 0, capsys.readouterr().out
