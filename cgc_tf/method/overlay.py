@@ -1,5 +1,7 @@
 """A heatmap drawn over its image, and boxes drawn around its objects."""
 
+from collections.abc import Sequence
+
 import cv2
 import matplotlib
 import numpy as np
@@ -12,7 +14,7 @@ BOX_COLOR = (47, 227, 106)  # red, green, blue
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
-def overlay(image: np.ndarray, heatmap: np.ndarray, box=WHOLE) -> np.ndarray:
+def overlay(image: np.ndarray, heatmap: np.ndarray, box: Sequence[float] = WHOLE) -> np.ndarray:
     """Draws a heatmap over its image: the hotter, the more of the perceptual color map shows.
 
     Args:
@@ -34,13 +36,13 @@ def overlay(image: np.ndarray, heatmap: np.ndarray, box=WHOLE) -> np.ndarray:
     return np.rint(image * (1 - weight) + 255 * COLORS(heat)[..., :3] * weight).astype(np.uint8)
 
 
-def show(axis: Axes, image: np.ndarray, boxes) -> None:
+def show(axis: Axes, image: np.ndarray, boxes: np.ndarray) -> None:
     """Shows an image, uint8 `[H, W, 3]`, with its boxes, `[n, 4]` in [0, 1], on a matplotlib axis."""
     axis.imshow(image)
     outline(axis, image, boxes, BOX_COLOR)
 
 
-def outline(axis: Axes, image: np.ndarray, boxes, color) -> None:
+def outline(axis: Axes, image: np.ndarray, boxes: np.ndarray, color: Sequence[float]) -> None:
     """Draws boxes, `[n, 4]` in [0, 1], on an axis that shows an image; `color` is red, green, blue, 0 to 255."""
     height, width = image.shape[:2]
     for ymin, xmin, ymax, xmax in boxes:

@@ -8,7 +8,7 @@
   python train.py --flagfile=configs/folder.flags --data_dir=DIR --dry_run      checks everything, estimates time
 
 Any flag after --flagfile overrides the file's. The run is kept in --workdir, or a new folder under runs/. SIGTERM and
-Ctrl-C save after the step and leave with exit status 75; once more, at once. Exit status 2: something to mend.
+Ctrl-C save after the step and leave with exit status 75; once more, at once. Exit status 2: something to fix.
 """
 
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip

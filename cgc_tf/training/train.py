@@ -134,10 +134,12 @@ def _first_step(position):
 
 
 def _left_out(config, *opened):
-    counts = [f"{source.sizes['train'] % config.batch_size} of {source.sizes['train']}" for source in opened if source]
-    if all(count.startswith("0 ") for count in counts):
+    """How many examples do not fill a batch, in words; "" where batches divide them."""
+    sizes = [source.sizes["train"] for source in opened if source]
+    if all(size % config.batch_size == 0 for size in sizes):
         return ""
-    return f"; whole batches leave out {' and '.join(counts)} in each pass, others in the next"
+    counts = " and ".join(f"{size % config.batch_size} of {size}" for size in sizes)
+    return f"; whole batches leave out {counts} in each pass, others in the next"
 
 
 def _validated(config, source):

@@ -76,7 +76,10 @@ def test_loss_and_gradients_equal_the_literal_version(head, cam):
 def test_gradient_by_finite_differences(head, layer):
     """Along its own direction the loss rises as fast as the gradient's norm says: the second order is in it."""
     model, data = build(head, explain_layer=layer), batch()
-    loss = lambda: tf.reduce_mean(model._terms(data)[1])
+
+    def loss():
+        return tf.reduce_mean(model._terms(data)[1])
+
     _, gradient = gradients(model, loss)
     norm = np.linalg.norm(gradient)
     parts = np.split(gradient / norm, np.cumsum([np.prod(v.shape) for v in model.trainable_variables])[:-1])
