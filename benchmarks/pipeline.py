@@ -17,6 +17,7 @@ together, so that other work counts little. Keys of the JSON, the first four in 
 """
 
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
+import functools
 import multiprocessing
 import os
 import pathlib
@@ -73,16 +74,16 @@ def loaders(folder, rounds):
         for _ in dataset:
             pass
 
-    def pillow(load):
+    def pillow(make_batch):
         for start in range(0, len(paths), BATCH):
-            load(paths[start : start + BATCH], SIZE)
+            make_batch(paths[start : start + BATCH], SIZE)
 
     functions = {
-        "ours, uint8": lambda: consume(made),
-        "ours, normalized": lambda: consume(normalized),
-        "our decoding alone": lambda: consume(decoded.batch(BATCH)),
-        "Pillow, uint8": lambda: pillow(pillow_loader.batch_uint8),
-        "Pillow, normalized": lambda: pillow(pillow_loader.batch),
+        "ours, uint8": functools.partial(consume, made),
+        "ours, normalized": functools.partial(consume, normalized),
+        "our decoding alone": functools.partial(consume, decoded.batch(BATCH)),
+        "Pillow, uint8": functools.partial(pillow, pillow_loader.batch_uint8),
+        "Pillow, normalized": functools.partial(pillow, pillow_loader.batch),
     }
     seconds = timing.interleaved(functions, rounds, clock=time.process_time)
     each = {name: value / len(paths) / (PASSES if name.startswith("our") else 1) for name, value in seconds.items()}

@@ -68,7 +68,7 @@ def view_batches(dataset: tf.data.Dataset, image_size: int, batch_size: int, see
 
     >>> import numpy as np
     >>> import tensorflow as tf
-    >>> from cgc_tf.data.batches import view_batches
+    >>> from cgc_tf import view_batches
     >>> images, labels = np.zeros([10, 60, 80, 3], np.uint8), np.arange(10) % 2
     >>> batches = view_batches(tf.data.Dataset.from_tensor_slices((images, labels)), image_size=32, batch_size=4)
     >>> {name: tuple(value.shape) for name, value in sorted(next(iter(batches)).items())}

@@ -108,6 +108,7 @@ def drawn_views(example, seed, size, color_jitter, class_names):
         A dict: `title`; and for each of `VIEWS` a pair of the image, uint8 `[size, size, 3]`, and its boxes `[n, 4]`;
         `crop` `[4]`, the part of `original` that `augmented` shows, in [0, 1]; `flipped`.
     """
+    example = {**example, "image": tf.convert_to_tensor(example["image"])}
     key, shape = [seed, 0], example["image"].shape
     made = views.training_views(example, key, size, color_jitter=color_jitter)
     ce = views.ce_transform(views.example_seed(example["id"], key), shape)

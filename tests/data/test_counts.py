@@ -29,11 +29,11 @@ TOY = """
 import sys
 import cgc_tf.common.quiet_tensorflow
 from absl import app
-from cgc_tf import config, training
+from cgc_tf.training import config, train
 from cgc_tf.data.datasets.toy_aircraft import toy_aircraft_dataset_builder as toy
 toy.SPLIT_SIZES = {"train": 40, "validation": 17, "test": 8}
 config.define_flags()
-app.run(lambda _: training.train(config.from_flags(), sys.argv[1]) and None, ["toy", *sys.argv[2:]])
+app.run(lambda _: train.train(config.from_flags(), sys.argv[1]) and None, ["toy", *sys.argv[2:]])
 """
 
 
