@@ -21,7 +21,7 @@ from absl import flags
 
 from cgc_tf.common import environment, errors, program
 from cgc_tf.evaluation.protocol import Protocol
-from cgc_tf.report import model_card
+from cgc_tf.report import model_card, tables
 from cgc_tf.report.results import REPORT
 from cgc_tf.training import checkpoints, journal, run_folder
 from cgc_tf.training import config as settings
@@ -94,7 +94,7 @@ def describe(config, workdir, checkpoint, class_names):
     """What the model card of a run says of it: a dict; `metrics` is empty where `no_metrics` says why."""
     report, reason = whole_evaluation(config, workdir, checkpoint)
     history = journal.history(workdir)
-    changes = f" ({journal.told(history)})" if history else ""
+    changes = f" ({tables.changes(history)})" if history else ""
     return {
         "name": f"{config.backbone} trained with {config.objective} on {config.dataset}{changes}",
         "history": history,

@@ -1,5 +1,7 @@
 """Insertion and deletion: how the class's probability follows as pixels come and go, most salient first."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -10,7 +12,14 @@ STEPS = 28
 SUBSTRATES = ("blur", "zero", "mean")
 
 
-def insertion(probabilities, images, heatmaps, class_ids, kind="blur", steps=STEPS):
+def insertion(
+    probabilities: Callable,
+    images: tf.Tensor,
+    heatmaps: tf.Tensor,
+    class_ids: tf.Tensor,
+    kind: str = "blur",
+    steps: int = STEPS,
+) -> tf.Tensor:
     """Insertion curves (RISE, BMVC 2018, section 4.2): the image appears, most salient pixels first.
 
     Args:
@@ -28,14 +37,21 @@ def insertion(probabilities, images, heatmaps, class_ids, kind="blur", steps=STE
     return pixel_curve(probabilities, substrate(kind, images), images, saliency, class_ids, steps)
 
 
-def deletion(probabilities, images, heatmaps, class_ids, kind="blur", steps=STEPS):
-    """Deletion curves: as `insertion`, from the image to the neutral color, or to its mean color if so is `kind`."""
+def deletion(
+    probabilities: Callable,
+    images: tf.Tensor,
+    heatmaps: tf.Tensor,
+    class_ids: tf.Tensor,
+    kind: str = "blur",
+    steps: int = STEPS,
+) -> tf.Tensor:
+    """Deletion curves: as `insertion`, but from the image to the neutral color, or for "mean" to its mean color."""
     saliency = metrics.upsample(heatmaps, images.shape[1:3])
     empty = substrate("mean" if kind == "mean" else "zero", images)
     return pixel_curve(probabilities, images, empty, saliency, class_ids, steps)
 
 
-def substrate(kind, images):
+def substrate(kind: str, images: tf.Tensor) -> tf.Tensor:
     """What insertion starts from: float32 `[B, H, W, 3]` in 0..255.
 
     Args:
@@ -52,7 +68,7 @@ def substrate(kind, images):
     return tf.zeros_like(images) + tf.reduce_mean(images, [1, 2], keepdims=True)
 
 
-def blur(images):
+def blur(images: tf.Tensor) -> tf.Tensor:
     """RISE's substrate: the normalized image under an 11x11 Gaussian of sigma 5, zeros beyond the image's edges.
 
     Args:
@@ -80,12 +96,19 @@ def _rise_kernel(length=11, sigma=5.0, reach=20):
     return np.bincount((length - 1 - folded).astype(int), gaussian / gaussian.sum(), length)
 
 
-def neutral_color():
+def neutral_color() -> tf.Tensor:
     """The color, float32 `[3]` in 0..255, that ImageNet's normalization maps to zero."""
     return 255 * tf.constant(IMAGENET_MEAN)
 
 
-def pixel_curve(probabilities, start, finish, saliency, class_ids, steps=STEPS):
+def pixel_curve(
+    probabilities: Callable,
+    start: tf.Tensor,
+    finish: tf.Tensor,
+    saliency: tf.Tensor,
+    class_ids: tf.Tensor,
+    steps: int = STEPS,
+) -> tf.Tensor:
     """The class's probability while pixels of `start` are replaced by those of `finish`, most salient first.
 
     RISE (BMVC 2018): insertion goes from the blurred image to the image, deletion from the image to the neutral
@@ -122,25 +145,6 @@ def _rank(values):
     return tf.reshape(tf.scatter_nd(tf.reshape(flat, [-1, 1]), places, [batch * count]), [batch, count])
 
 
-def area_under(curves):
+def area_under(curves: tf.Tensor) -> tf.Tensor:
     """The area under each of `[B, n]` curves by the trapezoid rule, on an axis from 0 to 1: float `[B]`."""
     return tf.reduce_mean((curves[:, 1:] + curves[:, :-1]) / 2, 1)
-
-
-class CurveMean:
-    """Mean and standard error of curves `[B, n]`, as they come."""
-
-    def __init__(self):
-        self.count, self._sum, self._squares = 0, 0.0, 0.0
-
-    def add(self, curves):
-        """Takes a batch of curves, float `[B, n]`."""
-        curves = np.asarray(curves, np.float64)
-        self.count += len(curves)
-        self._sum, self._squares = self._sum + curves.sum(0), self._squares + (curves**2).sum(0)
-
-    def summary(self):
-        """A dict of lists of n: `mean` and `standard_error`."""
-        mean = self._sum / self.count
-        variance = np.maximum(self._squares / self.count - mean**2, 0) / max(1, self.count - 1)
-        return {"mean": mean.tolist(), "standard_error": np.sqrt(variance).tolist()}

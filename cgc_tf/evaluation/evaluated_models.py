@@ -1,13 +1,15 @@
 """What is measured, behind one interface: a trained run, or a file of weights; `saved_models` has exported ones."""
 
 import dataclasses
+import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
 from cgc_tf.common.errors import UserError, first_few
 from cgc_tf.evaluation import explainers
+from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.method.model import CGCModel
 from cgc_tf.networks import pretrained
 from cgc_tf.training import checkpoints, journal, run_folder
@@ -18,7 +20,7 @@ TOLD_LABELS = "the names and order of its classes are what --labels says"
 
 
 @dataclasses.dataclass(frozen=True)
-class Subject:
+class EvaluatedModel:
     """A model to be measured.
 
     Attributes:
@@ -30,7 +32,7 @@ class Subject:
         probabilities: a callable, images `[B, H, W, 3]` in 0..255 -> float32 `[B, classes]`.
         explain: an explainer (see `explainers`).
         checkpoint: the name of the file that its weights are from; None where there is no such file.
-        model: the `CGCModel`; None for a SavedModel, whose inside cannot be reached.
+        network: the `CGCModel` itself; None for a SavedModel, whose inside cannot be reached.
         takes_any_size: whether images may be of another size than `image_size` squared.
         takes_any_class: whether another class than the predicted one can be explained.
         owner: what holds a SavedModel's variables, which its signatures do not.
@@ -46,36 +48,42 @@ class Subject:
     probabilities: Callable
     explain: Callable
     checkpoint: str | None = None
-    model: CGCModel | None = None
+    network: CGCModel | None = None
     takes_any_size: bool = True
     takes_any_class: bool = True
     owner: object = None
     history: tuple[dict, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def check(self, protocol):
+    @property
+    def content_heatmap_on(self) -> str:
+        """What Content Heatmap is measured on, in words: which images, and the heatmap of which class."""
+        images = "whole images" if self.takes_any_size else "center views"
+        return f"{images}, {'labeled' if self.takes_any_class else 'predicted'} class"
+
+    def check(self, protocol: Protocol) -> None:
         """Raises `UserError` where a `Protocol` asks for what only the network itself can answer."""
         asked = {
             "explained_class": protocol.explained_class == "label" and not self.takes_any_class,
             "ch_resize": protocol.ch_resize and not self.takes_any_size,
-            "randomization": protocol.randomization and not self.model,
+            "randomization": protocol.randomization and not self.network,
         }
         for name in filter(asked.get, asked):
             raise UserError(
                 f"--{name}={getattr(protocol, name)}: {self.name} has no signature for it; measure the run it came from"
             )
 
-    def explained_by(self, explainer, seed=0):
-        """The same subject under another explainer, one of `explainers.NAMES`."""
+    def explained_by(self, explainer: str, seed: int = 0) -> "EvaluatedModel":
+        """The same model under another explainer, one of `explainers.NAMES`; "" is its own."""
         if not explainer:
             return self
-        if not self.model:
+        if not self.network:
             raise UserError(f"--explainer={explainer} needs the network itself; a SavedModel has its own explanation")
-        explain = explainers.make(explainer, self.model, seed)
+        explain = explainers.make(explainer, self.network, seed)
         return dataclasses.replace(self, name=f"{self.name}, {explainer}", explain=explain)
 
-    def in_order_of(self, class_names):
-        """The same subject, its classes in the order of a dataset's, which are matched by name.
+    def in_order_of(self, class_names: Sequence[str]) -> "EvaluatedModel":
+        """The same model, its classes in the order of a dataset's, which are matched by name.
 
         Raises:
             UserError: the names are not the same.
@@ -92,7 +100,7 @@ class Subject:
         )
 
 
-def check_classes(name, class_names, of_dataset):
+def check_classes(name: str | os.PathLike, class_names: Sequence[str], of_dataset: Sequence[str]) -> None:
     """Raises `UserError` unless a model's classes and a dataset's have the same names, in whichever order."""
     only_model, only_dataset = set(class_names) - set(of_dataset), set(of_dataset) - set(class_names)
     if only_model or only_dataset:
@@ -104,13 +112,18 @@ def check_classes(name, class_names, of_dataset):
         raise UserError(f"{name} has other classes than the dataset; {'; '.join(told)}")
 
 
-def from_workdir(workdir, name=None):
+def from_workdir(workdir: str | os.PathLike, name: str | None = None) -> EvaluatedModel:
     """The run that a workdir holds, as its last checkpoint left it; its name is the folder's if none is given."""
     workdir = pathlib.Path(workdir)
     return _of_run(workdir, checkpoints.find(workdir), name or workdir.absolute().name, workdir)
 
 
-def from_checkpoint(weights, folder, told=None, labels=None):
+def from_checkpoint(
+    weights: str | os.PathLike,
+    folder: str | os.PathLike,
+    told: Mapping | None = None,
+    labels: Sequence[str] | None = None,
+) -> EvaluatedModel:
     """A trained classifier from a file of weights: nothing is trained.
 
     Args:
@@ -132,7 +145,9 @@ def from_checkpoint(weights, folder, told=None, labels=None):
         check_labels(f"--weights={weights}", subject.class_names, labels)
         return subject
     if checkpoints.is_checkpoint(weights):
-        raise UserError(f"--weights={weights}: it is not in its run's folder, which says what network it is of")
+        raise UserError(
+            f"--weights={weights}: this checkpoint is not in its run's folder, which says what network it is of"
+        )
     if pretrained.parse(str(weights)).kind != "torch":
         raise UserError(
             f"--checkpoint --weights={weights}: a trained classifier is read from a run of this project (its folder, "
@@ -149,7 +164,7 @@ def from_checkpoint(weights, folder, told=None, labels=None):
     return dataclasses.replace(subject, notes=(TOLD_LABELS,))
 
 
-def trained_on(weights):
+def trained_on(weights: str | os.PathLike) -> dict:
     """The settings of the run that a file of weights lies in, a dict; empty where it lies in none."""
     run = _run_of(weights)
     return dataclasses.asdict(settings.Config.load(run)) if run else {}
@@ -169,7 +184,7 @@ def _refuse_contradictions(source, known, told):
             raise UserError(f"--{name}={value}: {source} says {known[name]}")
 
 
-def check_labels(source, own, labels):
+def check_labels(source: str, own: Sequence[str] | None, labels: Sequence[str] | None) -> None:
     """Raises `UserError` unless a model's classes are named, by itself or by `--labels`, and not in two ways."""
     if own is None and labels is None:
         raise UserError(
@@ -190,4 +205,4 @@ def _of_run(run, checkpoint, name, folder):
 def _of_model(model, name, folder, known, image_size, class_names):
     probabilities = tf.function(lambda images: tf.nn.softmax(model(images, training=False)), reduce_retracing=True)
     explain = explainers.make("", model)
-    return Subject(name, folder, known, image_size, tuple(class_names), probabilities, explain, model=model)
+    return EvaluatedModel(name, folder, known, image_size, tuple(class_names), probabilities, explain, network=model)

@@ -1,17 +1,22 @@
-"""Which examples to show, and how each subject explains them."""
+"""Which examples to show, and how each model explains them."""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import batches, views
+from cgc_tf.data.source import Source
+from cgc_tf.evaluation.evaluated_models import EvaluatedModel
 from cgc_tf.method import geometry
+from cgc_tf.method.overlay import WHOLE
 
 BY_CONTENT_HEATMAP = ("best", "worst", "median", "quantiles")
 CHOICES = ("spread", "random", *BY_CONTENT_HEATMAP)
 
 
-def check_ids(source, split, limit, ids):
+def check_ids(source: Source, split: str, limit: int | None, ids: Sequence[str]) -> None:
     """Raises `UserError` for an id that none of the examples to be measured has; of those nothing else is decoded."""
     places = tf.data.Dataset.from_tensor_slices(batches.spread(source.sizes[split], limit))
     found = places.map(lambda index: source.decode(split, index)["id"], batches.PARALLEL).as_numpy_iterator()
@@ -20,14 +25,14 @@ def check_ids(source, split, limit, ids):
         raise UserError(f"--show_ids: no example {unknown[0]} is measured; ids are such as {known[0]}")
 
 
-def choose(how, count, all_columns, ids=(), seed=0):
+def choose(how: str, count: int, all_columns: Sequence[Mapping], ids: Sequence[str] = (), seed: int = 0) -> list[int]:
     """Picks examples by how they were measured.
 
     Args:
-        how: one of `CHOICES`: evenly spread over the split, at random, or by CH (of several subjects by the last
+        how: one of `CHOICES`: evenly spread over the split, at random, or by CH (of several models by the last
             one's CH less the first one's): the best, the worst, those around the median, or evenly from worst to best.
         count: how many, at most.
-        all_columns: the `columns` of each subject's `Measurement`, on the same examples.
+        all_columns: the `columns` of each model's `Measurement`, on the same examples.
         ids: the examples' ids, which then decide alone.
         seed: of `random`.
 
@@ -47,27 +52,30 @@ def choose(how, count, all_columns, ids=(), seed=0):
     if how == "spread" or not ranked:
         return [int(i) for i in index[np.arange(count) * len(index) // count]]
     count = min(count, len(ranked))
-    middle = (len(ranked) - count) // 2
-    return {
-        "best": ranked[::-1][:count],
-        "worst": ranked[:count],
-        "median": ranked[middle : middle + count],
-        "quantiles": [ranked[round(i)] for i in np.linspace(0, len(ranked) - 1, count)],
-    }[how]
+    if how == "best":
+        return ranked[::-1][:count]
+    if how == "worst":
+        return ranked[:count]
+    if how == "median":
+        middle = (len(ranked) - count) // 2
+        return ranked[middle : middle + count]
+    return [ranked[round(i)] for i in np.linspace(0, len(ranked) - 1, count)]  # quantiles
 
 
-def gain(all_columns):
-    """{index: CH of the last subject less CH of the first, or the one subject's CH}; NaN where it is not known."""
-    shares = []
-    for columns in (all_columns[0], all_columns[-1])[: len(all_columns)]:
-        known = columns.get("content_heatmap", np.full(len(columns["index"]), np.nan))
-        shares.append({int(index): float(share) for index, share in zip(columns["index"], known, strict=True)})
-    if len(shares) == 1:
-        return shares[0]
-    return {index: share - shares[0][index] for index, share in shares[1].items()}
+def gain(all_columns: Sequence[Mapping]) -> dict[int, float]:
+    """{index: CH of the last model less CH of the first, or the one model's CH}; NaN where it is not known."""
+    first, last = _shares(all_columns[0]), _shares(all_columns[-1])
+    if len(all_columns) == 1:
+        return first
+    return {index: share - first[index] for index, share in last.items()}
 
 
-def examples(source, split, indices):
+def _shares(columns):
+    known = columns.get("content_heatmap", np.full(len(columns["index"]), np.nan))
+    return {int(index): float(share) for index, share in zip(columns["index"], known, strict=True)}
+
+
+def examples(source: Source, split: str, indices: Sequence[int]) -> list[dict]:
     """Decoded examples to draw: dicts of `index`, `image`, `boxes`, `label`, `id` and `title`, the class's name."""
     found = source.examples(split, indices)
     return [
@@ -76,48 +84,55 @@ def examples(source, split, indices):
     ]
 
 
-def explain(subject, columns, shown, ch_resize=0):
-    """How a subject explains the examples, a list parallel to `shown`.
+def explain(model: EvaluatedModel, columns: Mapping, shown: Sequence[Mapping], ch_resize: int = 0) -> list[dict]:
+    """How a model explains the examples, a list parallel to `shown`.
 
     Returns:
-        Dicts: `heatmap` `[h, w]`, of the labeled class where the subject can be asked for one, else of the predicted
+        Dicts: `heatmap` `[h, w]`, of the labeled class where the model can be asked for one, else of the predicted
         class; `box`, the part of the image that it covers; `content_heatmap`, a float or NaN; `caption`, whose heatmap
         it is, or that the two are the same, and CH in percent; and `mistake`, the same of the predicted class, without
         CH, where that is another one; else None.
     """
-    rows = {int(index): row for row, index in enumerate(columns["index"])}
-    answers = []
-    for example in shown:
-        row, image, box = rows[example["index"]], example["image"], (0.0, 0.0, 1.0, 1.0)
-        if subject.takes_any_size:
-            side = ch_resize or 2 * subject.image_size
-            view = geometry.resize_image(image, geometry.whole_view(*image.shape[:2], side))
-        else:
-            view, box = _center(image, subject.image_size)
-        label, predicted, mistake = int(example["label"]), int(columns["predicted"][row]), None
-        heatmap = subject.explain(view[None], tf.constant([label]))[0].numpy()
-        says = f"says {readable(subject.class_names[predicted])}"
-        if predicted == label:
-            caption = "right"
-        elif subject.takes_any_class:
-            caption = f"label {readable(subject.class_names[label])}"
-            of_predicted = subject.explain(view[None], tf.constant([predicted]))[0].numpy()
-            mistake = {"heatmap": of_predicted, "box": box, "caption": says}
-        else:
-            caption = says
-        share = float(columns["content_heatmap"][row]) if "content_heatmap" in columns else float("nan")
-        if not np.isnan(share):
-            caption += f", CH {100 * share:.0f}"
-        answer = {"heatmap": heatmap, "box": box, "content_heatmap": share, "caption": caption, "mistake": mistake}
-        answers.append(answer)
-    return answers
+    predicted = {int(index): int(columns["predicted"][row]) for row, index in enumerate(columns["index"])}
+    shares = _shares(columns)
+    return [_answer(model, one, predicted[one["index"]], shares[one["index"]], ch_resize) for one in shown]
 
 
-def rows_of_figure(answers):
-    """The rows of a figure, {name: a list of answers}: a subject's, and below them the mistakes that it makes, if any.
+def _answer(model, example, predicted, share, ch_resize):
+    view, box = _view(model, example["image"], ch_resize)
+    label, mistake = int(example["label"]), None
+    says = f"says {readable(model.class_names[predicted])}"
+    if predicted == label:
+        caption = "right"
+    elif model.takes_any_class:
+        caption = f"label {readable(model.class_names[label])}"
+        mistake = {"heatmap": _heatmap(model, view, predicted), "box": box, "caption": says}
+    else:
+        caption = says
+    if not np.isnan(share):
+        caption += f", CH {100 * share:.0f}"
+    heatmap = _heatmap(model, view, label)
+    return {"heatmap": heatmap, "box": box, "content_heatmap": share, "caption": caption, "mistake": mistake}
+
+
+def _heatmap(model, view, class_id):
+    return model.explain(view[None], tf.constant([class_id]))[0].numpy()
+
+
+def _view(model, image, ch_resize):
+    """What the model is shown of an image: all of it if it can be, else the center; and the box that this is."""
+    if model.takes_any_size:
+        side = ch_resize or 2 * model.image_size
+        return geometry.resize_image(image, geometry.whole_view(*image.shape[:2], side)), WHOLE
+    view, box = views.original_view(image, model.image_size)
+    return view, tuple(box.numpy())
+
+
+def rows_of_figure(answers: Mapping[str, Sequence[Mapping]]) -> dict[str, list]:
+    """The rows of a figure, {name: a list of answers}: a model's, and below them the mistakes that it makes, if any.
 
     Args:
-        answers: {subject's name: what `explain` gives}.
+        answers: {model's name: what `explain` gives}.
     """
     rows = {}
     for name, each in answers.items():
@@ -127,11 +142,6 @@ def rows_of_figure(answers):
     return rows
 
 
-def readable(name):
+def readable(name: str) -> str:
     """A class's name without underscores."""
     return name.replace("_", " ")
-
-
-def _center(image, size):
-    view, box = views.original_view(image, size)
-    return view, tuple(box.numpy())

@@ -1,23 +1,30 @@
 """The paper's tables: trains what is missing under each seed, evaluates it, and sets the published figures beside."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from cgc_tf.common import files, program
 from cgc_tf.common.errors import UserError
 from cgc_tf.evaluation import evaluate
 from cgc_tf.report import tables
 from cgc_tf.report.results import COLUMNS
 
-FOLDER = pathlib.Path(__file__).parent.parent / "configs" / "tables"
-TRAIN = pathlib.Path(__file__).parent.parent / "train.py"
 
-
-def make(name, dataset="", data_dir="", seeds=0, flags=(), output=None):
+def make(
+    name: str,
+    dataset: str = "",
+    data_dir: str | None = None,
+    seeds: int = 0,
+    flags: Sequence[str] = (),
+    output: str | os.PathLike | None = None,
+) -> str:
     """Makes one of the tables of `configs/tables/`.
 
     Args:
@@ -34,36 +41,49 @@ def make(name, dataset="", data_dir="", seeds=0, flags=(), output=None):
     Raises:
         UserError: there is no such table or dataset; or what the data needs, in the words of train.py.
     """
-    known = sorted(path.stem for path in FOLDER.glob("*.toml"))
-    if name not in known:
-        raise UserError(f"--table={name} is not known; there are {', '.join(known)}")
-    table = tomllib.loads((FOLDER / f"{name}.toml").read_text())
+    table = read(name)
     dataset = dataset or next(iter(table["datasets"]))
     if dataset not in table["datasets"]:
-        raise UserError(f"--table={name} --dataset={dataset}: it has {', '.join(table['datasets'])}")
+        raise UserError(f"--table={name} --dataset={dataset}: the table is made for {', '.join(table['datasets'])}")
     chosen = table["datasets"][dataset]
     output = pathlib.Path(output or f"runs/table-{name}-{dataset}")
-    common = [f"--flagfile={FOLDER.parent.parent / chosen['flagfile']}", *chosen.get("flags", ()), *flags]
+    common = [f"--flagfile={program.config_folder().parent / chosen['flagfile']}", *chosen.get("flags", ()), *flags]
     if data_dir:
         common.append(f"--data_dir={data_dir}")
     runs = {row["objective"]: [*common, f"--objective={row['objective']}"] for row in table["rows"]}
     published = {row["objective"]: row["published"] for row in table["rows"]}
+    numbers = range(seeds or chosen["seeds"])
     try:
-        reports = evaluated(runs, range(seeds or chosen["seeds"]), output)
+        reports = evaluated(runs, numbers, output)
     except UserError as error:
-        lines = tables.markdown(*summary({}, runs, range(0), published))
-        raise UserError(f"{table['source']}:\n\n{lines}\nnot run here: {error}") from None
-    lines = [f"{table['title']}: {dataset}, {output}", ""]
-    lines += [tables.markdown(*summary(reports, runs, range(seeds or chosen["seeds"]), published))]
-    lines += [what_it_is_of(reports), "", f"Published: {table['source']}."]
+        empty = tables.markdown(*summary({}, runs, (), published))
+        raise UserError(f"{table['source']}:\n\n{empty}\nnot run here: {error}") from None
+    origin = f"Published: {table['source']}."
     if not chosen.get("has_published"):
-        lines[-1] += f" Another dataset than {dataset}: compare the order, not the numbers."
-    text = "\n".join(lines)
-    (output / "table.md").write_text(text + "\n")
+        origin += f" Another dataset than {dataset}: compare the order, not the numbers."
+    filled = tables.markdown(*summary(reports, runs, numbers, published))
+    text = f"{table['title']}: {dataset}, {output}\n\n{filled}\n{what_it_is_of(reports)}\n\n{origin}"
+    with files.reported(output):
+        files.write(output / "table.md", text + "\n")
     return text
 
 
-def evaluated(runs, seeds, output):
+def folder() -> pathlib.Path:
+    """Where the tables are, one a TOML file."""
+    return program.config_folder() / "tables"
+
+
+def read(name: str) -> dict:
+    """What a table's file says; raises `UserError` where there is no such table."""
+    known = sorted(path.stem for path in folder().glob("*.toml"))
+    if name not in known:
+        raise UserError(f"--table={name} is not known; there are {', '.join(known)}")
+    return tomllib.loads((folder() / f"{name}.toml").read_text())
+
+
+def evaluated(
+    runs: Mapping[str, Sequence[str]], seeds: Iterable[int], output: str | os.PathLike
+) -> dict[tuple[str, int], dict]:
     """Trains what is missing of {name: arguments of train.py} under each seed, and evaluates it seed by seed.
 
     Each run is a process of its own, so that it is the run train.py would make; a trained one is kept as it is. The
@@ -77,22 +97,34 @@ def evaluated(runs, seeds, output):
     """
     output = pathlib.Path(output)
     folders = {(name, seed): output / f"seed-{seed}" / name for seed in seeds for name in runs}
-    for (name, seed), folder in folders.items():
-        command = [sys.executable, str(TRAIN), *runs[name], f"--seed={seed}", f"--workdir={folder}"]
-        done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
-        if done.returncode:
-            lines = done.stderr.strip().splitlines() or ["interrupted"]
-            raise UserError(lines[-1].removeprefix("error: "))
+    for (name, seed), workdir in folders.items():
+        _train([*runs[name], f"--seed={seed}", f"--workdir={workdir}"])
     reports = {}
     for seed in seeds:
-        found = evaluate.evaluate_runs([folders[name, seed] for name in runs]).reports
+        found = evaluate.evaluate([folders[name, seed] for name in runs]).reports
         reports |= {(name, seed): report for name, report in zip(runs, found, strict=True)}
     kept = {f"{name}-{seed}": report for (name, seed), report in reports.items()}
-    (output / "summary.json").write_text(json.dumps(kept, indent=2) + "\n")
+    with files.reported(output):
+        files.write(output / "summary.json", json.dumps(kept, indent=2) + "\n")
     return reports
 
 
-def summary(reports, names, seeds, published=None):
+def _train(arguments):
+    """Runs `cgc train` in a process that finds this package where this process does."""
+    command = [sys.executable, "-m", "cgc_tf.programs.cgc", "train", *arguments]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["interrupted"]
+        raise UserError(lines[-1].removeprefix("error: "))
+
+
+def summary(
+    reports: Mapping[tuple[str, int], Mapping],
+    names: Iterable[str],
+    seeds: Sequence[int],
+    published: Mapping[str, Mapping[str, float]] | None = None,
+) -> tables.Table:
     """Mean and standard deviation over the seeds, in percent: `(head, rows)` as `tables.markdown` takes them.
 
     Args:
@@ -109,7 +141,7 @@ def summary(reports, names, seeds, published=None):
     return ["run", *columns.values(), *(f"{columns[key]}, published" for key in beside)], rows
 
 
-def what_it_is_of(reports):
+def what_it_is_of(reports: Mapping[tuple[str, int], Mapping]) -> str:
     """What the numbers of `summary` are of, in a sentence."""
     seeds = {seed for _, seed in reports}
     measured_on = tables.measured_on(next(iter(reports.values())))

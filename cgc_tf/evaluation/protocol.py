@@ -2,11 +2,14 @@
 
 import dataclasses
 import os
+import pathlib
+from collections.abc import Mapping
 
 from cgc_tf.common import settings
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.settings import setting
 from cgc_tf.data import load
+from cgc_tf.data.source import Source
 from cgc_tf.evaluation.curves import STEPS, SUBSTRATES
 from cgc_tf.method import metrics
 
@@ -80,7 +83,7 @@ class Protocol:
                 if field.name in _OF_CURVES and getattr(self, field.name) != field.default:
                     raise UserError(f"--{field.name} is not used by --curves=none: leave it out")
 
-    def on_data_of(self, trained):
+    def on_data_of(self, trained: Mapping) -> "Protocol":
         """The same protocol with the data named: its own choice, or else what a model was trained on.
 
         Args:
@@ -91,7 +94,7 @@ class Protocol:
         """
         dataset = self.dataset or trained.get("dataset")
         if not dataset:
-            raise UserError("--dataset is missing: what to measure on, which this model does not say")
+            raise UserError("--dataset is missing: this model does not say what to measure it on")
         if self.on_bad_image and dataset != "folder":
             raise UserError(f"--on_bad_image is not used by --dataset={dataset}: it is for folders of pictures")
         data_dir, on_bad_image = self.data_dir, self.on_bad_image or trained.get("on_bad_image") or "fail"
@@ -99,22 +102,43 @@ class Protocol:
             data_dir = trained.get("data_dir")
         return dataclasses.replace(self, dataset=dataset, data_dir=data_dir or None, on_bad_image=on_bad_image)
 
-    def open_source(self):
+    def open_source(self) -> Source:
         """The `Source` of a protocol whose data is named."""
         return load.load_dataset(self.dataset, self.data_dir, self.on_bad_image)
 
-    def is_on_own_data(self, trained):
+    def is_on_own_data(self, trained: Mapping) -> bool:
         """Whether a protocol whose data is named measures on the dataset that a model was trained on."""
         if self.dataset != "folder" or trained.get("dataset") != "folder":
             return self.dataset == trained.get("dataset")
         return os.path.realpath(self.data_dir or "") == os.path.realpath(trained.get("data_dir") or "")
 
     @property
-    def is_whole(self):
+    def is_whole(self) -> bool:
         """Whether every example of the test split is measured."""
         return self.split == "test" and self.limit is None
 
-    def check(self, source):
+    def variant(self, trained: Mapping, explainer: str = "") -> str:
+        """What the names of an evaluation's files end with, where the protocol's data is named.
+
+        Args:
+            trained: the model's settings as they are known, as for `on_data_of`.
+            explainer: as `explainers.make` takes it.
+
+        Returns:
+            "" for the whole test split of the model's own data, else such as "occlusion-cub200-train-limit-6", so that
+            evaluation-limit-6.json leaves evaluation.json alone.
+        """
+        parts = [explainer]
+        if trained.get("dataset") and not self.is_on_own_data(trained):
+            is_folder = self.dataset == "folder"
+            parts.append(pathlib.Path(self.data_dir).resolve().name if is_folder else self.dataset)
+        if self.split != "test":
+            parts.append(self.split)
+        if self.limit:
+            parts.append(f"limit-{self.limit}")
+        return "-".join(filter(None, parts))
+
+    def check(self, source: Source) -> None:
         """Raises `UserError` unless a source can be measured so."""
         if self.split not in source.sizes:
             raise UserError(f"--split={self.split}: {source.name} has {', '.join(source.sizes)}")
@@ -125,11 +149,11 @@ class Protocol:
             raise UserError(f"--{name} is not used: {source.name} has no boxes, so Content Heatmap is not measured")
 
 
-def define_flags():
+def define_flags() -> None:
     """Defines one absl flag for each choice; only entry points call this."""
     settings.define_flags(Protocol)
 
 
-def from_flags():
+def from_flags() -> Protocol:
     """The `Protocol` that the parsed flags make."""
     return settings.from_flags(Protocol)

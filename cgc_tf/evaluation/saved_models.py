@@ -55,7 +55,7 @@ def from_saved_model(path, folder, image_size=None, labels=None):
     def probabilities(pictures):
         return call(pictures, tf.zeros([tf.shape(pictures)[0]], tf.int32))["probabilities"]
 
-    return evaluated_models.Subject(
+    return evaluated_models.EvaluatedModel(
         name=f"{version.parent.name}/{version.name}" if version.name.isdecimal() else version.name,
         folder=pathlib.Path(folder),
         settings=card.get("configuration") or {},

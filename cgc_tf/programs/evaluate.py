@@ -91,17 +91,18 @@ def main(_):
     if unknown := set(FLAGS.explainer) - {"", *explainers.NAMES}:
         raise UserError(f"unknown --explainer={unknown.pop()}; known: {', '.join(explainers.NAMES)}")
     from cgc_tf.evaluation import evaluate
+    from cgc_tf.evaluation.drawing import Drawing
     from cgc_tf.report import tables
 
     chosen = protocol.from_flags()
-    drawing = evaluate.Drawing(FLAGS.examples, FLAGS.show, tuple(FLAGS.show_ids), FLAGS.gallery)
+    drawing = Drawing(FLAGS.examples, FLAGS.show, tuple(FLAGS.show_ids), FLAGS.gallery)
     rest = {"batch_size": FLAGS.batch_size, "explainers": FLAGS.explainer, "drawing": drawing}
     if mode == "workdir":
-        done = evaluate.evaluate_runs(_workdirs(), chosen, **rest)
+        done = evaluate.evaluate(_workdirs(), chosen, **rest)
     else:
         chosen = chosen.on_data_of(_trained_on())
         source = chosen.open_source()
-        done = evaluate.evaluate_subjects([lambda: _from_outside(source)], source, chosen, **rest)
+        done = evaluate.evaluate_models(map(_from_outside, [source]), source, chosen, **rest)
     print(f"{tables.text(*tables.means(done.reports))}\n{tables.what_it_is_of(done.reports)}")
     if done.comparisons:
         print(f"\n{tables.text(*tables.differences(done.comparisons, done.reports))}")

@@ -57,9 +57,10 @@ def main(_):
 def _evaluate(workdir):
     """Evaluates a run on one example, as little as there is."""
     from cgc_tf.evaluation import evaluate, protocol
+    from cgc_tf.evaluation.drawing import Drawing
 
     little = protocol.Protocol(limit=1, curve_steps=1, resamples=100)
-    evaluate.evaluate_runs([workdir], little, drawing=evaluate.Drawing(1, gallery=1))
+    evaluate.evaluate([workdir], little, drawing=Drawing(1, gallery=1))
 
 
 if __name__ == "__main__":

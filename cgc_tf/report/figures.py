@@ -1,10 +1,13 @@
 """Figures of explanations: grids that set several models side by side, curves and histograms."""
 
+import os
 import pathlib
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from cgc_tf.common import lettering
 from cgc_tf.method.overlay import WHOLE, overlay, show
@@ -12,7 +15,7 @@ from cgc_tf.method.overlay import WHOLE, overlay, show
 CELL = 1.9  # inches
 
 
-def explanations(path, images, rows):
+def explanations(path: str | os.PathLike, images: Sequence[Mapping], rows: Mapping[str, Sequence]) -> None:
     """Draws images with their boxes on top and, below them, one row of overlays for each model, as the paper does.
 
     Args:
@@ -49,7 +52,7 @@ def _by_picture(text):
     return lettering.fitted(text, 0.88 * CELL, 7, lines=3)
 
 
-def curves(path, reports):
+def curves(path: str | os.PathLike, reports: Mapping[str, Mapping]) -> None:
     """Draws insertion and deletion curves, the mean over images with a band of two standard errors.
 
     Args:
@@ -76,7 +79,7 @@ def curves(path, reports):
         _save(figure, path)
 
 
-def histogram(path, shares):
+def histogram(path: str | os.PathLike, shares: Mapping[str, ArrayLike]) -> None:
     """Draws how Content Heatmap is distributed over images.
 
     Args:

@@ -2,31 +2,76 @@
 
 import base64
 import html
+import importlib.resources
 import io
 import json
+import os
 import pathlib
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from cgc_tf.common.errors import UserError
+from cgc_tf.common import files
 from cgc_tf.method.overlay import BOX_COLOR, overlay
 from cgc_tf.report import tables
 
 SIDE = 224  # pixels of a picture in the gallery, the longer side at most
 
 
-def write(path, reports, comparisons, pictures, shown, answers):
-    """Writes the report.
+def write(
+    path: str | os.PathLike,
+    reports: Sequence[Mapping],
+    comparisons: Sequence[Mapping],
+    charts: Mapping[str, str | os.PathLike],
+    shown: Sequence[Mapping],
+    answers: Mapping[str, Sequence[Mapping]],
+) -> None:
+    """Writes the page.
 
     Args:
         path: the file.
-        reports: a list of reports; comparisons: as `tables.compare` gives them.
-        pictures: {caption: path of a PNG} to embed.
-        shown: the gallery's examples (see `gallery.examples`).
-        answers: {subject's name: a list parallel to `shown` (see `gallery.explain`)}.
+        reports: what evaluation.json says of each model.
+        comparisons: as `results.compare` gives them.
+        charts: {caption: a PNG's path}, to embed.
+        shown: the gallery's images, dicts: `image` uint8 `[H, W, 3]`, `boxes` `[n, 4]`, `id`, `title`.
+        answers: {model's name: a list parallel to `shown`, of dicts: `heatmap` `[h, w]`, the `box` of the image that it
+            covers, `caption`, `content_heatmap`, a float or NaN, and `mistake`, the same of the class that was
+            predicted wrongly, or None}.
+
+    Raises:
+        UserError: it cannot be written.
     """
+    first = reports[0]
+    settings = {key: first[key] for key in ("protocol", "config", "versions", "hardware")}
+    sections = [
+        f"<h1>{html.escape(' · '.join(tables.label(report) for report in reports))}</h1>",
+        _definitions(_facts(reports)),
+        "<h2>Scores</h2><p>Percent, with the 95% bootstrap interval of the mean over images. Arrows: what is better.",
+        _table(*tables.every_score(reports), "scores"),
+    ]
+    if comparisons:
+        sections += ["<h2>Paired differences</h2>", _table(*tables.differences(comparisons, reports))]
+    sections += [_chart(caption, pathlib.Path(file)) for caption, file in charts.items()]
+    sections += [_randomization(report) for report in reports if report["randomization"]]
+    sections += [
+        f"<h2>Gallery</h2><p>{len(shown)} of the {first['examples']} images.",
+        _sorting(list(answers)),
+        f'<div id=gallery style="--pictures: {1 + len(answers)}">',
+        *(_figure(shown, answers, place) for place in range(len(shown))),
+        "</div><h2>Classes</h2>",
+        _classes(reports),
+        "<details><summary>Settings, versions, hardware</summary><pre>",
+        html.escape(json.dumps(settings, indent=1)),
+        "</pre></details>",
+    ]
+    template = importlib.resources.files(__package__).joinpath("page.html").read_text("utf-8")
+    with files.reported(path):
+        files.write(path, template.replace("{body}", "\n".join(sections)))
+
+
+def _facts(reports):
     first = reports[0]
     facts = {
         "dataset": first["dataset"],
@@ -40,43 +85,20 @@ def write(path, reports, comparisons, pictures, shown, answers):
         facts["CH of a uniform heatmap"] = f"{100 * first['content_heatmap_of_uniform']:.2f}"
     if notes := [f"{r['name']}: {note}" for r in reports for note in r["notes"]]:
         facts["note"] = "; ".join(notes)
-    sections = [
-        f"<h1>{html.escape(' · '.join(tables.label(report) for report in reports))}</h1>",
-        _facts(facts),
-        "<h2>Scores</h2><p>Percent, with the 95% bootstrap interval of the mean over images. Arrows: what is better.",
-        _table(*tables.every_score(reports), "scores"),
-    ]
-    if comparisons:
-        sections += ["<h2>Paired differences</h2>", _table(*tables.differences(comparisons, reports))]
-    sections += [_embedded(caption, pathlib.Path(file)) for caption, file in pictures.items()]
-    sections += [_randomization(report) for report in reports if report["randomization"]]
-    sections += [
-        f"<h2>Gallery</h2><p>{len(shown)} of the {first['examples']} images.",
-        _sorting(list(answers)),
-        f'<div id=gallery style="--pictures: {1 + len(answers)}">',
-    ]
-    sections += [_figure(shown, answers, place) for place in range(len(shown))]
-    sections += ["</div><h2>Classes</h2>", _classes(reports)]
-    sections += [
-        "<details><summary>Settings, versions, hardware</summary><pre>",
-        html.escape(json.dumps({key: first[key] for key in ("protocol", "config", "versions", "hardware")}, indent=1)),
-        "</pre></details>",
-    ]
-    page = PAGE.replace("{body}", "\n".join(sections))
-    try:
-        pathlib.Path(path).write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from error
+    return facts
 
 
-def _facts(facts):
+def _definitions(facts):
     return "<dl>" + "".join(f"<dt>{k}<dd>{html.escape(str(v))}" for k, v in facts.items()) + "</dl>"
 
 
 def _table(head, rows, name=""):
-    cells = lambda row, tag: "<tr>" + "".join(f"<{tag}>{_cell(cell)}</{tag}>" for cell in row) + "</tr>"
-    body = "".join(cells(row, "td") for row in rows)
-    return f"<div class='wide {name}'><table><thead>{cells(head, 'th')}</thead><tbody>{body}</tbody></table></div>"
+    body = "".join(_row(row, "td") for row in rows)
+    return f"<div class='wide {name}'><table><thead>{_row(head, 'th')}</thead><tbody>{body}</tbody></table></div>"
+
+
+def _row(cells, tag):
+    return "<tr>" + "".join(f"<{tag}>{_cell(cell)}</{tag}>" for cell in cells) + "</tr>"
 
 
 def _cell(text):
@@ -87,13 +109,16 @@ def _cell(text):
 
 def _classes(reports):
     head = ["class", "images", *(f"{title}, {r['name']}" for r in reports for title in ("top-1", "CH"))]
-    percent = lambda value: "-" if value is None else f"{100 * value:.1f}"
     rows = []
     for name, found in reports[0]["per_class"].items():
         each = [report["per_class"].get(name, {}) for report in reports]
-        cells = [percent(one.get(key)) for one in each for key in ("top1", "content_heatmap")]
+        cells = [_percent(one.get(key)) for one in each for key in ("top1", "content_heatmap")]
         rows.append([name, str(found["examples"]), *cells])
     return _table(head, rows)
+
+
+def _percent(value):
+    return "-" if value is None else f"{100 * value:.1f}"
 
 
 def _randomization(report):
@@ -147,55 +172,10 @@ def _picture(image, boxes, caption):
     return f'<div><img src="{source}" alt=""><span>{html.escape(caption)}</span></div>'
 
 
-def _embedded(caption, file):
+def _chart(caption, file):
     source = _data_url("png", file.read_bytes())
     return f'<h2>{html.escape(caption)}</h2><img class=chart src="{source}" alt="{html.escape(caption)}">'
 
 
 def _data_url(kind, contents):
     return f"data:image/{kind};base64,{base64.b64encode(contents).decode()}"
-
-
-PAGE = """<!doctype html>
-<html lang=en>
-<meta charset=utf-8>
-<meta name=viewport content="width=device-width">
-<meta http-equiv=Content-Security-Policy
-  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<title>Explanations, measured</title>
-<style>
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #1b1f24 }
-h1 { font-size: 1.35rem } h2 { font-size: 1.1rem; margin-top: 2rem }
-h1, dd, figcaption { overflow-wrap: anywhere }
-dl { display: grid; grid-template-columns: fit-content(45%) minmax(0, 1fr); gap: .15rem 1rem }
-dt { color: #57606a } dd { margin: 0 }
-.wide, pre { overflow-x: auto } select { max-width: 100% } table { border-collapse: collapse; font-size: .85rem }
-th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #d8dee4; white-space: nowrap }
-th:first-child, td:first-child, .scores :is(th, td):last-child { text-align: left }
-.chart { max-width: 100% }
-#gallery { display: grid; gap: 1rem }
-#gallery { grid-template-columns: repeat(auto-fill, minmax(min(100%, calc(var(--pictures) * 8.5rem)), 1fr)) }
-figure { margin: 0; min-width: 0; border: 1px solid #d8dee4; border-radius: 6px; padding: .5rem }
-figcaption { font-weight: 600; margin-bottom: .3rem } small { color: #57606a; font-weight: 400 }
-.row { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); gap: .4rem }
-.row span { display: block; font-size: .75rem; overflow-wrap: anywhere } .row img { width: 100% }
-</style>
-{body}
-<script>
-const gallery = document.getElementById("gallery");
-const key = document.getElementById("key"), down = document.getElementById("down");
-function sort() {
-  const value = figure => figure.dataset[key.value] === "" ? NaN : Number(figure.dataset[key.value]);
-  const figures = [...gallery.children];
-  figures.sort((a, b) => {
-    const x = value(a), y = value(b);
-    if (isNaN(x) || isNaN(y)) return isNaN(x) - isNaN(y);
-    return down.checked ? y - x : x - y;
-  });
-  gallery.append(...figures);
-}
-key.addEventListener("change", sort);
-down.addEventListener("change", sort);
-</script>
-</html>
-"""

@@ -1,17 +1,16 @@
-"""From a measurement to what is kept and printed: evaluation.json, per_image.csv, and tables for three readers."""
+"""From a value for each image to what is kept: evaluation.json, per_image.csv, curves.csv, paired comparisons."""
 
 import csv
 import dataclasses
 import json
+import os
 import pathlib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cgc_tf.common import environment
-from cgc_tf.common.errors import UserError
-from cgc_tf.evaluation import consistency
+from cgc_tf.common import files
 from cgc_tf.report import uncertainty
-from cgc_tf.training import config
 
 WHOLE_AND_LABELED = "whole images, labeled class"  # what CH is of, unless it says otherwise
 REPORT, PER_IMAGE, CURVES = "evaluation.json", "per_image.csv", "curves.csv"
@@ -48,140 +47,145 @@ COLUMNS = {
 }
 
 
-def make(measurement, subject, source, protocol, explainer="", batch_size=32):
-    """A report: a dict for JSON. Metrics are at its top as means, with their uncertainty under `statistics`.
-
-    Besides: what was measured (`name`, `checkpoint`, `image_size`, `config`, in which None is what nobody knows, and
-    `notes`, what the numbers rest on that the model does not say); on what (`dataset`, `data_dir`, `split`, its size
-    `split_examples`, `skipped` pictures); `content_heatmap_of_uniform`, what a uniform map would score; counts
-    `examples`, `zero_heatmaps` (left out of CH), `without_boxes`, `retrieval_rank_among`, `randomization_examples`;
-    `per_class`; `curves`; `protocol`, `history` (see `journal.history`), `commit`, `versions`, `hardware`.
-    """
-    columns, seed = measurement.columns, protocol.evaluation_seed
-    found = {
-        name: uncertainty.summary(columns[name], protocol.resamples, seed) if name in columns else None
-        for name in (*METRICS, "content_heatmap_of_uniform")
-    }
-    examples = len(columns["label"])
-    zero = columns.get("zero_heatmap", np.full(examples, np.nan))
-    made = {
-        **{name: summary and summary["mean"] for name, summary in found.items()},
-        "examples": examples,
-        "zero_heatmaps": int(np.nansum(zero)),
-        "without_boxes": int(np.sum(np.isnan(zero))),
-        "retrieval_rank_among": min(consistency.GROUP, examples),
-        "name": subject.name,
-        "checkpoint": subject.checkpoint,
-        "image_size": subject.image_size,
-        "notes": list(subject.notes),
-        "dataset": source.name,
-        "data_dir": protocol.data_dir,
-        "split": protocol.split,
-        "split_examples": source.sizes[protocol.split],
-        "skipped": len(source.skipped),
-        "workdir": str(subject.folder),
-        "explainer": explainer or subject.settings.get("cam"),
-        "content_heatmap_on": _content_heatmap_on(subject),
-        "statistics": found,
-        "per_class": _per_class(columns, subject.class_names),
-        "curves": {name: mean.summary() for name, mean in measurement.curves.items()},
-        "randomization": measurement.randomization,
-        "randomization_examples": min(protocol.randomization, source.sizes[protocol.split]),
-        "protocol": dataclasses.asdict(protocol),
-        "batch_size": batch_size,
-        "config": {field.name: subject.settings.get(field.name) for field in dataclasses.fields(config.Config)},
-        "history": list(subject.history),
-        "commit": environment.commit(),
-        "versions": environment.versions(),
-        "hardware": environment.hardware(),
-    }
-    return json.loads(json.dumps(made))  # so that it equals what a reader of the file gets
-
-
-def _content_heatmap_on(subject):
-    images = "whole images" if subject.takes_any_size else "center views"
-    return f"{images}, {'labeled' if subject.takes_any_class else 'predicted'} class"
-
-
-def _per_class(columns, names):
-    labels, per_class = columns["label"], {}
-    for label in np.unique(labels):
-        chosen = labels == label
-        means = {}
-        for name in METRICS:
-            values = columns[name][chosen] if name in columns else []
-            values = np.asarray(values, np.float64)[~np.isnan(values)] if len(values) else values
-            means[name] = float(np.mean(values)) if len(values) else None
-        per_class[names[label]] = {"examples": int(chosen.sum()), **means}
-    return per_class
-
-
-def variant(protocol, settings, explainer=""):
-    """What the names of an evaluation's files end with; nothing for the whole test split of its own data.
+def scores(columns: Mapping, curves: Mapping, class_names: Sequence[str], resamples: int, seed: int) -> dict:
+    """What a measurement comes to: means at the top, their uncertainty under `statistics`; the values are for JSON.
 
     Args:
-        protocol: a `Protocol` whose data is named.
-        settings: how the model was trained, as `Subject.settings`.
-        explainer: as `explainers.make` takes it.
+        columns: {name: `[N]`}, a value for each image: each of `METRICS` that was measured, float, NaN where an image
+            has no such value; `label`, int; `content_heatmap_of_uniform`, what a uniform heatmap would score; and
+            `zero_heatmap`, 1 where a heatmap is all zero and so has no CH, NaN where an image has no box.
+        curves: {"insertion", "deletion": float `[N, n]`}, those that were measured.
+        class_names: what the labels stand for.
+        resamples: how many samples an interval is read from.
+        seed: of the resampling.
 
     Returns:
-        "" or such as "occlusion-cub200-train-limit-6", so that evaluation-limit-6.json leaves evaluation.json alone.
+        {metric: its mean, or None}; `statistics`, {metric: `uncertainty.summary`}; counts of images: `examples`,
+        `zero_heatmaps`, `without_boxes`; `per_class`, {name: means and `examples`}; and `curves`, {name: lists of n,
+        `mean` and `standard_error`}.
     """
-    parts = [explainer]
-    if settings.get("dataset") and not protocol.is_on_own_data(settings):
-        is_folder = protocol.dataset == "folder"
-        parts.append(pathlib.Path(protocol.data_dir).resolve().name if is_folder else protocol.dataset)
-    if protocol.split != "test":
-        parts.append(protocol.split)
-    if protocol.limit:
-        parts.append(f"limit-{protocol.limit}")
-    return "-".join(filter(None, parts))
+    names = (*METRICS, "content_heatmap_of_uniform")
+    found = {name: uncertainty.summary(columns.get(name, ()), resamples, seed) for name in names}
+    zero = columns.get("zero_heatmap", np.full(len(columns["label"]), np.nan))
+    return {
+        **{name: summary and summary["mean"] for name, summary in found.items()},
+        "examples": len(columns["label"]),
+        "zero_heatmaps": int(np.nansum(zero)),
+        "without_boxes": int(np.sum(np.isnan(zero))),
+        "statistics": found,
+        "per_class": _per_class(columns, class_names),
+        "curves": {name: _mean_curve(values) for name, values in curves.items()},
+    }
 
 
-def file(folder, name, variant=""):
-    """Where a file of an evaluation goes; see `variant`."""
+def _per_class(columns, class_names):
+    found = {}
+    for label in np.unique(columns["label"]):
+        chosen = columns["label"] == label
+        means = {name: _mean(columns[name][chosen]) if name in columns else None for name in METRICS}
+        found[class_names[label]] = {"examples": int(chosen.sum()), **means}
+    return found
+
+
+def _mean(values):
+    known = values[~np.isnan(values)]
+    return float(np.mean(known, dtype=np.float64)) if len(known) else None
+
+
+def _mean_curve(values):
+    values = np.asarray(values, np.float64)
+    error = np.std(values, 0) / np.sqrt(max(1, len(values) - 1))
+    return {"mean": np.mean(values, 0).tolist(), "standard_error": error.tolist()}
+
+
+def compare(
+    names: Sequence[str], all_columns: Sequence[Mapping], resamples=uncertainty.RESAMPLES, seed=0
+) -> list[dict]:
+    """Each model against the first, image by image.
+
+    Args:
+        names: the models' names.
+        all_columns: each one's columns, as `scores` takes them, with `index`, the images' places in the split, by which
+            they are paired.
+        resamples: how many samples an interval is read from.
+        seed: of the resampling.
+
+    Returns:
+        A dict for each but the first: `first`, `second`, the names, and `metrics`, {metric: `uncertainty.paired` with
+        `better` and `worse`, how many images `second` does better and worse on}. Only metrics of which more or less is
+        better are compared.
+    """
+    ordered = [_by_index(columns) for columns in all_columns]
+    first = ordered[0]
+    pairs = zip(names[1:], ordered[1:], strict=True)
+    return [{"first": names[0], "second": name, "metrics": _pair(first, it, resamples, seed)} for name, it in pairs]
+
+
+def _by_index(columns):
+    order = np.argsort(columns["index"])
+    return {name: columns[name][order] for name in METRICS if name in columns}
+
+
+def _pair(first, second, resamples, seed):
+    found = {}
+    for name, metric in METRICS.items():
+        if metric.better and name in first and name in second:
+            pair = uncertainty.paired(first[name], second[name], resamples, seed)
+            if pair and metric.better > 0:
+                found[name] = {**pair, "better": pair["higher"], "worse": pair["lower"]}
+            elif pair:
+                found[name] = {**pair, "better": pair["lower"], "worse": pair["higher"]}
+    return found
+
+
+def file(folder: str | os.PathLike, name: str, variant: str = "") -> pathlib.Path:
+    """Where a file of an evaluation goes: `name` in `folder`, its stem followed by `variant` where there is one."""
     path = pathlib.Path(folder) / name
     return path.with_stem(f"{path.stem}-{variant}") if variant else path
 
 
-def write(report, measurement, class_names, variant=""):
-    """Writes evaluation.json and per_image.csv into the report's folder; raises `UserError` where it cannot."""
-    columns = measurement.columns
-    try:
-        file(report["workdir"], REPORT, variant).write_text(json.dumps(report, indent=2) + "\n")
-        with file(report["workdir"], PER_IMAGE, variant).open("w", newline="") as stream:
-            rows = csv.writer(stream)
-            first = ["index", "id", "label", "predicted"]
-            others = [name for name in columns if name not in first]
-            rows.writerow([*first, *others])
-            for row in range(len(columns["label"])):
-                classes = [class_names[columns[name][row]] for name in ("label", "predicted")]
-                values = ["" if np.isnan(columns[name][row]) else f"{columns[name][row]:.6g}" for name in others]
-                rows.writerow([columns["index"][row], columns["id"][row], *classes, *values])
-    except OSError as error:
-        raise UserError(f"{report['workdir']} cannot be written: {error.strerror}") from error
+def write(
+    folder: str | os.PathLike,
+    report: Mapping,
+    columns: Mapping,
+    curves: Mapping,
+    class_names: Sequence[str],
+    variant: str = "",
+) -> None:
+    """Writes evaluation.json, per_image.csv and curves.csv into a folder, which is made where there is none.
+
+    Args:
+        folder: where they go.
+        report: what evaluation.json says.
+        columns: as `scores` takes them, with `index`, `id` and `predicted` besides.
+        curves: as `scores` takes them.
+        class_names: what labels and predictions stand for.
+        variant: see `file`.
+
+    Raises:
+        UserError: they cannot be written.
+    """
+    with files.reported(folder):
+        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+        files.write(file(folder, REPORT, variant), json.dumps(report, indent=2) + "\n")
+        with files.whole(file(folder, PER_IMAGE, variant)) as stream:
+            csv.writer(stream).writerows(_per_image(columns, class_names))
+        with files.whole(file(folder, CURVES, variant)) as stream:
+            csv.writer(stream).writerows(_curve_rows(columns["id"], curves))
 
 
-class CurveFile:
-    """Writes each example's curves to curves.csv as they come: id, curve, then the scores from the first step on."""
+def _per_image(columns, class_names):
+    first = ["index", "id", "label", "predicted"]
+    others = [name for name in columns if name not in first]
+    yield [*first, *others]
+    for row, index in enumerate(columns["index"]):
+        classes = [class_names[columns[name][row]] for name in ("label", "predicted")]
+        values = [columns[name][row] for name in others]
+        yield [index, columns["id"][row], *classes, *("" if np.isnan(value) else f"{value:.6g}" for value in values)]
 
-    def __init__(self, folder, variant=""):
-        path = file(folder, CURVES, variant)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._stream = path.open("w", newline="")
-        except OSError as error:
-            raise UserError(f"{path} cannot be written: {error.strerror}") from error
-        self._rows = csv.writer(self._stream)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._stream.close()
-
-    def __call__(self, ids, curves):
-        """Takes a batch: ids `[B]` and {name: curves `[B, n]`}."""
-        for name, batch in curves.items():
-            for identity, curve in zip(ids, batch.numpy(), strict=True):
-                self._rows.writerow([identity, name, *(f"{value:.5f}" for value in curve)])
+def _curve_rows(ids, curves):
+    """An image's id, which curve, then the scores from the first step on."""
+    for row, identity in enumerate(ids):
+        for name, values in curves.items():
+            yield [identity, name, *(f"{value:.5f}" for value in values[row])]

@@ -1,12 +1,11 @@
 """Tables of reports: plain text for the terminal, Markdown and LaTeX."""
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
-
-from cgc_tf.report import uncertainty
 from cgc_tf.report.results import COLUMNS, METRICS, WHOLE_AND_LABELED
-from cgc_tf.training import journal
+
+Table = tuple[list[str], list[list[str]]]  # a head, and rows as long as it
 
 ARROWS = {1: "↑", -1: "↓", 0: ""}
 LATEX = str.maketrans(
@@ -15,7 +14,7 @@ LATEX = str.maketrans(
 )
 
 
-def scores(reports):
+def scores(reports: Sequence[Mapping]) -> Table:
     """What each report scores: `(head, rows)`, of strings; an interval of 95% follows each mean."""
     shown, rows = columns(reports), []
     for report in reports:
@@ -28,19 +27,19 @@ def scores(reports):
     return ["run", *shown.values()], rows
 
 
-def columns(reports):
+def columns(reports: Iterable[Mapping]) -> dict[str, str]:
     """The columns of a table of reports, {metric: title}: those of `COLUMNS` that any of them has."""
     return {key: title for key, title in COLUMNS.items() if any(report[key] is not None for report in reports)}
 
 
-def title(key, report):
+def title(key: str, report: Mapping) -> str:
     """A metric's title in tables; a rank's says among how many, which is fewer for a small split."""
     if key == "retrieval_rank":
         return f"{METRICS[key].title} of {report['retrieval_rank_among']}"
     return METRICS[key].title
 
 
-def every_score(reports):
+def every_score(reports: Sequence[Mapping]) -> Table:
     """All that is known of each report, `(head, rows)`: a row for each metric, with an arrow to what is better."""
     rows = []
     for key, metric in METRICS.items():
@@ -51,8 +50,8 @@ def every_score(reports):
     return ["metric", *map(label, reports), "what it is"], rows
 
 
-def differences(comparisons, reports):
-    """Paired differences, `(head, rows)`: one row for each metric of each pair of runs (see `compare`)."""
+def differences(comparisons: Sequence[Mapping], reports: Sequence[Mapping]) -> Table:
+    """Paired differences, `(head, rows)`: one row for each metric of each pair of runs (see `results.compare`)."""
     rows = []
     for pair in comparisons:
         for key, found in pair["metrics"].items():
@@ -62,7 +61,7 @@ def differences(comparisons, reports):
     return ["runs", "metric", "difference [95% interval]", "better", "worse", "images"], rows
 
 
-def means(reports):
+def means(reports: Sequence[Mapping]) -> Table:
     """The means of reports, `(head, rows)`: one row for each, in percent."""
     shown = columns(reports)
     rows = []
@@ -72,7 +71,7 @@ def means(reports):
     return ["", *shown.values()], rows
 
 
-def what_it_is_of(reports):
+def what_it_is_of(reports: Sequence[Mapping]) -> str:
     """What the numbers of reports on one dataset are of: its images, and all that a reader could take for granted."""
     lines = [measured_on(reports[0])]
     for report in reports:
@@ -90,7 +89,7 @@ def what_it_is_of(reports):
     return "\n".join(lines)
 
 
-def measured_on(report):
+def measured_on(report: Mapping) -> str:
     """The images that a report is of, and what a heatmap that says nothing scores on them, a line."""
     count, size = report["examples"], report["split_examples"]
     whole = f"{count} images" if count == size else f"{count} of the {size} images"
@@ -100,42 +99,43 @@ def measured_on(report):
     return line
 
 
-def compare(names, all_columns, resamples=uncertainty.RESAMPLES, seed=0):
-    """Each subject against the first, image by image.
-
-    Args:
-        names: the subjects' names.
-        all_columns: the `columns` of each one's `Measurement`, on the same examples.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
-
-    Returns:
-        A list of dicts: `first`, `second`, and `metrics`, {name: `statistics.paired` with `better` and `worse`, how
-        many images `second` does better and worse on}; only metrics of which more or less is better.
-    """
-    order = [np.argsort(columns["index"]) for columns in all_columns]
-    first, compared = all_columns[0], []
-    for name, columns, rows in zip(names[1:], all_columns[1:], order[1:], strict=True):
-        found = {}
-        for key, metric in METRICS.items():
-            if key in first and key in columns and metric.better:
-                pair = uncertainty.paired(first[key][order[0]], columns[key][rows], resamples, seed)
-                if pair:
-                    up, down = ("higher", "lower")[:: metric.better]
-                    found[key] = {**pair, "better": pair[up], "worse": pair[down]}
-        compared.append({"first": names[0], "second": name, "metrics": found})
-    return compared
-
-
-def label(report):
-    """What tables call a report's subject: its objective, name, perhaps explainer, and what changed on the way."""
+def label(report: Mapping) -> str:
+    """What tables call a report's model: its objective, name, perhaps explainer, and what changed while it trained."""
     objective, name = report["config"]["objective"] or "unknown objective", report["name"]
     found = name if name.startswith(objective) else f"{objective} ({name})"
-    changes = journal.told(report.get("history", []))
-    return f"{found}: {changes}" if changes else found
+    words = changes(report.get("history", []))
+    return f"{found}: {words}" if words else found
 
 
-def text(head, rows):
+def changes(history: Sequence[Mapping]) -> str:
+    """What changed while a model was trained, in words, as "objective baseline to the end of epoch 2, then cgc".
+
+    Args:
+        history: dicts, one for each period between changes: `position`, where it begins, its `epoch` and `step`; and
+            `settings`, {name: value}, those that changed at some time. Empty where nothing did.
+    """
+    return "; ".join(_change(name, history) for name in history[0]["settings"]) if history else ""
+
+
+def _change(name, history):
+    value = history[0]["settings"][name]
+    words = f"{name} {_setting(value)}"
+    for period in history[1:]:
+        if period["settings"][name] != value:
+            value = period["settings"][name]
+            words += f" to {_place(**period['position'])}, then {_setting(value)}"
+    return words
+
+
+def _place(epoch, step, **_):
+    return f"epoch {epoch + 1}, step {step}" if step else f"the end of epoch {epoch}"
+
+
+def _setting(value):
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def text(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Aligned columns for a terminal."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     lines = []
@@ -148,13 +148,13 @@ def text(head, rows):
     return "\n".join(lines)
 
 
-def markdown(head, rows):
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines) + "\n"
 
 
-def latex(head, rows):
+def latex(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A LaTeX `tabular` with booktabs' rules."""
     lines = [f"\\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", "\\toprule", _latex_row(head), "\\midrule"]
     return "\n".join([*lines, *map(_latex_row, rows), "\\bottomrule", "\\end{tabular}"]) + "\n"

@@ -1,11 +1,14 @@
 """What a sample says of its mean: standard error, bootstrap interval, and differences of pairs."""
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
 
 RESAMPLES = 2000
+AT_ONCE = 2_000_000  # resampled values in memory
 
 
-def summary(values, resamples=RESAMPLES, seed=0):
+def summary(values: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> dict | None:
     """Mean and its uncertainty; values that are NaN do not count.
 
     Args:
@@ -21,18 +24,24 @@ def summary(values, resamples=RESAMPLES, seed=0):
     values = values[~np.isnan(values)]
     if not len(values):
         return None
-    error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-    rng = np.random.default_rng(seed)
-    means = [np.mean(values[rng.integers(0, len(values), len(values))]) for _ in range(resamples)]
+    error = float(stats.sem(values)) if len(values) > 1 else None
     return {
         "count": len(values),
         "mean": float(np.mean(values)),
         "standard_error": error,
-        "interval": [float(end) for end in np.percentile(means, [2.5, 97.5])],
+        "interval": _interval(values, resamples, seed),
     }
 
 
-def paired(first, second, resamples=RESAMPLES, seed=0):
+def _interval(values, resamples, seed):
+    if np.ptp(values) == 0:  # a resample is the sample
+        return [float(values[0]), float(values[0])]
+    batch = max(1, AT_ONCE // len(values))
+    found = stats.bootstrap([values], np.mean, n_resamples=resamples, batch=batch, method="percentile", rng=seed)
+    return [float(end) for end in found.confidence_interval]
+
+
+def paired(first: ArrayLike, second: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> dict | None:
     """The difference second - first of values measured on the same examples; pairs with a NaN do not count.
 
     Returns:

@@ -15,7 +15,6 @@ import filelock
 from cgc_tf.common import files
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.settings import HARMLESS
-from cgc_tf.training.checkpoints import Position
 from cgc_tf.training.config import Config
 
 FILE, LOCK = "journal.jsonl", "lock"
@@ -90,24 +89,6 @@ def history(workdir: str | pathlib.Path) -> list[dict]:
                 periods.append({"position": event["position"], "settings": settings})
     names = [name for name in periods[0]["settings"] if _differs(name, periods)] if periods else []
     return [{**each, "settings": {name: each["settings"].get(name) for name in names}} for each in periods if names]
-
-
-def told(periods: list[dict]) -> str:
-    """A `history` in words, as in "objective baseline to the end of epoch 2, then cgc"; "" where nothing changed."""
-    return "; ".join(_told(name, periods) for name in periods[0]["settings"]) if periods else ""
-
-
-def _told(name, periods):
-    text, value = f"{name} {_text(periods[0]['settings'][name])}", periods[0]["settings"][name]
-    for each in periods[1:]:
-        if each["settings"][name] != value:
-            value = each["settings"][name]
-            text += f" to {Position(**each['position'])}, then {_text(value)}"
-    return text
-
-
-def _text(value):
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _place(event):

@@ -13,7 +13,7 @@ from PIL import Image
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import load
 from cgc_tf.evaluation import evaluate, evaluated_models, examples
-from cgc_tf.evaluation.evaluate import Drawing
+from cgc_tf.evaluation.drawing import Drawing
 from cgc_tf.evaluation.measure import measure
 from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.method import geometry
@@ -23,7 +23,7 @@ from cgc_tf.training import checkpoints, run_folder
 
 @pytest.fixture(scope="module")
 def evaluated(workdir):
-    done = evaluate.evaluate_runs([workdir], drawing=Drawing(3), batch_size=5)
+    done = evaluate.evaluate([workdir], drawing=Drawing(3), batch_size=5)
     return done.reports[0], done.figure
 
 
@@ -88,6 +88,8 @@ def test_files_beside_the_report(evaluated, workdir):
     areas = (scores[:, 1:] + scores[:, :-1]).mean(1) / 2
     np.testing.assert_allclose(areas, [float(row["deletion_auc"]) for row in rows], atol=1e-4)
     np.testing.assert_allclose(scores.mean(0), report["curves"]["deletion"]["mean"], atol=1e-4)
+    error = scores.std(0, ddof=1) / np.sqrt(12)
+    np.testing.assert_allclose(error, report["curves"]["deletion"]["standard_error"], atol=1e-4)
     for name in ("explanations.pdf", "curves.png", "curves.pdf", "content_heatmap.png", "report.html"):
         assert (workdir / name).stat().st_size > 1000, name
 
@@ -113,7 +115,7 @@ def test_report_says_how_it_was_made_and_of_what(evaluated, workdir, small_confi
 def test_curves_can_be_left_out(workdir, tmp_path, curves):
     other = shutil.copytree(workdir, tmp_path / "other", ignore=shutil.ignore_patterns("*.png"))
     (other / "curves-limit-2.png").touch()  # of an earlier evaluation
-    (report,) = evaluate.evaluate_runs([other], Protocol(limit=2, curves=curves), drawing=Drawing(1)).reports
+    (report,) = evaluate.evaluate([other], Protocol(limit=2, curves=curves), drawing=Drawing(1)).reports
     assert list(report["curves"]) == ([] if curves == "none" else [curves])
     assert report["deletion_auc"] is None and (report["insertion_auc"] is None) == (curves == "none")
     assert (other / "curves-limit-2.png").exists() == (curves != "none")
@@ -125,7 +127,7 @@ def test_explainers_side_by_side(evaluated, workdir, tmp_path):
     other = shutil.copytree(workdir, tmp_path / "other")
     protocol = Protocol(limit=4)
     whole = (workdir / "evaluation.json").read_bytes()
-    reports, _, figure, page = evaluate.evaluate_runs(
+    reports, _, figure, page = evaluate.evaluate(
         [other], protocol=protocol, explainers=("", "gradients_inputs"), drawing=Drawing(2, gallery=2)
     )
     assert (figure, page) == (other / "explanations-limit-4.png", other / "report-limit-4.html")
@@ -142,7 +144,7 @@ def test_comparison_of_two_runs(workdir, tmp_path):
     other = shutil.copytree(workdir, tmp_path / "other")
     again = shutil.copytree(workdir, tmp_path / "again")
     (other / "report.html").write_text("of an earlier evaluation")
-    reports, _, figure, _ = evaluate.evaluate_runs([other, again], drawing=Drawing(2, gallery=2), batch_size=12)
+    reports, _, figure, _ = evaluate.evaluate([other, again], drawing=Drawing(2, gallery=2), batch_size=12)
     assert figure == tmp_path / "comparison.png" and figure.stat().st_size > 10_000
     assert "Scores" in (other / "report.html").read_text()
     assert reports[0]["content_heatmap"] == reports[1]["content_heatmap"]
@@ -162,10 +164,10 @@ def test_comparison_of_two_runs(workdir, tmp_path):
 def test_runs_of_one_name_are_told_apart(workdir, tmp_path):
     copies = [shutil.copytree(workdir, tmp_path / seed / "run") for seed in ("seed-0", "seed-1")]
     protocol, drawing = Protocol(limit=2, curves="none"), Drawing(1, gallery=1)
-    reports = evaluate.evaluate_runs(copies, protocol, drawing=drawing).reports
+    reports = evaluate.evaluate(copies, protocol, drawing=drawing).reports
     assert [tables.label(report) for report in reports] == ["cgc (seed-0/run)", "cgc (seed-1/run)"]
     with pytest.raises(UserError, match="names a run twice"):
-        evaluate.evaluate_runs([copies[0], tmp_path / "seed-1" / ".." / "seed-0" / "run"])
+        evaluate.evaluate([copies[0], tmp_path / "seed-1" / ".." / "seed-0" / "run"])
 
 
 def test_other_pictures_of_the_same_classes(workdir, small_config, draw_folder, tmp_path):
@@ -175,18 +177,18 @@ def test_other_pictures_of_the_same_classes(workdir, small_config, draw_folder, 
         draw_folder(tmp_path / "others", {"train": 1, "test": 1}),
     )
     protocol = Protocol(data_dir=str(folder), curves="none")
-    (report,) = evaluate.evaluate_runs([other], protocol, drawing=Drawing(1, gallery=1)).reports
+    (report,) = evaluate.evaluate([other], protocol, drawing=Drawing(1, gallery=1)).reports
     assert (report["examples"], report["data_dir"]) == (3, str(folder))
     assert json.loads((other / "evaluation-others.json").read_text()) == report
     for split in ("train", "test"):
         (folder / split / "red_wings").rename(folder / split / "a_wing")
     (folder / "boxes.csv").unlink()
     with pytest.raises(UserError, match="the model alone has 1: red_wings; the dataset alone has 1: a_wing"):
-        evaluate.evaluate_runs([other], protocol)
+        evaluate.evaluate([other], protocol)
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps({**config, "data_dir": str(folder)}))
     with pytest.raises(UserError, match=r"was trained on other data than .* --dataset and --data_dir"):
-        evaluate.evaluate_runs([workdir, other])
+        evaluate.evaluate([workdir, other])
 
 
 def test_on_a_mistake_both_heatmaps_are_drawn(workdir, small_config):
@@ -204,7 +206,7 @@ def test_on_a_mistake_both_heatmaps_are_drawn(workdir, small_config):
     assert answers[1]["caption"].startswith("right") and answers[1]["mistake"] is None
     whole = geometry.resize_image(shown[0]["image"], geometry.shorter_side(*shown[0]["image"].shape[:2], 96))[None]
     for found, key in ((answers[0], "label"), (answers[0]["mistake"], "predicted")):
-        expected = subject.model.explain(whole, [columns[key][wrong]])["heatmap"][0]
+        expected = subject.network.explain(whole, [columns[key][wrong]])["heatmap"][0]
         np.testing.assert_allclose(found["heatmap"], expected, rtol=1e-4, atol=1e-5)
     assert np.abs(answers[0]["heatmap"] - answers[0]["mistake"]["heatmap"]).max() > 1e-3
     rows = examples.rows_of_figure({"cgc": answers})
@@ -226,16 +228,16 @@ def test_choosing_by_what_is_not_there(workdir, small_config):
 
 def test_what_cannot_be_evaluated(workdir, tmp_path):
     with pytest.raises(UserError, match="is not a run folder"):
-        evaluate.evaluate_runs([tmp_path])
+        evaluate.evaluate([tmp_path])
     broken = shutil.copytree(workdir, tmp_path / "broken")
     files = checkpoints.files(broken / "checkpoints")
     for path in files:
         path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match="none of the 2 checkpoints"):
-        evaluate.evaluate_runs([broken])
+        evaluate.evaluate([broken])
     for path in files:
         path.unlink()
     with pytest.raises(UserError, match="has no checkpoint"):
-        evaluate.evaluate_runs([broken])
+        evaluate.evaluate([broken])
     with pytest.raises(UserError, match="--split=dev: folder has test, train"):
-        evaluate.evaluate_runs([workdir], Protocol(split="dev"))
+        evaluate.evaluate([workdir], Protocol(split="dev"))

@@ -13,12 +13,12 @@ import tensorflow as tf
 
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import load
-from cgc_tf.evaluation import evaluated_models
+from cgc_tf.evaluation import evaluate, evaluated_models
 from cgc_tf.evaluation.measure import measure
 from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.evaluation.saved_models import from_saved_model
 from cgc_tf.networks import torch_files
-from cgc_tf.report import model_card, results, tables
+from cgc_tf.report import model_card, tables
 from cgc_tf.training import checkpoints
 from cgc_tf.training.new_model import NewModel
 from export import torch_checkpoint
@@ -140,7 +140,7 @@ def test_pictures_are_framed_exactly(exported, workdir, tmp_path):
 @pytest.fixture(scope="module")
 def foreign(workdir, tmp_path_factory):
     """A SavedModel of someone else's: it takes image tensors of any size and a class, and says nothing of itself."""
-    model = evaluated_models.from_workdir(workdir).model
+    model = evaluated_models.from_workdir(workdir).network
     module = tf.Module()
     module.variables_of_model = [variable.value for variable in model.weights]
     image = tf.TensorSpec([None, None, None, 3], tf.float32, name="image")
@@ -178,7 +178,7 @@ def test_what_a_foreign_saved_model_does_not_say(foreign, source, tmp_path):
     subject = from_saved_model(foreign, tmp_path, 48, source.class_names)
     assert subject.notes[0] == evaluated_models.TOLD_LABELS and "no model card" in subject.notes[1]
     protocol = Protocol(curves="none", limit=2, data_dir="DIR")
-    made = results.make(measure(subject, source, protocol), subject, source, protocol)
+    made = evaluate.report_of(subject, measure(subject, source, protocol), source, protocol)
     assert {made["config"][name] for name in ("objective", "backbone", "dataset", "lambda_cgc")} == {None}
     assert tables.label(made) == f"unknown objective ({foreign.name}/1)"
 

@@ -20,7 +20,10 @@ def case():
     images = rng.integers(0, 256, (6, SIDE, SIDE, 3)).astype(np.float32)
     weights = rng.normal(0, 1e-4, (SIDE * SIDE * 3, CLASSES)).astype(np.float32)
     heatmaps = rng.permuted(np.tile(np.arange(SIDE * SIDE, dtype=np.float32), (6, 1)), axis=1)
-    probabilities = lambda x: tf.nn.softmax(tf.reshape(x, [-1, len(weights)]) @ weights)
+
+    def probabilities(pictures):
+        return tf.nn.softmax(tf.reshape(pictures, [-1, len(weights)]) @ weights)
+
     return images, heatmaps.reshape(6, SIDE, SIDE), np.arange(6) % CLASSES, probabilities
 
 

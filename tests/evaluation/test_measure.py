@@ -67,11 +67,11 @@ def test_choices_of_the_protocol(workdir, small_config):
 
 def test_weights_are_shuffled_and_put_back(workdir, small_config):
     source, subject = load.load_dataset("folder", small_config.data_dir), evaluated_models.from_workdir(workdir)
-    before = [weight.numpy() for weight in subject.model.weights]
+    before = [weight.numpy() for weight in subject.network.weights]
     found = measure(subject, source, Protocol(randomization=6), 12).randomization
     assert found[0]["layer"] == "classifier" and len(found) > 5
     assert found[-1]["spearman"] is None or abs(found[-1]["spearman"]) < 0.8
-    for weight, values in zip(subject.model.weights, before, strict=True):
+    for weight, values in zip(subject.network.weights, before, strict=True):
         np.testing.assert_array_equal(weight.numpy(), values)
 
 

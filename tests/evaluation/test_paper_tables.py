@@ -10,10 +10,10 @@ from cgc_tf.method.objective import OBJECTIVES
 from cgc_tf.report.results import COLUMNS
 
 
-@pytest.mark.parametrize("path", sorted(paper_tables.FOLDER.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(paper_tables.folder().glob("*.toml")), ids=lambda path: path.stem)
 def test_tables_name_what_exists(path):
     table = tomllib.loads(path.read_text())
-    assert all((paper_tables.FOLDER.parent.parent / d["flagfile"]).exists() for d in table["datasets"].values())
+    assert all((paper_tables.folder().parent.parent / d["flagfile"]).exists() for d in table["datasets"].values())
     assert {row["objective"] for row in table["rows"]} <= set(OBJECTIVES)
 
 
@@ -29,7 +29,7 @@ def test_table_without_its_data(tmp_path):
 def test_unknown_table_and_dataset():
     with pytest.raises(UserError, match="--table=two is not known; there are no_negatives"):
         paper_tables.make("two")
-    with pytest.raises(UserError, match="--dataset=cub200: it has imagenet100, toy_aircraft"):
+    with pytest.raises(UserError, match="--dataset=cub200: the table is made for imagenet100, toy_aircraft"):
         paper_tables.make("no_negatives", "cub200")
 
 

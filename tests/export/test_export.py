@@ -17,7 +17,7 @@ from cgc_tf.common.errors import UserError
 from cgc_tf.data.pictures import decode_image
 from cgc_tf.data.views import original_view
 from cgc_tf.evaluation import evaluate
-from cgc_tf.evaluation.evaluate import Drawing
+from cgc_tf.evaluation.drawing import Drawing
 from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.report import model_card
 from cgc_tf.training import checkpoints, config, run_folder
@@ -190,10 +190,10 @@ def test_model_card_has_whole_evaluations_of_these_weights(workdir, small_config
     copy = shutil.copytree(workdir, tmp_path / "run", ignore=shutil.ignore_patterns("evaluation*"))
     last, earlier = checkpoints.find(copy), checkpoints.files(copy / checkpoints.FOLDER)[0].name
     no_curves = Protocol(curves="none", limit=4)
-    evaluate.evaluate_runs([copy], no_curves, drawing=Drawing(1, gallery=1))
+    evaluate.evaluate([copy], no_curves, drawing=Drawing(1, gallery=1))
     describe = functools.partial(saved_model.describe, small_config, copy, last, ("a", "b", "c"))
     assert (describe()["metrics"], describe()["no_metrics"]) == ({}, "it was not evaluated")
-    evaluate.evaluate_runs([copy], Protocol(curves="none"), drawing=Drawing(1, gallery=1))
+    evaluate.evaluate([copy], Protocol(curves="none"), drawing=Drawing(1, gallery=1))
     card = describe()
     assert card["metrics"]["examples"] == 12 and card["metrics"]["checkpoint"] == last.name == card["checkpoint"]
     assert card["no_metrics"] is None

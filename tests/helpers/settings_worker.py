@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from cgc_tf.common.errors import Stopped, UserError
 from cgc_tf.evaluation import evaluate
+from cgc_tf.evaluation.drawing import Drawing
 from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.training import callbacks, config, journal, run_folder, train
 from export import saved_model
@@ -48,7 +49,7 @@ def take_through(settings, workdir):
         return {"refused": str(error)}
     rows = callbacks.rows(workdir)
     measured = [float(value) for row in rows for value in row.values()]
-    (report,) = evaluate.evaluate_runs([workdir], FEW, drawing=evaluate.Drawing(1, gallery=1)).reports
+    (report,) = evaluate.evaluate([workdir], FEW, drawing=Drawing(1, gallery=1)).reports
     version = saved_model.export(workdir, workdir / "exported")
     answer = tf.saved_model.load(str(version)).signatures["explain_tensor"](
         images=np.full((1, 48, 48, 3), 99, np.float32)

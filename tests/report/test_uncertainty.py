@@ -1,9 +1,11 @@
 """Intervals and paired differences against answers known by hand."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from cgc_tf.report import tables, uncertainty
+from cgc_tf.report import results, tables, uncertainty
 
 
 def test_summary_by_hand():
@@ -23,6 +25,33 @@ def test_interval_covers_the_mean():
     assert uncertainty.summary(samples[0]) == uncertainty.summary(samples[0])
 
 
+def test_interval_is_the_percentiles_of_resampled_means():
+    """Within the noise of resampling, by a loop of its own; also of so many values that they are taken in batches."""
+    rng = np.random.default_rng(1)
+    for count, resamples in ((30, 4000), (50_000, 300)):
+        values = rng.exponential(1, count)
+        means = [rng.choice(values, count).mean() for _ in range(resamples)]
+        error = uncertainty.summary(values)["standard_error"]
+        found = uncertainty.summary(values, resamples)["interval"]
+        np.testing.assert_allclose(found, np.percentile(means, [2.5, 97.5]), rtol=0, atol=0.5 * error)
+
+
+def test_memory_does_not_grow_with_the_resamples():
+    values = np.random.default_rng(0).random(50_000)
+    tracemalloc.start()
+    uncertainty.summary(values, 200)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50e6  # all resamples at once, and their indices, are 160 MB
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_that_are_all_the_same():
+    for values in ([0.25], [1.0] * 9, [0, 0, np.nan]):
+        assert uncertainty.summary(values)["interval"] == [values[0], values[0]]
+    assert uncertainty.paired([1, 2], [1, 2])["interval"] == [0, 0]
+
+
 def test_paired_by_hand():
     found = uncertainty.paired([0, 0, 1, np.nan], [1, 3, 0, 1])
     assert found["mean"] == 1 and (found["higher"], found["lower"], found["count"]) == (2, 1, 3)
@@ -31,7 +60,7 @@ def test_paired_by_hand():
 def test_comparison_pairs_by_index_and_knows_what_is_better():
     first = {"index": np.array([0, 1]), "top1": np.array([0.0, 1.0]), "deletion_auc": np.array([0.5, 0.5])}
     second = {"index": np.array([1, 0]), "top1": np.array([1.0, 1.0]), "deletion_auc": np.array([0.6, 0.3])}
-    metrics = tables.compare(["a", "b"], [first, second])[0]["metrics"]
+    metrics = results.compare(["a", "b"], [first, second])[0]["metrics"]
     assert (metrics["top1"]["better"], metrics["top1"]["worse"]) == (1, 0)
     assert (metrics["deletion_auc"]["better"], metrics["deletion_auc"]["worse"]) == (1, 1)
     np.testing.assert_allclose(metrics["deletion_auc"]["mean"], -0.05)

@@ -186,7 +186,7 @@ def test_a_run_says_what_it_was_over_which_epochs(small_config, tmp_path):
         "epochs 1 to the end of epoch 1, then 2"
     )
     history = journal.history(workdir)
-    assert journal.told(history) == changes
+    assert tables.changes(history) == changes
     report = {"config": {"objective": "cgc"}, "name": "run", "history": history}
     assert tables.label(report) == f"cgc (run): {changes}"
     card = saved_model.describe(settings, workdir, checkpoints.find(workdir), run_folder.class_names(workdir))

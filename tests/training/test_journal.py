@@ -3,6 +3,7 @@
 import pytest
 
 from cgc_tf.common.errors import UserError
+from cgc_tf.report import tables
 from cgc_tf.training import journal
 
 
@@ -42,7 +43,7 @@ def start(workdir, epoch, step, **settings):
 
 def test_history_is_of_what_is_in_the_weights(tmp_path):
     """What was trained beyond the checkpoint that a start went on from is gone; what has no effect is left out."""
-    assert journal.history(tmp_path) == [] and journal.told([]) == ""
+    assert journal.history(tmp_path) == [] and tables.changes([]) == ""
     start(tmp_path, 0, 0, learning_rate=0.1, cache="none")
     start(tmp_path, 1, 2, learning_rate=0.1, cache="memory")
     assert journal.history(tmp_path) == []
@@ -51,8 +52,8 @@ def test_history_is_of_what_is_in_the_weights(tmp_path):
     start(tmp_path, 6, 0, learning_rate=0.3, cache="memory", ce_views=["ce"])
     history = journal.history(tmp_path)
     assert [(each["position"]["epoch"], each["position"]["step"]) for each in history] == [(0, 0), (3, 2), (6, 0)]
-    assert journal.told(history[:2]) == "learning_rate 0.1 to epoch 4, step 2, then 0.2"
-    assert journal.told(history).startswith(
+    assert tables.changes(history[:2]) == "learning_rate 0.1 to epoch 4, step 2, then 0.2"
+    assert tables.changes(history).startswith(
         "learning_rate 0.1 to epoch 4, step 2, then 0.2 to the end of epoch 6, then 0.3"
     )
     start(tmp_path, 0, 0, learning_rate=0.3)
