@@ -1,7 +1,5 @@
 """Insertion and deletion: how the class's probability follows as pixels come and go, most salient first."""
 
-from collections.abc import Callable
-
 import numpy as np
 import tensorflow as tf
 
@@ -12,14 +10,7 @@ STEPS = 28
 SUBSTRATES = ("blur", "zero", "mean")
 
 
-def insertion(
-    probabilities: Callable,
-    images: tf.Tensor,
-    heatmaps: tf.Tensor,
-    class_ids: tf.Tensor,
-    kind: str = "blur",
-    steps: int = STEPS,
-) -> tf.Tensor:
+def insertion(probabilities, images, heatmaps, class_ids, kind="blur", steps=STEPS):
     """Insertion curves (RISE, BMVC 2018, section 4.2): the image appears, most salient pixels first.
 
     Args:
@@ -37,14 +28,7 @@ def insertion(
     return pixel_curve(probabilities, substrate(kind, images), images, saliency, class_ids, steps)
 
 
-def deletion(
-    probabilities: Callable,
-    images: tf.Tensor,
-    heatmaps: tf.Tensor,
-    class_ids: tf.Tensor,
-    kind: str = "blur",
-    steps: int = STEPS,
-) -> tf.Tensor:
+def deletion(probabilities, images, heatmaps, class_ids, kind="blur", steps=STEPS):
     """Deletion curves: as `insertion`, but from the image to the neutral color, or for "mean" to its mean color."""
     saliency = metrics.upsample(heatmaps, images.shape[1:3])
     empty = substrate("mean" if kind == "mean" else "zero", images)
@@ -101,14 +85,7 @@ def neutral_color() -> tf.Tensor:
     return 255 * tf.constant(IMAGENET_MEAN)
 
 
-def pixel_curve(
-    probabilities: Callable,
-    start: tf.Tensor,
-    finish: tf.Tensor,
-    saliency: tf.Tensor,
-    class_ids: tf.Tensor,
-    steps: int = STEPS,
-) -> tf.Tensor:
+def pixel_curve(probabilities, start, finish, saliency, class_ids, steps=STEPS):
     """The class's probability while pixels of `start` are replaced by those of `finish`, most salient first.
 
     RISE (BMVC 2018): insertion goes from the blurred image to the image, deletion from the image to the neutral

@@ -3,16 +3,16 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cgc_tf.common import files
 from cgc_tf.common.errors import UserError
 from cgc_tf.data.source import Source
 from cgc_tf.evaluation import examples
 from cgc_tf.evaluation.evaluated_models import EvaluatedModel
-from cgc_tf.evaluation.measure import Measurement
 from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.report import figures, page, results, tables
+from cgc_tf.report.results import Measurement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,24 +42,24 @@ class Measured:
     report: dict
 
 
-@dataclasses.dataclass(frozen=True)
-class Names:
-    """The names of what is drawn in a folder."""
-
-    figure: str
-    page: str
-    curves: str
-    histogram: str
-
-
 COMPARISON = "comparison"
-ALONE = Names("explanations.png", "report.html", "curves.png", "content_heatmap.png")
-TOGETHER = Names("comparison.png", "comparison.html", "comparison_curves.png", "comparison_content_heatmap.png")
+ALONE = {  # what is drawn of the models in a folder, and of the models of several folders
+    "figure": "explanations.png",
+    "page": "report.html",
+    "curves": "curves.png",
+    "histogram": "content_heatmap.png",
+}
+TOGETHER = {
+    "figure": "comparison.png",
+    "page": "comparison.html",
+    "curves": "comparison_curves.png",
+    "histogram": "comparison_content_heatmap.png",
+}
 
 
 def draw(
     folder: pathlib.Path,
-    names: Names,
+    names: Mapping[str, str],
     found: Sequence[Measured],
     source: Source,
     protocol: Protocol,
@@ -74,10 +74,11 @@ def draw(
         UserError: the folder cannot be written.
     """
     titles, reports = _titles(found), [each.report for each in found]
-    columns = [each.measurement.columns for each in found]
+    measurements = [each.measurement for each in found]
+    columns = [measurement.columns for measurement in measurements]
     explainers = [each.explainer for each in found]
     variant = protocol.variant(found[0].model.settings, "" if "" in explainers else explainers[0])
-    place = {kind: results.file(folder, name, variant) for kind, name in vars(names).items()}
+    place = {kind: results.file(folder, name, variant) for kind, name in names.items()}
 
     def explained(shown):
         return {
@@ -88,7 +89,7 @@ def draw(
     in_figure = _chosen(drawing.choice, drawing.examples, columns, source, protocol, drawing.ids)
     on_page = _chosen("quantiles", drawing.gallery, columns, source, protocol)
     rows, answers = examples.rows_of_figure(explained(in_figure)), explained(on_page)
-    compared = results.compare(titles, columns, protocol.resamples, protocol.evaluation_seed)
+    compared = results.compare(titles, measurements, protocol.resamples, protocol.evaluation_seed)
     with files.reported(folder):
         if len(found) > 1:
             _write_comparison(folder, variant, reports, compared)

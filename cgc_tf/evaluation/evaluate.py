@@ -13,9 +13,10 @@ from cgc_tf.data.source import Source
 from cgc_tf.evaluation import consistency, evaluated_models, examples
 from cgc_tf.evaluation.drawing import ALONE, TOGETHER, Drawing, Measured, draw
 from cgc_tf.evaluation.evaluated_models import EvaluatedModel
-from cgc_tf.evaluation.measure import Measurement, measure
+from cgc_tf.evaluation.measure import measure
 from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.report import results
+from cgc_tf.report.results import Measurement
 from cgc_tf.training import checkpoints, run_folder
 from cgc_tf.training import config as settings
 
@@ -133,7 +134,7 @@ def _measure_and_write(model, source, protocol, batch_size, explainer):
     measurement = measure(model, source, protocol, batch_size)
     report = report_of(model, measurement, source, protocol, explainer, batch_size)
     variant = protocol.variant(model.settings, explainer)
-    results.write(model.folder, report, measurement.columns, measurement.curves, source.class_names, variant)
+    results.write(model.folder, report, measurement, source.class_names, variant)
     return Measured(model, explainer, measurement, report)
 
 
@@ -153,9 +154,7 @@ def report_of(
     `batch_size`, `content_heatmap_on`, `retrieval_rank_among`, `randomization_examples`) and what a check with shuffled
     weights gave, `randomization`; and `commit`, `versions`, `hardware`.
     """
-    scores = results.scores(
-        measurement.columns, measurement.curves, model.class_names, protocol.resamples, protocol.evaluation_seed
-    )
+    scores = results.scores(measurement, model.class_names, protocol.resamples, protocol.evaluation_seed)
     report = {
         **scores,
         "name": model.name,

@@ -141,9 +141,9 @@ def from_checkpoint(
     if run:
         _refuse_contradictions(f"--weights={weights}", dataclasses.asdict(settings.Config.load(run)), told)
         name = pathlib.Path(weights).absolute().name
-        subject = _of_run(run, checkpoints.find(weights), name, pathlib.Path(folder))
-        check_labels(f"--weights={weights}", subject.class_names, labels)
-        return subject
+        evaluated = _of_run(run, checkpoints.find(weights), name, pathlib.Path(folder))
+        check_labels(f"--weights={weights}", evaluated.class_names, labels)
+        return evaluated
     if checkpoints.is_checkpoint(weights):
         raise UserError(
             f"--weights={weights}: this checkpoint is not in its run's folder, which says what network it is of"
@@ -160,8 +160,8 @@ def from_checkpoint(
     config = settings.Config(weights=str(weights), **told)
     model = NewModel(config).with_classes(len(labels))
     known = {"weights": str(weights), "cam": config.cam, **told}
-    subject = _of_model(model, pathlib.Path(weights).name, pathlib.Path(folder), known, config.image_size, labels)
-    return dataclasses.replace(subject, notes=(TOLD_LABELS,))
+    evaluated = _of_model(model, pathlib.Path(weights).name, pathlib.Path(folder), known, config.image_size, labels)
+    return dataclasses.replace(evaluated, notes=(TOLD_LABELS,))
 
 
 def trained_on(weights: str | os.PathLike) -> dict:
@@ -198,8 +198,10 @@ def check_labels(source: str, own: Sequence[str] | None, labels: Sequence[str] |
 def _of_run(run, checkpoint, name, folder):
     config = settings.Config.load(run)
     model = run_folder.trained_model(config, run, checkpoint)
-    subject = _of_model(model, name, folder, dataclasses.asdict(config), config.image_size, run_folder.class_names(run))
-    return dataclasses.replace(subject, checkpoint=checkpoint.name, history=tuple(journal.history(run)))
+    evaluated = _of_model(
+        model, name, folder, dataclasses.asdict(config), config.image_size, run_folder.class_names(run)
+    )
+    return dataclasses.replace(evaluated, checkpoint=checkpoint.name, history=tuple(journal.history(run)))
 
 
 def _of_model(model, name, folder, known, image_size, class_names):

@@ -3,7 +3,6 @@
 Of an example nothing else is kept but its curves, so memory grows by some hundred bytes an example.
 """
 
-import dataclasses
 import functools
 
 import numpy as np
@@ -16,22 +15,7 @@ from cgc_tf.evaluation.consistency import Consistency
 from cgc_tf.evaluation.evaluated_models import EvaluatedModel
 from cgc_tf.evaluation.protocol import CURVES, Protocol
 from cgc_tf.method import metrics
-
-
-@dataclasses.dataclass
-class Measurement:
-    """What was measured of one model.
-
-    Attributes:
-        columns: {name: float `[N]`}, NaN where an example has no such value; `index`, `label`, `predicted` are ints,
-            `id` is text.
-        curves: {"insertion", "deletion": float `[N, steps + 1]`}, those that the protocol follows.
-        randomization: as `sanity_check.check` gives it; empty where it was not asked for.
-    """
-
-    columns: dict[str, np.ndarray]
-    curves: dict[str, np.ndarray]
-    randomization: list[dict]
+from cgc_tf.report.results import Measurement
 
 
 def measure(model: EvaluatedModel, source: Source, protocol: Protocol, batch_size: int = 32) -> Measurement:

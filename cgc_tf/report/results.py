@@ -5,7 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -47,24 +47,33 @@ COLUMNS = {
 }
 
 
-def scores(columns: Mapping, curves: Mapping, class_names: Sequence[str], resamples: int, seed: int) -> dict:
-    """What a measurement comes to: means at the top, their uncertainty under `statistics`; the values are for JSON.
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """What was measured of one model, image by image.
 
-    Args:
-        columns: {name: `[N]`}, a value for each image: each of `METRICS` that was measured, float, NaN where an image
-            has no such value; `label`, int; `content_heatmap_of_uniform`, what a uniform heatmap would score; and
-            `zero_heatmap`, 1 where a heatmap is all zero and so has no CH, NaN where an image has no box.
-        curves: {"insertion", "deletion": float `[N, n]`}, those that were measured.
-        class_names: what the labels stand for.
-        resamples: how many samples an interval is read from.
-        seed: of the resampling.
+    Attributes:
+        columns: {name: `[N]`}: `index`, ints, the images' places in the split, and their `id`, texts; `label` and
+            `predicted`, ints; and floats, NaN where an image has no such value: those of `METRICS` that were measured;
+            `content_heatmap_of_uniform`, what a uniform heatmap would score; and `zero_heatmap`, 1 where a heatmap is
+            all zero and so has no CH, NaN where an image has no box.
+        curves: {"insertion", "deletion": float `[N, steps + 1]`}, those that were measured.
+        randomization: what a check with shuffled weights gave, a dict for each layer; empty where there was none.
+    """
+
+    columns: dict[str, np.ndarray]
+    curves: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    randomization: list[dict] = dataclasses.field(default_factory=list)
+
+
+def scores(measurement: Measurement, class_names: Sequence[str], resamples: int, seed: int) -> dict:
+    """What a measurement comes to, for JSON: means at the top, and their uncertainty under `statistics`.
 
     Returns:
         {metric: its mean, or None}; `statistics`, {metric: `uncertainty.summary`}; counts of images: `examples`,
-        `zero_heatmaps`, `without_boxes`; `per_class`, {name: means and `examples`}; and `curves`, {name: lists of n,
-        `mean` and `standard_error`}.
+        `zero_heatmaps`, `without_boxes`; `per_class`, {name: means and `examples`}; and `curves`, {name: lists, `mean`
+        and `standard_error` at each step}.
     """
-    names = (*METRICS, "content_heatmap_of_uniform")
+    columns, names = measurement.columns, (*METRICS, "content_heatmap_of_uniform")
     found = {name: uncertainty.summary(columns.get(name, ()), resamples, seed) for name in names}
     zero = columns.get("zero_heatmap", np.full(len(columns["label"]), np.nan))
     return {
@@ -74,7 +83,7 @@ def scores(columns: Mapping, curves: Mapping, class_names: Sequence[str], resamp
         "without_boxes": int(np.sum(np.isnan(zero))),
         "statistics": found,
         "per_class": _per_class(columns, class_names),
-        "curves": {name: _mean_curve(values) for name, values in curves.items()},
+        "curves": {name: _mean_curve(values) for name, values in measurement.curves.items()},
     }
 
 
@@ -99,25 +108,16 @@ def _mean_curve(values):
 
 
 def compare(
-    names: Sequence[str], all_columns: Sequence[Mapping], resamples=uncertainty.RESAMPLES, seed=0
+    names: Sequence[str], measurements: Sequence[Measurement], resamples: int = uncertainty.RESAMPLES, seed: int = 0
 ) -> list[dict]:
-    """Each model against the first, image by image.
-
-    Args:
-        names: the models' names.
-        all_columns: each one's columns, as `scores` takes them, with `index`, the images' places in the split, by which
-            they are paired.
-        resamples: how many samples an interval is read from.
-        seed: of the resampling.
+    """Each model against the first, image by image; only by metrics of which more or less is better.
 
     Returns:
         A dict for each but the first: `first`, `second`, the names, and `metrics`, {metric: `uncertainty.paired` with
-        `better` and `worse`, how many images `second` does better and worse on}. Only metrics of which more or less is
-        better are compared.
+        `better` and `worse`, how many images `second` does better and worse on}.
     """
-    ordered = [_by_index(columns) for columns in all_columns]
-    first = ordered[0]
-    pairs = zip(names[1:], ordered[1:], strict=True)
+    first, *others = (_by_index(measurement.columns) for measurement in measurements)
+    pairs = zip(names[1:], others, strict=True)
     return [{"first": names[0], "second": name, "metrics": _pair(first, it, resamples, seed)} for name, it in pairs]
 
 
@@ -145,33 +145,20 @@ def file(folder: str | os.PathLike, name: str, variant: str = "") -> pathlib.Pat
 
 
 def write(
-    folder: str | os.PathLike,
-    report: Mapping,
-    columns: Mapping,
-    curves: Mapping,
-    class_names: Sequence[str],
-    variant: str = "",
+    folder: str | os.PathLike, report: dict, measurement: Measurement, class_names: Sequence[str], variant: str = ""
 ) -> None:
-    """Writes evaluation.json, per_image.csv and curves.csv into a folder, which is made where there is none.
-
-    Args:
-        folder: where they go.
-        report: what evaluation.json says.
-        columns: as `scores` takes them, with `index`, `id` and `predicted` besides.
-        curves: as `scores` takes them.
-        class_names: what labels and predictions stand for.
-        variant: see `file`.
+    """Writes a report, a dict, and what it is of into a folder, made where there is none: see `file` for `variant`.
 
     Raises:
-        UserError: they cannot be written.
+        UserError: it cannot be written.
     """
     with files.reported(folder):
         pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
         files.write(file(folder, REPORT, variant), json.dumps(report, indent=2) + "\n")
         with files.whole(file(folder, PER_IMAGE, variant)) as stream:
-            csv.writer(stream).writerows(_per_image(columns, class_names))
+            csv.writer(stream).writerows(_per_image(measurement.columns, class_names))
         with files.whole(file(folder, CURVES, variant)) as stream:
-            csv.writer(stream).writerows(_curve_rows(columns["id"], curves))
+            csv.writer(stream).writerows(_curve_rows(measurement.columns["id"], measurement.curves))
 
 
 def _per_image(columns, class_names):

@@ -60,7 +60,7 @@ def test_paired_by_hand():
 def test_comparison_pairs_by_index_and_knows_what_is_better():
     first = {"index": np.array([0, 1]), "top1": np.array([0.0, 1.0]), "deletion_auc": np.array([0.5, 0.5])}
     second = {"index": np.array([1, 0]), "top1": np.array([1.0, 1.0]), "deletion_auc": np.array([0.6, 0.3])}
-    metrics = results.compare(["a", "b"], [first, second])[0]["metrics"]
+    metrics = results.compare(["a", "b"], [results.Measurement(first), results.Measurement(second)])[0]["metrics"]
     assert (metrics["top1"]["better"], metrics["top1"]["worse"]) == (1, 0)
     assert (metrics["deletion_auc"]["better"], metrics["deletion_auc"]["worse"]) == (1, 1)
     np.testing.assert_allclose(metrics["deletion_auc"]["mean"], -0.05)
