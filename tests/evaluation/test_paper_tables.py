@@ -17,8 +17,9 @@ def test_tables_name_what_exists(path):
     assert {row["objective"] for row in table["rows"]} <= set(OBJECTIVES)
 
 
-def test_table_without_its_data(tmp_path):
-    """The published figures are shown, and which files are missing."""
+def test_table_without_its_data(tmp_path, monkeypatch):
+    """The published figures are shown, and which files are missing, from any folder."""
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as caught:
         paper_tables.make("no_negatives", data_dir=str(tmp_path), output=tmp_path / "out")
     message = str(caught.value)
