@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+import cgc_tf
 from cgc_tf.common import program
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -74,6 +75,13 @@ def test_architecture_names_every_module():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_of_cgc_are_there(page):
     assert set(re.findall(r"`cgc (\w+)", page.read_text())) <= set(program.MODULES)
+
+
+def test_every_public_name_is_in_the_reference():
+    text = (ROOT / "docs/reference/public.md").read_text()
+    assert sorted(re.findall(r"^\| \[`(\w+)`\]", text, re.MULTILINE)) == sorted(cgc_tf.__all__)
+    for name in cgc_tf.__all__:
+        getattr(cgc_tf, name)
 
 
 def messages():
