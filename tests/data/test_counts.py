@@ -75,7 +75,7 @@ def shortened(monkeypatch, module, name, batches):
     monkeypatch.setattr(module, name, lambda *args, **keywords: whole(*args, **keywords).take(batches))
 
 
-@pytest.mark.parametrize("batches", [0, 4])
+@pytest.mark.parametrize("batches", [pytest.param(0, marks=pytest.mark.slow), 4])
 def test_epoch_of_fewer_steps_is_an_error_and_not_kept(small_config, tmp_path, monkeypatch, batches):
     shortened(monkeypatch, train, "training_stream", batches)
     with pytest.raises(UserError, match=f"epoch {1 + batches // 3}: {batches % 3} steps instead of 3; "):
@@ -128,6 +128,7 @@ def test_keras_drops_no_batch(small_config):
     assert len(read) == 3 and int(keras.ops.convert_to_numpy(model.accuracy.count)) == 12
 
 
+@pytest.mark.slow
 def test_two_processes_from_an_empty_folder_agree_bit_for_bit(tmp_path):
     """Nothing that is prepared, cached or shuffled leaves a trace in a run's numbers."""
     flags = ["--dataset=toy_aircraft", "--backbone=resnet8", "--image_size=32", "--epochs=2", "--batch_size=8"]

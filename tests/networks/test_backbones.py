@@ -110,7 +110,7 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("resnet18", {}),
+        pytest.param("resnet18", {}, marks=SLOW),
         pytest.param("resnet50", {}, marks=SLOW),
         pytest.param("efficientnet_b0", {}, marks=SLOW),
         pytest.param("applications:ConvNeXtTiny", {}, marks=SLOW),  # KerasHub has none

@@ -129,6 +129,7 @@ def test_batch_larger_than_the_data(small_config, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_resume_restores_averages_and_the_heads_own_rate(small_config, tmp_path):
     """Two epochs at once and one after the other end alike, moving averages and both optimizers included."""
     settings = dataclasses.replace(small_config, ema_momentum=0.5, head_learning_rate=0.02, schedule="constant")
@@ -178,6 +179,7 @@ def test_starts_from_another_run(name, workdir, small_config):
         started.with_classes(4)
 
 
+@pytest.mark.slow
 def test_early_stopping_keeps_the_best_epoch(small_config, draw_folder, tmp_path):
     with pytest.raises(UserError, match="--early_stopping needs a split named validation, which folder does not have"):
         train.train(dataclasses.replace(small_config, early_stopping=1), tmp_path / "run")
@@ -199,11 +201,14 @@ def test_early_stopping_keeps_the_best_epoch(small_config, draw_folder, tmp_path
 @pytest.mark.parametrize(
     "settings",
     [
-        {"precision": "mixed_bfloat16"},
+        pytest.param({"precision": "mixed_bfloat16"}, marks=pytest.mark.slow),
         pytest.param({"precision": "mixed_float16"}, marks=pytest.mark.slow),
-        {"accumulate_steps": 2, "optimizer": "adamw", "learning_rate": 1e-3},
+        pytest.param({"accumulate_steps": 2, "optimizer": "adamw", "learning_rate": 1e-3}, marks=pytest.mark.slow),
         {"cam": "gradcam++", "pooling": "max", "hidden_units": (16,), "explain_layer": "stack1_block0_out"},
-        {"negatives": "global", "explain_class": "label", "ce_views": ("ce",), "label_smoothing": 0.1},
+        pytest.param(
+            {"negatives": "global", "explain_class": "label", "ce_views": ("ce",), "label_smoothing": 0.1},
+            marks=pytest.mark.slow,
+        ),
         {"labeled_fraction": 0.5, "unlabeled_dataset": "folder", "batch_size": 4, "ce_views": ("ce",)},
     ],
     ids=lambda settings: ",".join(settings),
