@@ -144,7 +144,8 @@ def sandbox(tmp_path_factory, draw_folder):
         running.check("python -m export.saved_model --workdir=runs/A --output=exported")
         code = (
             "from cgc_tf.training import config, run_folder; "
-            "model = run_folder.trained_model(config.Config.load('runs/A'), 'runs/A'); model.trunk.save_weights('FILE.weights.h5')"
+            "model = run_folder.trained_model(config.Config.load('runs/A'), 'runs/A'); "
+            "model.trunk.save_weights('FILE.weights.h5')"
         )
         running.check(f'python -c "{code}" && mv FILE.weights.h5 FILE.h5')
         yield running
