@@ -5,13 +5,20 @@ import doctest
 import numpy as np
 import pytest
 
+from cgc_tf.data import batches
 from cgc_tf.method import model, objective
 from cgc_tf.training import config, train
 
 
 @pytest.mark.parametrize(
     ("module", "example"),
-    [(model, "CGCModel"), (objective, "Objective"), (config, "Config"), (train, "train")],
+    [
+        (batches, "view_batches"),
+        (model, "CGCModel"),
+        (objective, "Objective"),
+        (config, "Config"),
+        (train, "train"),
+    ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_example(module, example, pictures, tmp_path, monkeypatch, capsys):

@@ -1,7 +1,6 @@
 """The views: torchvision's crops, Pillow's pixels, and nothing but seeds to decide them."""
 
 import colorsys
-import doctest
 
 import numpy as np
 import pytest
@@ -149,8 +148,3 @@ def test_jitter_changes_contrast_about_the_mean():
     spread = np.diff(views.jitter_colors(image, [2, 2], 0.2).numpy()[0, :, 0].astype(int))
     assert abs(contrast) > 0.05
     np.testing.assert_allclose(spread, 40 * (1 + brightness) * (1 + contrast), atol=1)
-
-
-def test_example_of_view_batches():
-    failed, tried = doctest.testmod(batches)
-    assert tried == 6 and not failed
