@@ -1,11 +1,13 @@
 """The examples in docstrings of the library are run as they stand there."""
 
 import doctest
+import shutil
 
 import numpy as np
 import pytest
 
 from cgc_tf.data import batches
+from cgc_tf.evaluation import evaluate
 from cgc_tf.method import model, objective
 from cgc_tf.training import config, train
 
@@ -18,11 +20,14 @@ from cgc_tf.training import config, train
         (objective, "Objective"),
         (config, "Config"),
         (train, "train"),
+        (evaluate, "evaluate"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_example(module, example, pictures, tmp_path, monkeypatch, capsys):
+def test_example(module, example, pictures, workdir, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    if module is evaluate:
+        shutil.copytree(workdir, "runs/first")
     (tmp_path / "pictures").symlink_to(pictures)
     names = {**vars(module), "np": np}
     (found,) = doctest.DocTestFinder(recurse=False).find(getattr(module, example), example, module, names)

@@ -50,14 +50,14 @@ def evaluate(
     """Evaluates trained runs, and sets them side by side.
 
     Into each run's folder go evaluation.json, per_image.csv, curves.csv, explanations.{png,pdf} and report.html; beside
-    several of them comparison.{json,md,tex,html,png,pdf}. For example, of two trained runs in runs/:
+    several of them comparison.{json,md,tex,html,png,pdf}.
 
-        import cgc_tf
-
-        evaluation = cgc_tf.evaluate(["runs/baseline", "runs/cgc"])
-        for report in evaluation.reports:
-            print(report["name"], report["top1"], report["content_heatmap"])
-        print(evaluation.page)
+    >>> evaluation = evaluate(["runs/first"], Protocol(limit=4, curves="none"))
+    >>> for report in evaluation.reports:
+    ...     print(f"{report['name']}: {report['examples']} images, CH {100 * report['content_heatmap']:.1f}%")
+    first: 4 images, CH ...%
+    >>> print(evaluation.page)
+    runs/first/report-limit-4.html
 
     Args:
         workdirs: folders of trained runs.
