@@ -39,7 +39,10 @@ def test_a_run_starts_from_a_pytorch_file(small_config, tmp_path, capsys):
     tensors, path = random_tensors("resnet18"), tmp_path / "model.safetensors"
     torch_files.write_tensors(path, tensors)
     config = dataclasses.replace(small_config, backbone="resnet18", image_size=64, weights=str(path))
-    model = NewModel(config).with_classes(CLASSES)
+    new_model = NewModel(config)
+    path.rename(tmp_path / "elsewhere")  # it is read once
+    model = new_model.with_classes(CLASSES)
+    (tmp_path / "elsewhere").rename(path)
     assert "tensors of" in capsys.readouterr().out
     for name, array in torch_checkpoint.state_dict(model).items():
         if not name.endswith("num_batches_tracked"):
