@@ -25,9 +25,9 @@ def whole(path: str | os.PathLike, mode: str = "w", durable: bool = False) -> It
     """
     path = pathlib.Path(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")  # each process has its own
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+    is_text = "b" not in mode
     try:
-        with partial.open(mode, **text) as file:
+        with partial.open(mode, encoding="utf-8" if is_text else None, newline="" if is_text else None) as file:
             yield file
             if durable:
                 file.flush()

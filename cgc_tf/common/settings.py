@@ -95,12 +95,13 @@ def define_flags(cls: type) -> None:
     kinds = {str: flags.DEFINE_string, int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_bool}
     heading = ""
     for field in dataclasses.fields(cls):
+        default: Any = field.default
         if field.metadata["items"]:
-            flags.DEFINE_list(field.name, list(map(str, field.default)), field.metadata["help"])
+            flags.DEFINE_list(field.name, list(map(str, default)), field.metadata["help"])
         elif field.metadata["choices"]:
-            flags.DEFINE_enum(field.name, field.default, field.metadata["choices"], field.metadata["help"])
+            flags.DEFINE_enum(field.name, default, field.metadata["choices"], field.metadata["help"])
         else:
-            kinds[field.type](field.name, field.default, field.metadata["help"])
+            kinds[field.type](field.name, default, field.metadata["help"])
         heading = field.metadata["section"] or heading
         if heading:
             flags.FLAGS.register_key_flag_for_module(heading, flags.FLAGS[field.name])

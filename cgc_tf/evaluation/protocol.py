@@ -29,7 +29,7 @@ class Protocol:
     )
     data_dir: str = setting(None, "Where that is, as for train.py (default: as the model was trained).")
     on_bad_image: str = setting(
-        None, "What to do about a picture that cannot be read (default: as the model was trained).", ["fail", "skip"]
+        None, "What to do about a picture that cannot be read (default: as the model was trained).", ("fail", "skip")
     )
     split: str = setting("test", "The split to measure on.")
     limit: int = setting(None, "Measure on so many examples, spread over the split.", least=1)
@@ -40,32 +40,32 @@ class Protocol:
         least=0,
         section="Content Heatmap and pointing game",
     )
-    ch_region: str = setting("box", "Content Heatmap: what counts as the object.", choices=["box", "mask"])
+    ch_region: str = setting("box", "Content Heatmap: what counts as the object.", choices=("box", "mask"))
     tolerance: int = setting(
         metrics.TOLERANCE, "Pointing game: pixels of the image by which a peak may miss the object.", least=0
     )
     curves: str = setting(
         "both",
         "Which curves to follow; each is --curve_steps + 1 forward passes, most of an evaluation's time.",
-        choices=list(CURVES),
+        choices=tuple(CURVES),
         section="Insertion and deletion",
     )
     curve_substrate: str = setting(
         "blur",
         "What insertion starts from: the blurred image, zero of the normalized image, or the image's mean color. "
         "Deletion ends at zero, or at the mean color.",
-        choices=list(SUBSTRATES),
+        choices=tuple(SUBSTRATES),
     )
     curve_steps: int = setting(STEPS, "Steps of insertion and deletion.", least=1)
     explained_class: str = setting(
         "predicted",
         "Insertion and deletion: the class whose heatmap orders the pixels.",
-        choices=list(CLASSES),
+        choices=tuple(CLASSES),
     )
     scored_class: str = setting(
         "predicted",
         "Insertion and deletion: the class whose probability is followed.",
-        choices=list(CLASSES),
+        choices=tuple(CLASSES),
     )
     randomization: int = setting(
         0,

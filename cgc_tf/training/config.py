@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import time
+from typing import Any
 
 from cgc_tf.common import files, settings
 from cgc_tf.common.errors import UserError
@@ -277,8 +278,10 @@ class Config:
         """Reads the configuration in a run's folder; raises `UserError` where there is none."""
         path = pathlib.Path(workdir) / FILE
         try:
-            stored = json.loads(path.read_text())
-            return Config(**{name: tuple(x) if isinstance(x, list) else x for name, x in stored.items()})
+            stored: dict[str, Any] = json.loads(path.read_text())
+            lists = {name: tuple(value) for name, value in stored.items() if isinstance(value, list)}
+            values: dict[str, Any] = stored | lists
+            return Config(**values)
         except FileNotFoundError:
             raise UserError(f"{workdir} is not a run folder: it has no {FILE}; train one with train.py") from None
         except (json.JSONDecodeError, TypeError) as error:

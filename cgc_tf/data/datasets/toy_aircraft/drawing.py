@@ -40,9 +40,9 @@ def draw(rng: np.random.Generator, label: int, texture: int) -> tuple[np.ndarray
     paints = {color: _paint(rng, color) for color in COLORS}
     color, marked = CLASSES[label].split("_")
 
-    canvas_size = (SIZE * _SUPERSAMPLE,) * 2
-    silhouette = Image.new("L", canvas_size)
-    aircraft = Image.new("RGB", canvas_size)
+    side = SIZE * _SUPERSAMPLE
+    silhouette = Image.new("L", (side, side))
+    aircraft = Image.new("RGB", (side, side))
     for polygon, gray in parts:
         _fill(silhouette, place(polygon), (1,))
         _fill(aircraft, place(polygon), (gray,) * 3)
@@ -52,7 +52,7 @@ def draw(rng: np.random.Generator, label: int, texture: int) -> tuple[np.ndarray
     mask = blocks.max(axis=(1, 3))
 
     canvas = Image.fromarray(_background(rng, texture))
-    canvas = canvas.resize(canvas_size, Image.Resampling.NEAREST)
+    canvas = canvas.resize((side, side), Image.Resampling.NEAREST)
     for polygon, paint in _distractors(rng, mask):
         _fill(canvas, polygon, paint)
     # Pasting through the silhouette keeps every trace of the aircraft inside the mask.
@@ -63,8 +63,8 @@ def draw(rng: np.random.Generator, label: int, texture: int) -> tuple[np.ndarray
 def bounding_box(mask: np.ndarray) -> tuple[float, float, float, float]:
     """Returns the tight (ymin, xmin, ymax, xmax) of a (SIZE, SIZE, 1) mask, as shares of SIZE."""
     rows, columns = np.nonzero(mask[..., 0])
-    edges = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
-    return tuple(float(edge) / SIZE for edge in edges)
+    ymin, xmin, ymax, xmax = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
+    return float(ymin) / SIZE, float(xmin) / SIZE, float(ymax) / SIZE, float(xmax) / SIZE
 
 
 def _aircraft(rng):
