@@ -160,7 +160,7 @@ def ask(args: flags.FlagValues, paths: list[pathlib.Path]) -> list[Exception]:
             if drawing is not None:
                 written.append(picture_files.drawing_path(path, paths, args.output))
                 _write(written[-1], drawing, is_only)
-            text = _reason(error) if error else answers.summary(answer, with_best=is_only)
+            text = answers.summary(answer, with_best=is_only) if answer else _reason(error)
             tqdm.write(text if is_only else f"{picture_files.printable(path):<{width}}  {text}")
             if lines:
                 lines.write(json.dumps(answers.as_json(path, answer, error)) + "\n")

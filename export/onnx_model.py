@@ -7,7 +7,6 @@ The file takes `images` float32 `[B, size, size, 3]` in 0..255, center views, no
 `probabilities`, `class_id` and `heatmap` as `explain_tensor` does. ONNX has no operation that decodes a picture.
 """
 
-import os
 from collections.abc import Callable
 
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
@@ -24,7 +23,7 @@ from cgc_tf.training import run_folder
 TOLERANCE = 1e-5
 
 
-def export(workdir: str | os.PathLike, output: str | os.PathLike) -> float:
+def export(workdir: files.PathLike, output: files.PathLike) -> float:
     """Writes a run as ONNX; returns the largest difference of its answers from the trained model's, over three images.
 
     Raises:
@@ -38,13 +37,14 @@ def export(workdir: str | os.PathLike, output: str | os.PathLike) -> float:
     except ImportError as error:
         raise errors.UserError(f"{error.name} is missing: pip install -r requirements-onnx.txt") from error
     model = run_folder.trained_model(config, workdir)
-    spec = tf.TensorSpec([None, config.image_size, config.image_size, 3], tf.float32, name="images")
+    shape = [config.image_size, config.image_size, 3]
+    spec = tf.TensorSpec([None, *shape], tf.float32, name="images")
     converted = tf2onnx.convert.from_function(tf.function(explainer(model)), [spec], opset=17)[0].SerializeToString()
-    images = np.random.default_rng(0).uniform(0, 255, [3, *spec.shape[1:]]).astype(np.float32)
+    images = np.random.default_rng(0).uniform(0, 255, [3, *shape]).astype(np.float32)
     session = onnxruntime.InferenceSession(converted)
     names = [one.name for one in session.get_outputs()]
     answers = dict(zip(names, session.run(None, {"images": images}), strict=True))
-    expected = model.explain(images)
+    expected = model.explain(tf.constant(images))
     expected["heatmap"] = tf.math.divide_no_nan(expected["heatmap"], _peaks(expected["heatmap"]))
     worst = max(float(np.max(np.abs(answers[name] - value))) for name, value in expected.items())
     if not worst <= TOLERANCE:

@@ -11,7 +11,6 @@ import dataclasses
 import datetime
 import hashlib
 import json
-import os
 import pathlib
 
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
@@ -20,6 +19,7 @@ import tensorflow as tf
 from absl import flags
 
 from cgc_tf.common import environment, errors, program
+from cgc_tf.common.files import PathLike
 from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.report import model_card, tables
 from cgc_tf.report.results import REPORT
@@ -34,8 +34,8 @@ NO_RUN = {"name": "an unknown run", "identity": None}
 
 
 def export(
-    workdir: str | os.PathLike,
-    output: str | os.PathLike,
+    workdir: PathLike,
+    output: PathLike,
     precision: str = "float32",
     on_bad_image: str = "blank",
     max_pixels: int = pictures.MAX_PIXELS,
@@ -70,14 +70,14 @@ def export(
     return writer.write(model, class_names, config.image_size, output, precision, card, **options)
 
 
-def run_of(workdir: str | os.PathLike) -> dict[str, str]:
+def run_of(workdir: PathLike) -> dict[str, str]:
     """Which run a workdir holds: its folder's `name`, and an `identity` that it keeps where it is moved or renamed."""
     started = next(iter(journal.read(workdir)), None) or settings.Config.load(workdir).to_flags()
     digest = hashlib.sha256(json.dumps(started).encode()).hexdigest()
     return {"name": pathlib.Path(workdir).absolute().name, "identity": digest[:16]}
 
 
-def check_same_run(run: dict[str, str], output: str | os.PathLike) -> None:
+def check_same_run(run: dict[str, str], output: PathLike) -> None:
     """Raises `UserError` where the newest version in a folder is of another run, which a server would then replace."""
     versions = layout.versions(output)
     if versions:

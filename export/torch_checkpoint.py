@@ -7,14 +7,13 @@ depth was trained. `--output=model.safetensors` holds the same tensors and needs
 torchvision's own weights want: RGB in 0..1, less ImageNet's mean, over its standard deviation.
 """
 
-import os
-
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import keras
 import numpy as np
 from absl import flags
 
 from cgc_tf.common import errors, program
+from cgc_tf.common.files import PathLike
 from cgc_tf.method.model import CGCModel
 from cgc_tf.networks import torch_files, torch_resnet
 from cgc_tf.networks.preprocessing import imagenet_normalization
@@ -22,7 +21,7 @@ from cgc_tf.training import config as settings
 from cgc_tf.training import run_folder
 
 
-def export(workdir: str | os.PathLike, output: str | os.PathLike) -> int:
+def export(workdir: PathLike, output: PathLike) -> int:
     """Writes a trained run's weights to `output`; returns how many tensors that were.
 
     Raises:

@@ -7,7 +7,6 @@ Prints what was compared, and ends with status 2 and one line where something di
 """
 
 import json
-import os
 import pathlib
 
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
@@ -16,6 +15,7 @@ from absl import flags
 
 from cgc_tf.common import program
 from cgc_tf.common.errors import UserError
+from cgc_tf.common.files import PathLike
 from cgc_tf.report import model_card
 
 from .artifact import layout
@@ -66,7 +66,7 @@ def verify(version: pathlib.Path, expected: dict[str, np.ndarray] | None = None)
     return differences
 
 
-def from_workdir(workdir: str | os.PathLike, version: pathlib.Path) -> dict[str, np.ndarray]:
+def from_workdir(workdir: PathLike, version: pathlib.Path) -> dict[str, np.ndarray]:
     """What the trained model of a workdir answers to a version's stored pictures, as it was when it was exported.
 
     Raises:

@@ -8,11 +8,12 @@ from typing import IO
 
 from cgc_tf.common.errors import UserError
 
+PathLike = str | os.PathLike[str]
 PARTIAL = ".partial"  # ends the names of files that are being written
 
 
 @contextlib.contextmanager
-def whole(path: str | os.PathLike, mode: str = "w", durable: bool = False) -> Iterator[IO]:
+def whole(path: PathLike, mode: str = "w", durable: bool = False) -> Iterator[IO]:
     """Opens a file for writing, which replaces `path` at the end of the block; if that fails, `path` stays as it was.
 
     Args:
@@ -41,20 +42,20 @@ def whole(path: str | os.PathLike, mode: str = "w", durable: bool = False) -> It
         _sync_folder(path.parent)
 
 
-def write(path: str | os.PathLike, contents: str | bytes, durable: bool = False) -> None:
+def write(path: PathLike, contents: str | bytes, durable: bool = False) -> None:
     """Writes a file of these contents as `whole` does, which see."""
     with whole(path, "wb" if isinstance(contents, bytes) else "w", durable) as file:
         file.write(contents)
 
 
-def remove_partial(folder: str | os.PathLike) -> None:
+def remove_partial(folder: PathLike) -> None:
     """Removes what killed processes had begun to write in a folder, in which no other process is writing."""
     for path in pathlib.Path(folder).glob(f"*{PARTIAL}"):
         path.unlink()
 
 
 @contextlib.contextmanager
-def reported(place: str | os.PathLike) -> Iterator[None]:
+def reported(place: PathLike) -> Iterator[None]:
     """Turns an `OSError` of the block into a `UserError`: "{place} cannot be written: No space left on device".
 
     Args:

@@ -25,15 +25,16 @@ def styled(texts: Iterable[str]) -> AbstractContextManager:
         _noted.update(new)
         some = "".join(sorted(new)[:12])
         print(f"note: no installed font has {some}; figures show {MISSING}. Install one, such as Noto Sans CJK")
-    settings = {
-        "font.family": [FAMILY, *_fonts_for(letters)],
-        "text.parse_math": False,
-        "figure.constrained_layout.use": True,  # room for texts of however many lines
-        "savefig.bbox": "tight",  # which grows the figure, where they need more
-        "savefig.pad_inches": 0.05,
-        "savefig.dpi": 130,
-    }
-    return matplotlib.rc_context(settings)
+    return matplotlib.rc_context(
+        {
+            "font.family": [FAMILY, *_fonts_for(letters)],
+            "text.parse_math": False,
+            "figure.constrained_layout.use": True,  # room for texts of however many lines
+            "savefig.bbox": "tight",  # which grows the figure, where they need more
+            "savefig.pad_inches": 0.05,
+            "savefig.dpi": 130,
+        }
+    )
 
 
 def fitted(text: str, inches: float, points: float, lines: int = 2) -> str:

@@ -2,15 +2,18 @@
 
 import dataclasses
 import operator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from absl import flags
 
 from cgc_tf.common.errors import UserError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 flags.disclaim_key_flags()  # flags belong to the module that defines them through this one
 
-Settings = TypeVar("Settings")
+Settings = TypeVar("Settings", bound="DataclassInstance")
 LIMITS = {
     "above": ("above", operator.gt),
     "least": ("at least", operator.ge),
@@ -127,9 +130,10 @@ def from_flags(cls: type[Settings], recorded: Settings | None = None) -> Setting
         flag, kind = flags.FLAGS[field.name], field.metadata["items"]
         if recorded and not flag.present:
             continue
+        given = flags.FLAGS.get_flag_value(field.name, None)
         try:
-            values[field.name] = tuple(map(kind, flag.value)) if kind else flag.value
+            values[field.name] = tuple(map(kind, given)) if kind else given
         except ValueError:
             kind_name = {int: "whole numbers", float: "numbers"}[kind]
-            raise UserError(f"--{field.name} should be {kind_name}. Received: {','.join(flag.value)}") from None
+            raise UserError(f"--{field.name} should be {kind_name}. Received: {','.join(given)}") from None
     return cls(**values)

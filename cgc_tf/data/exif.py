@@ -10,6 +10,8 @@ spell, zeros where it has ended. In a graph the numbers are tensors, and so the 
 `and`, and no `break`.
 """
 
+from typing import Any
+
 MOST = 1000  # segments, chunks or entries that are looked through: what is made to take long does not
 JPEG, PNG, PNG_GOES_ON = 0xFFD8FF, 0x89504E47, 0x0D0A1A0A  # how files begin
 BMP_BITS = (24, 32)  # TensorFlow takes a palette's indices for grays
@@ -33,7 +35,7 @@ def number_in(contents):
     return number
 
 
-def orientation(number, zero=0):
+def orientation(number, zero: Any = 0):
     """EXIF's orientation, 1 (upright) to 8, of the file whose bytes `number` reads."""
     start, end = zero, zero
     if number(0, 3) == JPEG:

@@ -114,7 +114,7 @@ def drawn_views(example, seed, size, color_jitter, class_names):
     ce = views.ce_transform(views.example_seed(example["id"], key), shape)
     centered = geometry.crop_boxes(example["boxes"], views.original_view(example["image"], size)[1])
     boxes = {
-        "ce": geometry.transform_boxes(example["boxes"], ce, np.float32([*shape[:2], *shape[:2]])),
+        "ce": geometry.transform_boxes(example["boxes"], ce, np.array([*shape[:2], *shape[:2]], np.float32)),
         "original": centered,
         "augmented": geometry.transform_boxes(centered, made["transform"], size),
     }
@@ -147,7 +147,7 @@ def _draw(example, axes):
         has_area = (boxes[:, 2:] > boxes[:, :2]).all(1)
         show(axis, image, boxes[has_area])
         axis.set_title(view, fontsize=6)
-    outline(axes["original"], example["original"][0], [example["crop"]], CROP_COLOR)
+    outline(axes["original"], example["original"][0], example["crop"][None], CROP_COLOR)
     if example["flipped"]:
         axes["augmented"].set_title("augmented, flipped", fontsize=6)
     title = lettering.fitted(example["title"], 0.9 * CELL, 6, lines=3)

@@ -22,6 +22,7 @@ def load_dataset(dataset: str, data_dir: str | None = None, on_bad_image: str = 
     """
     check(dataset, data_dir)
     if dataset == "folder":
+        assert data_dir, "`check` has refused the lack of it"
         return folder.open_folder(pathlib.Path(data_dir), on_bad_image)
     return tfds_datasets.open_dataset(dataset, data_dir)
 

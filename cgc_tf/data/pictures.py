@@ -11,6 +11,7 @@ import stat
 
 import tensorflow as tf
 
+from cgc_tf.common.files import PathLike
 from cgc_tf.data import exif
 from cgc_tf.data.source import reason
 
@@ -41,7 +42,7 @@ PLAIN_FRAMES = {0xFFC0, 0xFFC1, 0xFFC2}  # baseline, extended and progressive JP
 FRAMES = set(range(0xFFC0, 0xFFD0)) - {0xFFC4, 0xFFC8, 0xFFCC}
 
 
-def examine(path: str | os.PathLike) -> tuple[int, str]:
+def examine(path: PathLike) -> tuple[int, str]:
     """Reads one file's header and end; decodes it only where these do not tell whether it can be decoded.
 
     Returns:
@@ -78,7 +79,7 @@ def examine(path: str | os.PathLike) -> tuple[int, str]:
     return orientation, decoding_fault(path)
 
 
-def decoding_fault(path: str | os.PathLike) -> str:
+def decoding_fault(path: PathLike) -> str:
     """Why a file cannot be decoded, "" where it can."""
     try:
         decode_image(tf.io.read_file(str(path)))

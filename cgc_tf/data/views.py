@@ -42,9 +42,11 @@ def training_views(example, seed, size, wanted=VIEWS, color_jitter=0.0):
     return views
 
 
-def example_seed(example_id, seed):
+def example_seed(example_id, seed) -> tf.Tensor:
     """The stateless seed, int64 `[2]`, of an example in a pass; `seed` as in `training_views`."""
-    return tf.random.fold_in(tf.cast(seed, tf.int64), tf.strings.to_hash_bucket_fast(example_id, 2**31 - 1))
+    number = tf.strings.to_hash_bucket_fast(example_id, 2**31 - 1)
+    # `fold_in` is declared as an int.
+    return tf.random.fold_in(tf.cast(seed, tf.int64), number)  # pyright: ignore[reportReturnType]
 
 
 def ce_transform(seed, shape):

@@ -103,7 +103,7 @@ def pixel_curve(probabilities, start, finish, saliency, class_ids, steps=STEPS):
     """
     pixels = start.shape[1] * start.shape[2]
     start, finish = tf.cast(start, tf.float32), tf.cast(finish, tf.float32)
-    rank = tf.reshape(_rank(tf.reshape(saliency, [-1, pixels])), tf.shape(saliency))[..., None]
+    rank = tf.expand_dims(tf.reshape(_rank(tf.reshape(saliency, [-1, pixels])), tf.shape(saliency)), -1)
 
     def score(step):
         mixed = tf.where(rank < step * pixels // steps, finish, start)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from cgc_tf.common import environment
 from cgc_tf.common.errors import UserError
+from cgc_tf.common.files import PathLike
 from cgc_tf.data.source import Source
 from cgc_tf.evaluation import consistency, evaluated_models, examples
 from cgc_tf.evaluation.drawing import ALONE, TOGETHER, Drawing, Measured, draw
@@ -41,7 +42,7 @@ PROTOCOL, DRAWING = Protocol(), Drawing()
 
 
 def evaluate(
-    workdirs: Sequence[str | os.PathLike],
+    workdirs: Sequence[PathLike],
     protocol: Protocol = PROTOCOL,
     batch_size: int = 32,
     explainers: Sequence[str] = ("",),
@@ -123,10 +124,10 @@ def evaluate_models(
     folders = list(dict.fromkeys(each.model.folder for each in found))
     for folder in folders:
         inside = [each for each in found if each.model.folder == folder]
-        drawn = draw(folder, ALONE, inside, source, protocol, drawing)
+        compared, figure, page = draw(folder, ALONE, inside, source, protocol, drawing)
     if len(folders) > 1:
-        drawn = draw(folders[0].parent, TOGETHER, found, source, protocol, drawing)
-    return Evaluation([each.report for each in found], *drawn)
+        compared, figure, page = draw(folders[0].parent, TOGETHER, found, source, protocol, drawing)
+    return Evaluation([each.report for each in found], compared, figure, page)
 
 
 def _measure_and_write(model, source, protocol, batch_size, explainer):

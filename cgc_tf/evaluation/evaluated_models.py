@@ -1,13 +1,13 @@
 """What is measured, behind one interface: a trained run, or a file of weights; `saved_models` has exported ones."""
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
 from cgc_tf.common.errors import UserError, first_few
+from cgc_tf.common.files import PathLike
 from cgc_tf.evaluation import explainers
 from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.method.model import CGCModel
@@ -100,7 +100,7 @@ class EvaluatedModel:
         )
 
 
-def check_classes(name: str | os.PathLike, class_names: Sequence[str], of_dataset: Sequence[str]) -> None:
+def check_classes(name: PathLike, class_names: Sequence[str], of_dataset: Sequence[str]) -> None:
     """Raises `UserError` unless a model's classes and a dataset's have the same names, in whichever order."""
     only_model, only_dataset = set(class_names) - set(of_dataset), set(of_dataset) - set(class_names)
     if only_model or only_dataset:
@@ -112,15 +112,15 @@ def check_classes(name: str | os.PathLike, class_names: Sequence[str], of_datase
         raise UserError(f"{name} has other classes than the dataset; {'; '.join(told)}")
 
 
-def from_workdir(workdir: str | os.PathLike, name: str | None = None) -> EvaluatedModel:
+def from_workdir(workdir: PathLike, name: str | None = None) -> EvaluatedModel:
     """The run that a workdir holds, as its last checkpoint left it; its name is the folder's if none is given."""
     workdir = pathlib.Path(workdir)
     return _of_run(workdir, checkpoints.find(workdir), name or workdir.absolute().name, workdir)
 
 
 def from_checkpoint(
-    weights: str | os.PathLike,
-    folder: str | os.PathLike,
+    weights: PathLike,
+    folder: PathLike,
     told: Mapping | None = None,
     labels: Sequence[str] | None = None,
 ) -> EvaluatedModel:
@@ -156,15 +156,15 @@ def from_checkpoint(
     for name in ("backbone", "image_size"):
         if not told.get(name):
             raise UserError(f"--{name} is missing: {weights} does not say it")
-    check_labels(f"--weights={weights}", None, labels)
+    names = check_labels(f"--weights={weights}", None, labels)
     config = settings.Config(weights=str(weights), **told)
-    model = NewModel(config).with_classes(len(labels))
+    model = NewModel(config).with_classes(len(names))
     known = {"weights": str(weights), "cam": config.cam, **told}
-    evaluated = _of_model(model, pathlib.Path(weights).name, pathlib.Path(folder), known, config.image_size, labels)
+    evaluated = _of_model(model, pathlib.Path(weights).name, pathlib.Path(folder), known, config.image_size, names)
     return dataclasses.replace(evaluated, notes=(TOLD_LABELS,))
 
 
-def trained_on(weights: str | os.PathLike) -> dict:
+def trained_on(weights: PathLike) -> dict:
     """The settings of the run that a file of weights lies in, a dict; empty where it lies in none."""
     run = _run_of(weights)
     return dataclasses.asdict(settings.Config.load(run)) if run else {}
@@ -184,15 +184,21 @@ def _refuse_contradictions(source, known, told):
             raise UserError(f"--{name}={value}: {source} says {known[name]}")
 
 
-def check_labels(source: str, own: Sequence[str] | None, labels: Sequence[str] | None) -> None:
-    """Raises `UserError` unless a model's classes are named, by itself or by `--labels`, and not in two ways."""
-    if own is None and labels is None:
+def check_labels(source: str, own: Sequence[str] | None, labels: Sequence[str] | None) -> tuple[str, ...]:
+    """The names of a model's classes, its own or those of `--labels`.
+
+    Raises:
+        UserError: there are none, or they are named in two ways.
+    """
+    names = own or labels
+    if names is None:
         raise UserError(
             f"{source} does not name its classes: add --labels=FILE, one name a line in the order of its outputs, or "
             "--labels=dataset if that is the dataset's own order"
         )
     if own and labels and tuple(own) != tuple(labels):
         raise UserError(f"--labels: {source} names its own classes, others or in another order: leave it out")
+    return tuple(names)
 
 
 def _of_run(run, checkpoint, name, folder):

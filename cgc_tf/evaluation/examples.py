@@ -48,7 +48,7 @@ def choose(how: str, count: int, all_columns: Sequence[Mapping], ids: Sequence[s
     if how == "random":
         return [int(i) for i in np.random.default_rng(seed).choice(index, count, replace=False)]
     gains = gain(all_columns)
-    ranked = sorted((i for i in gains if not np.isnan(gains[i])), key=gains.get)
+    ranked = sorted((i for i in gains if not np.isnan(gains[i])), key=lambda i: gains[i])
     if how == "spread" or not ranked:
         return [int(i) for i in index[np.arange(count) * len(index) // count]]
     count = min(count, len(ranked))
@@ -123,7 +123,8 @@ def _view(model, image, ch_resize):
     """What the model is shown of an image: all of it if it can be, else the center; and the box that this is."""
     if model.takes_any_size:
         side = ch_resize or 2 * model.image_size
-        return geometry.resize_image(image, geometry.whole_view(*image.shape[:2], side)), WHOLE
+        height, width = image.shape[:2]
+        return geometry.resize_image(image, geometry.whole_view(height, width, side)), WHOLE
     view, box = views.original_view(image, model.image_size)
     return view, tuple(box.numpy())
 

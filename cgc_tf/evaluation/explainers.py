@@ -94,7 +94,7 @@ def smoothgrad(model, seed):
     gradients = _gradients(VanillaGradients, lambda images: tf.nn.log_softmax(model(images, training=False)))
 
     def explain(image, class_id):
-        noise = 255 * NOISE * tf.random.stateless_normal([SAMPLES, *image.shape], [seed, 0])
+        noise = 255 * NOISE * tf.random.stateless_normal([SAMPLES, *image.shape], (seed, 0))
         return _over_colors(tf.reduce_mean(gradients(image[None] + noise, tf.repeat(class_id, SAMPLES)), 0))
 
     return _one_by_one(explain)

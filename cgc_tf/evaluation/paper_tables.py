@@ -23,7 +23,7 @@ def make(
     data_dir: str | None = None,
     seeds: int = 0,
     flags: Sequence[str] = (),
-    output: str | os.PathLike | None = None,
+    output: files.PathLike | None = None,
 ) -> str:
     """Makes one of the tables of `configs/tables/`.
 
@@ -82,7 +82,7 @@ def read(name: str) -> dict:
 
 
 def evaluated(
-    runs: Mapping[str, Sequence[str]], seeds: Iterable[int], output: str | os.PathLike
+    runs: Mapping[str, Sequence[str]], seeds: Iterable[int], output: files.PathLike
 ) -> dict[tuple[str, int], dict]:
     """Trains what is missing of {name: arguments of train.py} under each seed, and evaluates it seed by seed.
 

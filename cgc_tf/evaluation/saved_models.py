@@ -41,8 +41,7 @@ def from_saved_model(path, folder, image_size=None, labels=None):
     of_signature = None if images.dtype == tf.string else images.shape[1]
     size = _image_size(source, card.get("image_size"), of_signature, image_size)
     own_names = model_card.read_labels(version / model_card.LABELS)
-    evaluated_models.check_labels(source, own_names, labels)
-    names = own_names or labels
+    names = evaluated_models.check_labels(source, own_names, labels)
     outputs = best.structured_outputs["probabilities"].shape[-1]
     if outputs not in (None, len(names)):
         raise UserError(f"{source} has {outputs} outputs, but {len(names)} names of classes")

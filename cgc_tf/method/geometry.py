@@ -17,7 +17,7 @@ TRIES = 10
 LONGEST = 16  # times an image's shorter side: what a longer side is looked at in full
 
 
-def draw_crop(seed: Tensorlike, height: Tensorlike, width: Tensorlike) -> tf.Tensor:
+def draw_crop(seed: tf.Tensor | Sequence[int], height: Tensorlike, width: Tensorlike) -> tf.Tensor:
     """Draws the crop of torchvision's RandomResizedCrop: area uniform, aspect log-uniform, ten tries.
 
     Args:
@@ -48,7 +48,7 @@ def draw_crop(seed: Tensorlike, height: Tensorlike, width: Tensorlike) -> tf.Ten
     return tf.cast(tf.concat([offset, crop], 0), tf.int32)
 
 
-def draw_transform(seed: Tensorlike, size: int) -> tf.Tensor:
+def draw_transform(seed: tf.Tensor | Sequence[int], size: int) -> tf.Tensor:
     """Draws T for a square view of `size` pixels: `draw_crop`, then a flip with probability one half.
 
     Returns:
@@ -72,8 +72,8 @@ def transform_image(image: tf.Tensor, transform: Tensorlike, size: int) -> tf.Te
     """
     top, left, height, width, flip = tf.unstack(transform)
     crop = tf.slice(image, [top, left, 0], [height, width, 3])
-    whole, shape = image.shape[:2].as_list(), (size, size)
-    if None in whole or max(whole) > size:
+    shape = (size, size)
+    if any(side is None or side > size for side in image.shape[:2].as_list()):
         return resize_and_cut(crop, shape, (0, 0), shape, flip)
     return tf.raw_ops.Reverse(tensor=resize_image(crop, shape, enlarges=True), dims=[False, flip > 0, False])
 
@@ -196,7 +196,7 @@ def crop_boxes(boxes: tf.Tensor, view: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value((boxes - start) / extent, 0.0, 1.0)
 
 
-def transform_boxes(boxes: tf.Tensor, transform: Tensorlike, size: int) -> tf.Tensor:
+def transform_boxes(boxes: tf.Tensor, transform: Tensorlike, size: Tensorlike) -> tf.Tensor:
     """T on boxes `[n, 4]` of a square view of `size` pixels; returns float32 `[n, 4]` of the transformed view."""
     top, left, height, width, flip = tf.unstack(tf.cast(transform, tf.float32))
     moved = crop_boxes(boxes, tf.stack([top, left, top + height, left + width]) / size)

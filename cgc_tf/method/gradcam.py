@@ -30,7 +30,9 @@ def class_gradients(
         if class_ids is None:
             class_ids = tf.argmax(logits, -1, output_type=tf.int32)
         explained = tf.gather(logits, class_ids, axis=1, batch_dims=1)
-    return logits, tape.gradient(explained, features), tf.cast(class_ids, tf.int32)
+    # Declared as a sparse gradient too, which only an embedding has.
+    gradients: tf.Tensor = tape.gradient(explained, features)  # pyright: ignore[reportAssignmentType]
+    return logits, gradients, tf.cast(class_ids, tf.int32)
 
 
 def hirescam(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:

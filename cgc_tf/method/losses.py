@@ -132,7 +132,8 @@ def _operators(transform, size, shape):
 
 def _mean(left, heatmaps, right):
     """The mean pixel of left g right^T, `[B]`."""
-    rows, columns = tf.reduce_mean(left, -2)[..., :, None], tf.reduce_mean(right, -2)[..., None, :]
+    rows = tf.expand_dims(tf.reduce_mean(left, -2), -1)
+    columns = tf.expand_dims(tf.reduce_mean(right, -2), -2)
     return tf.reduce_sum(rows * heatmaps * columns, [1, 2])
 
 

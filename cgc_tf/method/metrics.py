@@ -27,7 +27,7 @@ def content_heatmap(heatmaps: tf.Tensor, regions: tf.Tensor) -> tuple[tf.Tensor,
 
 def upsample(heatmaps: tf.Tensor, shape: tf.Tensor | Sequence[int]) -> tf.Tensor:
     """Heatmaps `[B, h, w]`, bilinear with half-pixel centers to float32 `[B, *shape]`."""
-    return tf.image.resize(heatmaps[..., None], shape)[..., 0]
+    return tf.image.resize(tf.expand_dims(heatmaps, -1), shape)[..., 0]
 
 
 def pointing_game(heatmaps: tf.Tensor, regions: tf.Tensor, tolerance: int = TOLERANCE) -> tf.Tensor:

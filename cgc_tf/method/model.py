@@ -106,7 +106,10 @@ class CGCModel(keras.Model):
             if self.objective.is_consistent:
                 loss += self.objective.lambda_cgc * _share_of_mean(consistency)
             scaled = self.optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled, self.trainable_variables)
+        # Declared as sparse gradients too, which only embeddings have.
+        gradients: list[tf.Tensor] = tape.gradient(  # pyright: ignore[reportAssignmentType]
+            scaled, self.trainable_variables
+        )
         is_finite = nonfinite.all_finite(cross_entropy, consistency, gradients)
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             gradients, is_finite = nonfinite.left_to_loss_scaling(gradients, is_finite)
@@ -218,17 +221,20 @@ class CGCModel(keras.Model):
         return logits, gradcam.heatmap(cam or self.objective.cam, features, gradients), class_ids
 
 
-def _cross_entropy(label, logits, smoothing=0.0):
+def _cross_entropy(label, logits, smoothing=0.0) -> tf.Tensor:
     """The cross-entropy of each example, float32 `[B]`."""
     one_hot = tf.one_hot(label, logits.shape[-1])
-    return keras.losses.categorical_crossentropy(one_hot, logits, from_logits=True, label_smoothing=smoothing)
+    # Keras declares the tensors of every backend.
+    return keras.losses.categorical_crossentropy(  # pyright: ignore[reportReturnType]
+        one_hot, logits, from_logits=True, label_smoothing=smoothing
+    )
 
 
 def _filled(batch):
     """The batch, or one example of zeros where a small last one leaves this replica none; and the weights, `[B]`."""
     is_empty = tf.shape(batch["image"])[0] == 0
     more = tf.cast(is_empty, tf.int32)
-    filled = {key: tf.pad(x, [[0, more], *([[0, 0]] * (len(x.shape) - 1))]) for key, x in batch.items()}
+    filled = {key: tf.pad(x, tf.stack([[0, more], *([[0, 0]] * (len(x.shape) - 1))])) for key, x in batch.items()}
     return filled, tf.fill(tf.shape(filled["label"]), tf.cast(~is_empty, tf.float32))
 
 

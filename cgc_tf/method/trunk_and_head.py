@@ -19,7 +19,9 @@ def split(classifier: keras.Model, explain_layer: str | None = None) -> tuple[ke
         ValueError: the classifier is of another kind, or cannot be split there; the layers that can are named.
     """
     _check_kind(classifier)
-    images = keras.Input(classifier.input_shape[1:], dtype=classifier.inputs[0].dtype, name="images")
+    shape, dtype = classifier.input_shape[1:], classifier.inputs[0].dtype
+    # Declared as what it is of several inputs, too.
+    images: keras.KerasTensor = keras.Input(shape, dtype=dtype, name="images")  # pyright: ignore[reportAssignmentType]
     logits = inline(classifier, images)
     if len(logits.shape) != 2:
         raise ValueError(f"a classifier gives logits [B, classes]. Received: outputs of shape {logits.shape}")

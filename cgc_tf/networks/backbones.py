@@ -44,7 +44,10 @@ def build_backbone(
             layer.momentum = registry.BATCH_NORM_MOMENTUM
     if weights.kind == "keras":
         keras_weights.load_by_name(weights.name, network)
-    images = keras.Input((None, None, 3), dtype="float32", name="images")
+    # Declared as what it is of several inputs, too.
+    images: keras.KerasTensor = keras.Input(  # pyright: ignore[reportAssignmentType]
+        (None, None, 3), dtype="float32", name="images"
+    )
     features = trunk_and_head.inline(network, preprocess(images))
     try:
         explained = trunk_and_head.find(images, features, explain_layer)

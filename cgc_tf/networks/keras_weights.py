@@ -8,9 +8,10 @@ import h5py
 import keras
 
 from cgc_tf.common.errors import UserError, first_few, first_line
+from cgc_tf.common.files import PathLike
 
 
-def check(path: str | pathlib.Path) -> None:
+def check(path: PathLike) -> None:
     """Raises `UserError` unless `path` is a file of the kind that its name says."""
     if not pathlib.Path(path).is_file():
         raise UserError(f"{path}: no such file of weights")
@@ -18,7 +19,7 @@ def check(path: str | pathlib.Path) -> None:
         raise UserError(f"{path} is damaged, or not a file of weights: use a .h5, .weights.h5 or .keras file")
 
 
-def load_by_name(path: str | pathlib.Path, network: keras.Model) -> None:
+def load_by_name(path: PathLike, network: keras.Model) -> None:
     """Reads a file of Keras 2 or 3, `.h5`, `.weights.h5` or `.keras`, into a backbone, layer by layer, by name.
 
     Says on stdout how many layers were matched, and which were not. The head is not read: its classes are another

@@ -10,4 +10,10 @@ def imagenet_normalization() -> keras.layers.Rescaling:
     """A layer: `[..., 3]` in 0..255 -> float, each channel less ImageNet's mean, over its standard deviation."""
     scale = [1 / (255 * std) for std in IMAGENET_STD]
     offset = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
-    return keras.layers.Rescaling(scale, offset, dtype="float32", name="imagenet_normalization")
+    # Keras declares one offset, and takes one for each channel.
+    return keras.layers.Rescaling(
+        scale,
+        offset,  # pyright: ignore[reportArgumentType]
+        dtype="float32",
+        name="imagenet_normalization",
+    )

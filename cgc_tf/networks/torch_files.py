@@ -18,12 +18,12 @@ SUFFIXES = (".safetensors", ".pth", ".pth.tar", ".pt")
 WRAPPERS = ("state_dict", "model")
 
 
-def is_torch_file(path: str | os.PathLike) -> bool:
+def is_torch_file(path: files.PathLike) -> bool:
     """Whether `path` is named as PyTorch's files are, by one of `SUFFIXES`."""
     return str(path).endswith(SUFFIXES)
 
 
-def check(path: str | os.PathLike) -> None:
+def check(path: files.PathLike) -> None:
     """Raises `UserError` unless `path` has one of `SUFFIXES` and the package that such a file needs is installed."""
     if not is_torch_file(path):
         raise UserError(f"{path}: not a name of a PyTorch file; use one that ends with {', '.join(SUFFIXES)}")
@@ -31,7 +31,7 @@ def check(path: str | os.PathLike) -> None:
         _import_torch(path)
 
 
-def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def read_tensors(path: files.PathLike) -> dict[str, np.ndarray]:
     """Reads the tensors of a `.safetensors` file, or of a pickle of PyTorch's: `.pth`, `.pth.tar`, `.pt`.
 
     Args:
@@ -56,7 +56,7 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     return {name: array.astype(np.float32) if _is_floating(array) else array for name, array in tensors.items()}
 
 
-def write_tensors(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) -> None:
+def write_tensors(path: files.PathLike, tensors: Mapping[str, np.ndarray]) -> None:
     """Writes arrays as `.safetensors`, or as the plain state_dict that `torch.load(path)` gives back.
 
     The file appears under its name only when it is whole.
@@ -76,7 +76,7 @@ def write_tensors(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) ->
             if _is_safetensors(path):
                 import safetensors.numpy
 
-                file.write(safetensors.numpy.save(tensors))
+                file.write(safetensors.numpy.save(dict(tensors)))
             else:
                 torch = _import_torch(path)
                 torch.save({name: torch.from_numpy(array) for name, array in tensors.items()}, file)

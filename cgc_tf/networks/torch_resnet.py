@@ -91,7 +91,7 @@ def to_torch(layers: Mapping[str, keras.layers.Layer], classifier: keras.layers.
         raise UserError("the network lacks the fourth of the stages that each of torchvision's ResNets has")
     tensors = {}
     for name, (variable, axes) in table.items():
-        tensors[name] = np.array(np.transpose(keras.ops.convert_to_numpy(variable), axes), np.float32, order="C")
+        tensors[name] = np.array(np.transpose(variable.numpy(), axes), np.float32, order="C")
         if name.endswith("running_var"):
             tensors[name.replace("running_var", COUNTER)] = np.zeros((), np.int64)
     return tensors

@@ -1,6 +1,5 @@
 """Figures of explanations: grids that set several models side by side, curves and histograms."""
 
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -10,12 +9,13 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from cgc_tf.common import lettering
+from cgc_tf.common.files import PathLike
 from cgc_tf.method.overlay import WHOLE, overlay, show
 
 CELL = 1.9  # inches
 
 
-def explanations(path: str | os.PathLike, images: Sequence[Mapping], rows: Mapping[str, Sequence]) -> None:
+def explanations(path: PathLike, images: Sequence[Mapping], rows: Mapping[str, Sequence]) -> None:
     """Draws images with their boxes on top and, below them, one row of overlays for each model, as the paper does.
 
     Args:
@@ -52,7 +52,7 @@ def _by_picture(text):
     return lettering.fitted(text, 0.88 * CELL, 7, lines=3)
 
 
-def curves(path: str | os.PathLike, reports: Mapping[str, Mapping]) -> None:
+def curves(path: PathLike, reports: Mapping[str, Mapping]) -> None:
     """Draws insertion and deletion curves, the mean over images with a band of two standard errors.
 
     Args:
@@ -79,7 +79,7 @@ def curves(path: str | os.PathLike, reports: Mapping[str, Mapping]) -> None:
         _save(figure, path)
 
 
-def histogram(path: str | os.PathLike, shares: Mapping[str, ArrayLike]) -> None:
+def histogram(path: PathLike, shares: Mapping[str, ArrayLike]) -> None:
     """Draws how Content Heatmap is distributed over images.
 
     Args:
@@ -91,8 +91,8 @@ def histogram(path: str | os.PathLike, shares: Mapping[str, ArrayLike]) -> None:
         axis = figure.subplots()
         for color, (name, values) in zip(_colors(shares), shares.items(), strict=True):
             known = 100 * np.asarray(values)[~np.isnan(values)]
-            axis.hist(known, np.arange(0, 101, 5), histtype="step", linewidth=1.4, label=_in_legend(name), color=color)
-            axis.axvline(np.mean(known) if len(known) else 0, linestyle=":", linewidth=1, color=color)
+            axis.hist(known, range(0, 101, 5), histtype="step", linewidth=1.4, label=_in_legend(name), color=color)
+            axis.axvline(float(np.mean(known)) if len(known) else 0, linestyle=":", linewidth=1, color=color)
         axis.set_xlabel("Content Heatmap, %; dotted: the mean", fontsize=8)
         axis.set_ylabel("images", fontsize=8)
         axis.tick_params(labelsize=7)

@@ -2,10 +2,8 @@
 
 import base64
 import html
-import importlib.resources
 import io
 import json
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -21,10 +19,10 @@ SIDE = 224  # pixels of a picture in the gallery, the longer side at most
 
 
 def write(
-    path: str | os.PathLike,
+    path: files.PathLike,
     reports: Sequence[Mapping],
     comparisons: Sequence[Mapping],
-    charts: Mapping[str, str | os.PathLike],
+    charts: Mapping[str, files.PathLike],
     shown: Sequence[Mapping],
     answers: Mapping[str, Sequence[Mapping]],
 ) -> None:
@@ -66,7 +64,7 @@ def write(
         html.escape(json.dumps(settings, indent=1)),
         "</pre></details>",
     ]
-    template = importlib.resources.files(__package__).joinpath("page.html").read_text("utf-8")
+    template = pathlib.Path(__file__).with_name("page.html").read_text("utf-8")
     with files.reported(path):
         files.write(path, template.replace("{body}", "\n".join(sections)))
 

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import json
-import os
 import pathlib
 from collections.abc import Sequence
 
@@ -138,14 +137,14 @@ def _pair(first, second, resamples, seed):
     return found
 
 
-def file(folder: str | os.PathLike, name: str, variant: str = "") -> pathlib.Path:
+def file(folder: files.PathLike, name: str, variant: str = "") -> pathlib.Path:
     """Where a file of an evaluation goes: `name` in `folder`, its stem followed by `variant` where there is one."""
     path = pathlib.Path(folder) / name
     return path.with_stem(f"{path.stem}-{variant}") if variant else path
 
 
 def write(
-    folder: str | os.PathLike, report: dict, measurement: Measurement, class_names: Sequence[str], variant: str = ""
+    folder: files.PathLike, report: dict, measurement: Measurement, class_names: Sequence[str], variant: str = ""
 ) -> None:
     """Writes a report, a dict, and what it is of into a folder, made where there is none: see `file` for `variant`.
 

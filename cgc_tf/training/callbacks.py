@@ -14,6 +14,7 @@ from cgc_tf.common.errors import Stopped, UserError
 from cgc_tf.data import batches
 from cgc_tf.data.source import Source, check_count, read
 from cgc_tf.method import nonfinite
+from cgc_tf.method.model import CGCModel
 from cgc_tf.method.overlay import overlay
 from cgc_tf.training import checkpoints
 from cgc_tf.training.checkpoints import Checkpoint
@@ -57,7 +58,13 @@ def _examples_to_watch(source, image_size):
     return batch["image"].numpy()
 
 
-class MetricsFile(keras.callbacks.Callback):
+class Callback(keras.callbacks.Callback):
+    """A callback of a `CGCModel`; Keras itself declares no model."""
+
+    model: CGCModel
+
+
+class MetricsFile(Callback):
     """Adds a row to metrics.csv after each epoch, epochs counted from 1 as on the console."""
 
     def __init__(self, workdir):
@@ -65,11 +72,11 @@ class MetricsFile(keras.callbacks.Callback):
         self._workdir = workdir
 
     def on_epoch_end(self, epoch, logs=None):
-        row = {"epoch": epoch + 1, **{name: logs[name] for name in sorted(logs)}}
+        row = {"epoch": epoch + 1, **{name: logs[name] for name in sorted(logs or ())}}
         _write_rows(self._workdir, [*rows(self._workdir), row])
 
 
-class ValidateAverages(keras.callbacks.Callback):
+class ValidateAverages(Callback):
     """Validates the moving averages of the weights, which are what is evaluated and exported."""
 
     def on_test_begin(self, logs=None):
@@ -108,7 +115,7 @@ def _write_rows(workdir, table):
         writer.writerows(table)
 
 
-class Checkpointing(keras.callbacks.Callback):
+class Checkpointing(Callback):
     """Writes a checkpoint every so often, after each epoch, and before the run is left for a signal.
 
     Args:
@@ -167,7 +174,7 @@ class Checkpointing(keras.callbacks.Callback):
             raise Stopped(f"{self._interruption.signal}: saved at {self.position}")
 
 
-class Counted(keras.callbacks.Callback):
+class Counted(Callback):
     """Ends the run where an epoch or a validation saw more or less than it should have, before anything of it is kept.
 
     Keras would go on, with a warning, and log the metrics of what there was.
@@ -187,11 +194,11 @@ class Counted(keras.callbacks.Callback):
 
     def on_test_end(self, logs=None):
         title = f"validation of epoch {self._checkpointing.position.epoch + 1}"
-        seen = int(keras.ops.convert_to_numpy(self.model.accuracy.count))
+        seen = int(self.model.accuracy.count.numpy())
         check_count(title, seen, self._validation_examples, "examples")
 
 
-class BegunEpoch(keras.callbacks.Callback):
+class BegunEpoch(Callback):
     """Takes up an epoch in its middle, with the metrics that it had come to; goes on when it has ended."""
 
     def __init__(self, start):
@@ -207,7 +214,7 @@ class BegunEpoch(keras.callbacks.Callback):
         self.model.stop_training = False
 
 
-class NonFinite(keras.callbacks.Callback):
+class NonFinite(Callback):
     """Looks every so many steps whether all of them were left out for numbers that are not finite, and then stops."""
 
     def __init__(self, config, checkpointing):
@@ -240,7 +247,7 @@ class NonFinite(keras.callbacks.Callback):
 
     def _complaint(self, faults):
         term = nonfinite.TERMS[int(np.argmax(faults[:-1]))]
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        rate = float(np.asarray(self.model.optimizer.learning_rate))
         return (
             f"the {term.replace('_', '-')} was not finite in the last {self._every} steps, up to "
             f"{self._checkpointing.position}, at learning rate {rate:.2g}; they changed nothing, and the state of "
@@ -261,7 +268,7 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
             self.on_epoch_end(int(row["epoch"]) - 1, {SCORE: float(row[SCORE])})
 
 
-class Overlays(keras.callbacks.Callback):
+class Overlays(Callback):
     """Draws the heatmaps of a few validation images, uint8 `[n, S, S, 3]`, into TensorBoard after each epoch."""
 
     def __init__(self, images, logs):

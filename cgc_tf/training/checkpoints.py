@@ -48,7 +48,7 @@ class Checkpoint:
     name: str | None = None
 
 
-def write(folder: str | pathlib.Path, checkpoint: Checkpoint) -> pathlib.Path:
+def write(folder: whole_files.PathLike, checkpoint: Checkpoint) -> pathlib.Path:
     """Writes a checkpoint into a folder; returns its path. Raises `OSError`, and then leaves the folder as it was."""
     about = {"position": dataclasses.asdict(checkpoint.position), "score": checkpoint.score}
     contents = safetensors.numpy.save(checkpoint.state, {"cgc_tf": json.dumps(about)})
@@ -58,7 +58,7 @@ def write(folder: str | pathlib.Path, checkpoint: Checkpoint) -> pathlib.Path:
     return path
 
 
-def read(path: str | pathlib.Path) -> Checkpoint:
+def read(path: whole_files.PathLike) -> Checkpoint:
     """Reads a file that `write` has written.
 
     Raises:
@@ -77,12 +77,12 @@ def read(path: str | pathlib.Path) -> Checkpoint:
     return Checkpoint(safetensors.numpy.load(contents), Position(**about["position"]), about["score"], path.name)
 
 
-def is_checkpoint(path: str | pathlib.Path) -> bool:
+def is_checkpoint(path: whole_files.PathLike) -> bool:
     """Whether `path` is named as a checkpoint is, or is the folder of a run that has some."""
     return bool(NAME.fullmatch(pathlib.Path(path).name)) or (pathlib.Path(path) / FOLDER).is_dir()
 
 
-def find(path: str | pathlib.Path) -> Checkpoint:
+def find(path: whole_files.PathLike) -> Checkpoint:
     """The checkpoint that a path means: the file itself, or the last whole one of a run's folder, a `Checkpoint`.
 
     Raises:
@@ -91,7 +91,7 @@ def find(path: str | pathlib.Path) -> Checkpoint:
     return last(pathlib.Path(path) / FOLDER) if pathlib.Path(path).is_dir() else read(path)
 
 
-def last(folder: str | pathlib.Path) -> Checkpoint:
+def last(folder: whole_files.PathLike) -> Checkpoint:
     """The last whole checkpoint of a folder.
 
     Raises:
@@ -115,7 +115,7 @@ def first_whole(paths: list[pathlib.Path]) -> Checkpoint:
     )
 
 
-def files(folder: str | pathlib.Path) -> list[pathlib.Path]:
+def files(folder: whole_files.PathLike) -> list[pathlib.Path]:
     """The paths of a folder's checkpoints, earliest first."""
     return sorted(path for path in pathlib.Path(folder).glob("*") if NAME.fullmatch(path.name))
 

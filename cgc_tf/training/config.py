@@ -242,11 +242,11 @@ class Config:
         is_time = self.checkpoint_every.endswith("m")
         return (0, 60 * int(self.checkpoint_every[:-1])) if is_time else (int(self.checkpoint_every), 0)
 
-    def save(self, workdir: str | pathlib.Path) -> None:
+    def save(self, workdir: files.PathLike) -> None:
         """Writes the configuration into a run's folder, over one that is there; raises `OSError` where it cannot."""
         files.write(pathlib.Path(workdir) / FILE, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
-    def changes(self, workdir: str | pathlib.Path, are_allowed: bool = False) -> dict[str, tuple]:
+    def changes(self, workdir: files.PathLike, are_allowed: bool = False) -> dict[str, tuple]:
         """What differs from the configuration in a run's folder: {setting: (there, here)}; empty where it has none.
 
         Raises:
@@ -274,7 +274,7 @@ class Config:
         return changed
 
     @staticmethod
-    def load(workdir: str | pathlib.Path) -> "Config":
+    def load(workdir: files.PathLike) -> "Config":
         """Reads the configuration in a run's folder; raises `UserError` where there is none."""
         path = pathlib.Path(workdir) / FILE
         try:
@@ -301,7 +301,7 @@ def define_flags() -> None:
     settings.define_flags(Config)
 
 
-def from_flags(workdir: str | pathlib.Path | None = None) -> Config:
+def from_flags(workdir: files.PathLike | None = None) -> Config:
     """The `Config` that the parsed flags make; flags that were not given are as in a folder that holds a run."""
-    has_record = workdir and (pathlib.Path(workdir) / FILE).exists()
-    return settings.from_flags(Config, Config.load(workdir) if has_record else None)
+    recorded = Config.load(workdir) if workdir and (pathlib.Path(workdir) / FILE).exists() else None
+    return settings.from_flags(Config, recorded)

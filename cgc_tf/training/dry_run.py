@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from cgc_tf.common.errors import UserError
+from cgc_tf.common.files import PathLike
 from cgc_tf.data import batches
 from cgc_tf.data.source import faults_named
 from cgc_tf.training import checkpoints, device
@@ -28,7 +29,7 @@ SECONDS = 15  # of steps, after which no other is begun
 
 def check(
     config: Config,
-    workdir: str | pathlib.Path | None,
+    workdir: PathLike | None,
     evaluate: Callable[[pathlib.Path], object],
     export: Callable[[pathlib.Path, pathlib.Path], object],
     allow_changes: bool = False,

@@ -22,7 +22,7 @@ HARMLESS_SETTINGS = {field.name for field in dataclasses.fields(Config) if field
 
 
 @contextlib.contextmanager
-def locked(workdir: str | os.PathLike) -> Iterator[None]:
+def locked(workdir: files.PathLike) -> Iterator[None]:
     """Holds a run's folder, made where there is none, for this process alone; the kernel lets go of it however it ends.
 
     Raises:
@@ -50,7 +50,7 @@ def locked(workdir: str | os.PathLike) -> Iterator[None]:
                         folder.rmdir()
 
 
-def append(workdir: str | os.PathLike, event: str, **facts: Any) -> None:
+def append(workdir: files.PathLike, event: str, **facts: Any) -> None:
     """Adds an event to a run's record: `start`, `stop`, or whatever else a reader would want to know."""
     line = {"event": event, "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), **facts}
     path = pathlib.Path(workdir) / FILE
@@ -63,7 +63,7 @@ def append(workdir: str | os.PathLike, event: str, **facts: Any) -> None:
         os.fsync(file.fileno())
 
 
-def read(workdir: str | os.PathLike) -> list[dict]:
+def read(workdir: files.PathLike) -> list[dict]:
     """The events of a run's record, dicts, earliest first; a line that was cut off by a kill is passed over."""
     path, events = pathlib.Path(workdir) / FILE, []
     for line in path.read_text().splitlines() if path.exists() else []:
@@ -72,7 +72,7 @@ def read(workdir: str | os.PathLike) -> list[dict]:
     return events
 
 
-def history(workdir: str | os.PathLike) -> list[dict]:
+def history(workdir: files.PathLike) -> list[dict]:
     """What a run was trained with, where that was changed on the way.
 
     Returns:

@@ -1,7 +1,6 @@
 """What a run left in its folder: the names of its classes, and its trained model."""
 
 import json
-import os
 import pathlib
 
 from cgc_tf.common import files
@@ -17,20 +16,20 @@ CLASSES = "classes.txt"
 ARCHITECTURE = "model.json"
 
 
-def class_names(workdir: str | os.PathLike) -> tuple[str, ...]:
+def class_names(workdir: files.PathLike) -> tuple[str, ...]:
     """The names of the classes that a run was trained on."""
     text = (pathlib.Path(workdir) / CLASSES).read_text("utf-8")
     return tuple(text.removesuffix("\n").split("\n"))  # as written; `splitlines` also splits at other characters
 
 
-def in_words(workdir: str | os.PathLike) -> str:
+def in_words(workdir: files.PathLike) -> str:
     """Which run a folder holds, in words: its folder, objective, backbone and data, and how far it is trained."""
     config, position = Config.load(workdir), checkpoints.find(workdir).position
     trained = f"trained to {position} of {config.epochs}"
     return f"{workdir}: {config.objective}, {config.backbone} on {config.dataset}, {trained}"
 
 
-def trained_model(config: Config, workdir: str | os.PathLike, checkpoint: Checkpoint | None = None) -> CGCModel:
+def trained_model(config: Config, workdir: files.PathLike, checkpoint: Checkpoint | None = None) -> CGCModel:
     """The model of a run, in float32, as a checkpoint left it.
 
     The checkpoint is the run's last whole one unless another one of the same run is given. Where the run kept averages
@@ -45,12 +44,12 @@ def trained_model(config: Config, workdir: str | os.PathLike, checkpoint: Checkp
     return model
 
 
-def save_architecture(model: CGCModel, workdir: str | os.PathLike) -> None:
+def save_architecture(model: CGCModel, workdir: files.PathLike) -> None:
     """Writes what a run's model is made of, so that reading it needs no library's preset and no download."""
     files.write(pathlib.Path(workdir) / ARCHITECTURE, json.dumps(model.get_config()))
 
 
-def read_model(config: Config, workdir: str | os.PathLike, precision: str) -> CGCModel:
+def read_model(config: Config, workdir: files.PathLike, precision: str) -> CGCModel:
     """The model that a run's folder describes, its weights not read yet, to compute in a Keras dtype policy."""
     backbones.import_library(config.backbone)
     try:

@@ -2,14 +2,14 @@
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
 
 from cgc_tf.common.errors import UserError
 
-State = Mapping[str, np.ndarray]  # {"group/index/name": array}
+State = dict[str, np.ndarray]  # {"group/index/name": array}
 UNNAMED = re.compile(r"variable_\d+")
 
 

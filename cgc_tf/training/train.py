@@ -15,7 +15,7 @@ from cgc_tf.training.setup import prepare, training_stream, writing
 from cgc_tf.training.signals import Interruption
 
 
-def train(config: Config, workdir: str | pathlib.Path | None = None, allow_changes: bool = False) -> pathlib.Path:
+def train(config: Config, workdir: files.PathLike | None = None, allow_changes: bool = False) -> pathlib.Path:
     """Trains, or goes on with a run that was interrupted, from its last whole checkpoint.
 
     With pictures in `pictures/train/<class>/` and `pictures/test/<class>/`:

@@ -8,7 +8,6 @@ VERSION/assets.extra/SHA256SUMS                            for `sha256sum --chec
 """
 
 import hashlib
-import os
 import pathlib
 
 import numpy as np
@@ -18,19 +17,21 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from cgc_tf.common.files import PathLike
+
 EXTRA = "assets.extra"
 WARMUP = f"{EXTRA}/tf_serving_warmup_requests"
 SUMS = f"{EXTRA}/SHA256SUMS"
 EXAMPLES = f"{EXTRA}/examples"
 
 
-def versions(model_dir: str | os.PathLike) -> dict[int, pathlib.Path]:
+def versions(model_dir: PathLike) -> dict[int, pathlib.Path]:
     """{number: path} of the versions in a model's folder; what is not a whole version is not listed."""
     found = pathlib.Path(model_dir).glob("*/saved_model.pb")
     return {int(path.parent.name): path.parent for path in found if path.parent.name.isdecimal()}
 
 
-def signature_defs(version: str | os.PathLike) -> dict[str, meta_graph_pb2.SignatureDef]:
+def signature_defs(version: PathLike) -> dict[str, meta_graph_pb2.SignatureDef]:
     """{name: `SignatureDef`} of a version's signatures that can be called, read without loading it."""
     saved = saved_model_pb2.SavedModel.FromString((pathlib.Path(version) / "saved_model.pb").read_bytes())
     signatures = saved.meta_graphs[0].signature_def
@@ -72,7 +73,7 @@ def write_warmup(version: pathlib.Path, picture: bytes, size: int) -> None:
             file.write(log.SerializeToString())
 
 
-def read_warmup(version: str | os.PathLike) -> list[predict_pb2.PredictRequest]:
+def read_warmup(version: PathLike) -> list[predict_pb2.PredictRequest]:
     """The `PredictRequest`s of a version's warm-up file, a list; empty where it has none.
 
     Raises:
@@ -97,7 +98,7 @@ def write_sums(version: pathlib.Path) -> None:
     (version / SUMS).write_text("".join(lines))
 
 
-def changed_files(version: str | os.PathLike) -> list[str]:
+def changed_files(version: PathLike) -> list[str]:
     """The files, a list of names, whose checksums are not those written with them, or that are gone."""
     version, changed = pathlib.Path(version), []
     for line in (version / SUMS).read_text().splitlines():

@@ -38,8 +38,9 @@ def views(image_bytes: tf.Tensor, size: int, max_pixels: int = MAX_PIXELS) -> tu
     def view(image):
         return original_view(image, size)
 
-    blank = (np.zeros([size, size, 3], np.uint8), np.float32(WHOLE))
-    return _each(image_bytes, (), view, blank, max_pixels, enlarged)
+    blank = (np.zeros([size, size, 3], np.uint8), np.array(WHOLE, np.float32))
+    shown, boxes, decoded = _each(image_bytes, (), view, blank, max_pixels, enlarged)
+    return shown, boxes, decoded
 
 
 def overlays(image_bytes: tf.Tensor, heatmaps: tf.Tensor, boxes: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
@@ -81,8 +82,9 @@ def _each(image_bytes, beside, function, blank, max_pixels, enlarged=0):
 
     pixel = tf.io.encode_png(np.zeros([1, 1, 3], np.uint8))
     batch = (tf.range(count + 1), tf.concat([image_bytes, [pixel]], 0), *beside)
-    results = tf.data.Dataset.from_tensor_slices(batch).filter(is_small).map(apply, _THREADS)
-    results = results.ignore_errors().batch(count + 1).with_options(_plain())
+    # A dataset of tuples calls its functions with their elements, not with one argument as is declared.
+    small = tf.data.Dataset.from_tensor_slices(batch).filter(is_small)  # pyright: ignore[reportArgumentType]
+    results = small.map(apply, _THREADS).ignore_errors().batch(count + 1).with_options(_plain())
     indices, *values = results.get_single_element()
 
     def place(value, empty):

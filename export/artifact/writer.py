@@ -31,7 +31,7 @@ def write(
     model: CGCModel,
     class_names: Iterable[str],
     image_size: int,
-    output: str | os.PathLike,
+    output: files.PathLike,
     precision: str = "float32",
     card: dict[str, Any] | None = None,
     **options,

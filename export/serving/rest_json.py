@@ -151,7 +151,7 @@ def _item(name, item, digits):
     if isinstance(item, bytes):
         if name.endswith("_bytes"):
             return f'{{"b64": "{base64.b64encode(item).decode()}"}}'
-        item = item.decode(errors="replace")
+        return json.dumps(item.decode(errors="replace"), ensure_ascii=False)
     if not digits or not math.isfinite(item):
         return json.dumps(item, ensure_ascii=False)
     text = f"{item:.6g}"

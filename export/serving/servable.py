@@ -15,6 +15,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2
 
 from cgc_tf.common.errors import UserError
+from cgc_tf.common.files import PathLike
 from cgc_tf.report import model_card
 
 from ..artifact import layout
@@ -40,7 +41,7 @@ class Servable:
         UserError: it cannot be loaded, or its warm-up requests cannot be answered.
     """
 
-    def __init__(self, path: str | os.PathLike, name: str = "cgc"):
+    def __init__(self, path: PathLike, name: str = "cgc"):
         self.path, self.name, self.version = pathlib.Path(path), name, int(pathlib.Path(path).name)
         try:
             # Kept although only the signatures are called: they do not own the variables.

@@ -1,6 +1,5 @@
 """The versions of one model in a watched folder: loaded when they appear, swapped without a dropped request."""
 
-import os
 import pathlib
 import threading
 from collections.abc import Collection
@@ -10,6 +9,7 @@ from absl import logging
 from tensorflow_serving.apis import get_model_status_pb2
 
 from cgc_tf.common.errors import UserError
+from cgc_tf.common.files import PathLike
 
 from ..artifact import layout
 from .servable import Servable, require
@@ -35,7 +35,7 @@ class Model:
 
     def __init__(
         self,
-        model_dir: str | os.PathLike,
+        model_dir: PathLike,
         name: str = "cgc",
         serve: str | Collection[int] = "latest",
         labels: dict[str, int] | None = None,

@@ -88,12 +88,12 @@ def read_boxes(text, wnid):
         A list of `tfds.features.BBox`, as shares of the annotation's `size`; empty where there is no such object.
     """
     root = ET.fromstring(text)
-    width, height = (int(root.findtext(f"size/{key}")) for key in ("width", "height"))
+    width, height = (int(root.findtext(f"size/{key}", "")) for key in ("width", "height"))
     found = []
     for item in root.iter("object"):
         if item.findtext("name") == wnid:
-            edges = (int(item.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax"))
-            found += boxes.from_edges(*edges, width, height)
+            edges = (int(item.findtext(f"bndbox/{key}", "")) for key in ("xmin", "ymin", "xmax", "ymax"))
+            found += boxes.from_edges(*edges, width=width, height=height)
     return found
 
 
