@@ -102,14 +102,14 @@ def test_swav_has_no_classifier(resnet18):
         "weights: left out: 4 of SwAV's heads",
         "weights: the classifier is new",
     ]
-    with pytest.raises(UserError, match=r"2 missing \(fc.weight \[5, 512\], fc.bias \[5\]\); --reset_classifier keeps"):
+    with pytest.raises(UserError, match=r"2 missing \(fc.weight \[5, 512\], fc.bias \[5\]\); add --reset_classifier"):
         load(tensors, resnet18)
 
 
 def test_another_classifier(resnet18):
     """Refused, unless the network is read alone."""
     tensors = random_tensors("resnet18", classes=1000)
-    with pytest.raises(UserError, match=r"fc.weight \[1000, 512\] instead of \[5, 512\].*--reset_classifier keeps"):
+    with pytest.raises(UserError, match=r"fc.weight \[1000, 512\] instead of \[5, 512\].*add --reset_classifier"):
         load(tensors, resnet18)
     assert "weights: left out: 2 of fc, the old classifier" in torch_resnet.load_resnet(tensors, resnet18[2])
 
@@ -125,7 +125,7 @@ VGG = {f"features.{i}.weight": np.ones((64, 3, 3, 3), np.float32) for i in range
     ("change", "message"),
     [
         (lambda t: without(t, "bn1.bias"), r"1 missing \(bn1.bias \[64\]\)"),
-        (lambda t: without(t, "fc.weight", "fc.bias"), r"2 missing \(fc.weight \[5, 512\].*reset_classifier keeps"),
+        (lambda t: without(t, "fc.weight", "fc.bias"), r"2 missing \(fc.weight \[5, 512\].*add --reset_classifier"),
         (
             lambda t: t | {"conv1.weight": t["conv1.weight"][..., :3]},
             r"conv1.weight \[64, 3, 7, 3\] instead of \[64, 3",
