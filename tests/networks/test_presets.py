@@ -30,7 +30,7 @@ def test_loads_a_keras_hub_preset_folder(tmp_path, capsys):
     assert loaded.get_layer("imagenet_normalization")
     with pytest.raises(UserError, match="of other shapes than --backbone=resnet18"):
         backbones.build_backbone("resnet18", preset, 64)
-    with pytest.raises(UserError, match="is a preset of KerasHub, and --backbone=keras_cv:ResNet18Backbone no network"):
+    with pytest.raises(UserError, match="is a preset of KerasHub, but --backbone=keras_cv:ResNet18Backbone is not one"):
         backbones.build_backbone("keras_cv:ResNet18Backbone", preset, 64)
     keras_hub.layers.ResNetImageConverter(scale=1 / 127.5, offset=-1).save_to_preset(preset)
     normalized = backbones.build_backbone("resnet8", preset, 64).get_layer("normalization")

@@ -19,7 +19,7 @@ def fit(replicas, examples=24, batch_norm="frozen", **settings):
 
 @functools.cache
 def _fit(*arguments):
-    environment = {**os.environ, "PYTHONPATH": str(WORKER.parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(WORKER.parents[2])}
     done = subprocess.run([sys.executable, WORKER, *arguments], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     return {name: np.array(values) for name, values in json.loads(done.stdout.splitlines()[-1]).items()}

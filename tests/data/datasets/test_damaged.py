@@ -50,7 +50,7 @@ def test_damage_is_named_in_one_line(place):
         ("dataset_info.json", None, "(Could not read dataset info from "),
         (SHARD, None, f"({SHARD}: open() failed: No such file"),
     ):
-        path = prepared / "1.0.0" / name
+        path = prepared / "1.0.1" / name
         whole = path.read_bytes()
         if damage:
             path.write_bytes(damage(whole))
@@ -67,7 +67,7 @@ def test_damaged_record_is_named_when_it_is_read(place):
     data_dir = place("toy_aircraft")
     load.load_dataset("toy_aircraft", data_dir)
     prepared = pathlib.Path(data_dir, "toy_aircraft")
-    path = prepared / "1.0.0" / SHARD
+    path = prepared / "1.0.1" / SHARD
     path.write_bytes(one_byte_changed(path.read_bytes()))
     message = complaint(data_dir)
     assert " of 16 train examples cannot be decoded, the first: number " in message and "(Corrupted " in message
