@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from cgc_tf.data.source import Source
 from cgc_tf.data.views import original_view, training_views
-from cgc_tf.method import geometry
+from cgc_tf.method import geometry, resizing
 from cgc_tf.method.objective import VIEWS
 
 PARALLEL = tf.data.AUTOTUNE
@@ -175,7 +175,7 @@ def whole_image_batches(
         batch = {
             "index": index,
             "label": example["label"],
-            "image": geometry.resize_image(example["image"], geometry.whole_view(shape[0], shape[1], side)),
+            "image": resizing.resize_image(example["image"], geometry.whole_view(shape[0], shape[1], side)),
             "region": geometry.boxes_to_region(example["boxes"], shape[0], shape[1]),
         }
         if source.has_masks:

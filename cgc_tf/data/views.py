@@ -6,7 +6,7 @@ which examples are read, nor on how many are read at once.
 
 import tensorflow as tf
 
-from cgc_tf.method import geometry
+from cgc_tf.method import geometry, resizing
 from cgc_tf.method.objective import VIEWS
 
 JITTER = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}  # each times the strength, as in SimCLR
@@ -88,5 +88,5 @@ def original_view(image, size):
     shape = tf.shape(image)
     resized, box = geometry.center_view(shape[0], shape[1], size)
     start = tf.cast(tf.round(box[:2] * tf.cast(resized, tf.float32)), tf.int32)
-    view = geometry.resize_and_cut(image, resized, start, (size, size))
+    view = resizing.resize_and_cut(image, resized, start, (size, size))
     return tf.ensure_shape(view, [size, size, 3]), box

@@ -9,7 +9,7 @@ from cgc_tf.common.errors import UserError
 from cgc_tf.data import batches, views
 from cgc_tf.data.source import Source
 from cgc_tf.evaluation.evaluated_models import EvaluatedModel
-from cgc_tf.method import geometry
+from cgc_tf.method import geometry, resizing
 from cgc_tf.method.overlay import WHOLE
 
 BY_CONTENT_HEATMAP = ("best", "worst", "median", "quantiles")
@@ -124,7 +124,7 @@ def _view(model, image, ch_resize):
     if model.takes_any_size:
         side = ch_resize or 2 * model.image_size
         height, width = image.shape[:2]
-        return geometry.resize_image(image, geometry.whole_view(height, width, side)), WHOLE
+        return resizing.resize_image(image, geometry.whole_view(height, width, side)), WHOLE
     view, box = views.original_view(image, model.image_size)
     return view, tuple(box.numpy())
 

@@ -19,7 +19,7 @@ import bisect
 import keras
 import tensorflow as tf
 
-from cgc_tf.method import geometry, losses
+from cgc_tf.method import losses, resizing
 
 from . import pictures
 
@@ -111,7 +111,7 @@ class Signatures:
         answer = self._explained(views)
         cropped = views[:, edge : size - edge, edge : size - edge]
         copies = tf.concat(
-            [views[:, :, ::-1], tf.cast(geometry.resize_image(cropped, (size, size), enlarges=True), tf.float32)], 0
+            [views[:, :, ::-1], tf.cast(resizing.resize_image(cropped, (size, size), enlarges=True), tf.float32)], 0
         )
         others = self._explained(copies, tf.tile(answer["class_id"], [2]))["heatmap"]
         transforms = [[0, 0, size, size, 1], [edge, edge, size - 2 * edge, size - 2 * edge, 0]]

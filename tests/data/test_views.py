@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmarks import pillow_loader
 from cgc_tf.data import batches, load, views
-from cgc_tf.method import geometry
+from cgc_tf.method import geometry, resizing
 from cgc_tf.method.objective import VIEWS
 
 SIZES = [(375, 500), (500, 375), (224, 224), (10, 400), (400, 10), (64, 86), (1, 1), (2, 3)]
@@ -52,7 +52,7 @@ def assert_pillows(ours, theirs):
 def test_resizing_is_pillows(shape):
     image = photograph(375, 500)
     theirs = Image.fromarray(image).resize(shape[::-1], Image.Resampling.BILINEAR)
-    assert_pillows(geometry.resize_image(tf.constant(image), shape), theirs)
+    assert_pillows(resizing.resize_image(tf.constant(image), shape), theirs)
 
 
 @pytest.mark.parametrize("flip", [0, 1])

@@ -16,7 +16,7 @@ from cgc_tf.evaluation import evaluate, evaluated_models, examples
 from cgc_tf.evaluation.drawing import Drawing
 from cgc_tf.evaluation.measure import measure
 from cgc_tf.evaluation.protocol import Protocol
-from cgc_tf.method import geometry
+from cgc_tf.method import geometry, resizing
 from cgc_tf.report import tables
 from cgc_tf.training import checkpoints, run_folder
 
@@ -204,7 +204,7 @@ def test_on_a_mistake_both_heatmaps_are_drawn(workdir, small_config):
         answers[0]["caption"].startswith(f"label {label}") and answers[0]["mistake"]["caption"] == f"says {predicted}"
     )
     assert answers[1]["caption"].startswith("right") and answers[1]["mistake"] is None
-    whole = geometry.resize_image(shown[0]["image"], geometry.shorter_side(*shown[0]["image"].shape[:2], 96))[None]
+    whole = resizing.resize_image(shown[0]["image"], geometry.shorter_side(*shown[0]["image"].shape[:2], 96))[None]
     for found, key in ((answers[0], "label"), (answers[0]["mistake"], "predicted")):
         expected = subject.network.explain(whole, [columns[key][wrong]])["heatmap"][0]
         np.testing.assert_allclose(found["heatmap"], expected, rtol=1e-4, atol=1e-5)

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from cgc_tf.data.pictures import decode_image
 from cgc_tf.data.views import original_view
-from cgc_tf.method import geometry
+from cgc_tf.method import resizing
 from cgc_tf.method.model import CGCModel
 from cgc_tf.method.overlay import overlay
 from cgc_tf.training import run_folder
@@ -176,7 +176,7 @@ def test_consistency_is_the_cosine_of_maps_carried_to_the_copies(model, files, w
         return tf.reduce_sum(a * b, 1) / tf.norm(a, axis=1) / tf.norm(b, axis=1)
 
     crop = slice(edge, size - edge)
-    cropped = geometry.resize_image(views[:, crop, crop], [size, size], enlarges=True)
+    cropped = resizing.resize_image(views[:, crop, crop], [size, size], enlarges=True)
     own = full(views)
     expected = [
         cosine(own[:, :, ::-1], full(views[:, :, ::-1])),
