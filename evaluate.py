@@ -4,5 +4,4 @@ from cgc_tf.common import program
 from cgc_tf.programs import evaluate
 
 if __name__ == "__main__":
-    evaluate.define_flags()
     program.run(evaluate.main)

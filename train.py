@@ -4,5 +4,4 @@ from cgc_tf.common import program
 from cgc_tf.programs import train
 
 if __name__ == "__main__":
-    train.define_flags()
     program.run(train.main)

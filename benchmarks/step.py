@@ -152,5 +152,4 @@ def define_flags():
 
 
 if __name__ == "__main__":
-    define_flags()
     program.run(main)

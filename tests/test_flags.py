@@ -132,10 +132,7 @@ def test_a_flag_that_is_not_read_beside_another(program, arguments, unread):
 
 
 BOUNDED = [
-    (field.name, key, field.metadata[key])
-    for field in dataclasses.fields(Config)
-    for key in ("above", "least", "below", "most")
-    if field.metadata[key] is not None
+    (field.name, key, bound) for field in dataclasses.fields(Config) for key, bound in field.metadata["bounds"].items()
 ]
 
 

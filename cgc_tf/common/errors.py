@@ -16,6 +16,11 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def position_in_words(epoch: int, step: int) -> str:
+    """Where a run stands that has done so many epochs, and steps of the next one."""
+    return f"epoch {epoch + 1}, step {step}" if step else f"the end of epoch {epoch}"
+
+
 def counted(count: int, noun: str) -> str:
     """A number of things in words: "1 picture", "2 pictures"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

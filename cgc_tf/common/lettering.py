@@ -1,5 +1,6 @@
 """Text in figures, drawn as it is: in a font that has its letters, in lines that fit, and never read as a formula."""
 
+import bisect
 import functools
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -66,14 +67,8 @@ def fitted(text: str, inches: float, points: float, lines: int = 2) -> str:
 
 def _letters_that_fit(text, inches, points):
     """How many letters of a text one line takes, at least one."""
-    low, high = 1, len(text)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if _width(text[:middle], points) <= inches:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    counts = range(2, len(text) + 1)
+    return 1 + bisect.bisect_right(counts, inches, key=lambda count: _width(text[:count], points))
 
 
 def _width(text, points):

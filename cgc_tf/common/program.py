@@ -3,7 +3,6 @@
 A program is a module with `define_flags()` and `main(argv)`, and with these lines at its end:
 
     if __name__ == "__main__":
-        define_flags()
         program.run(main)
 """
 
@@ -38,12 +37,13 @@ KINDS = {"string": "TEXT", "int": "N", "float": "X"}  # how --help writes a flag
 
 
 def run(main):
-    """Parses the flags, runs `main(argv)` and exits.
+    """Defines the flags of the module that `main` is from, parses them, runs `main(argv)` and exits.
 
     --help prints the docstring of `main`'s module, and the flags. A `UserError` and a flag that cannot be parsed become
     one line on stderr and exit status 2, `Stopped` becomes status 75. Where the reader of its output leaves, as `head`
     does, nothing more is said and the status is `READER_LEFT`.
     """
+    main.__globals__["define_flags"]()
     with readers_may_leave():
         app.run(lambda argv: _status(main, argv), flags_parser=lambda argv: _parse(argv, main))
 

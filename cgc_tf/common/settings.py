@@ -32,13 +32,10 @@ def setting(
     default: Any,
     help_text: str,
     choices: tuple[str, ...] | None = None,
-    above: float | None = None,
-    least: float | None = None,
-    below: float | None = None,
-    most: float | None = None,
     items: type | None = None,
     on_change: str = EFFECT,
     section: str = "",
+    **bounds: float,
 ) -> Any:
     """A field of a class of settings.
 
@@ -46,17 +43,13 @@ def setting(
         default: its value where none is given.
         help_text: what its flag's help says.
         choices: the values that it may have; of a list, those of its items, one of them at least and none twice.
-        above: a number is above it.
-        least: a number is at least it.
-        below: a number is below it.
-        most: a number is at most it.
         items: the type of a list's items; None for what is no list.
         on_change: what changing it within a run means.
         section: the heading in --help that begins with this field; "" where it stands under that of the one before.
+        bounds: of a number, by the names in `LIMITS`.
     """
-    bounds = {"choices": choices, "above": above, "least": least, "below": below, "most": most}
-    metadata = {"help": help_text, "items": items, "on_change": on_change, "section": section, **bounds}
-    return dataclasses.field(default=default, metadata=metadata)
+    metadata = {"help": help_text, "choices": choices, "items": items, "on_change": on_change, "section": section}
+    return dataclasses.field(default=default, metadata={**metadata, "bounds": bounds})
 
 
 def same_as(cls: type, name: str) -> Any:
@@ -77,20 +70,19 @@ def check_bounds(settings: Any, prefix: str = "--") -> None:
             raise UserError(f"{prefix}{field.name} should be {rule}. Received: {shown}")
 
 
-def _broken_rule(value, bounds):
+def _broken_rule(value, metadata):
     """The rule that a value breaks, in words; None where it breaks none."""
-    choices = bounds["choices"]
-    if choices and bounds["items"]:
+    choices = metadata["choices"]
+    if choices and metadata["items"]:
         if not value or set(value) - set(choices) or len(set(value)) < len(value):
             return f"one or more of {', '.join(choices)}, each once"
     elif choices and value not in choices:
         return f"one of {', '.join(choices)}"
-    for key, (words, holds) in LIMITS.items():
-        if bounds[key] is not None and not holds(value, bounds[key]):
-            return f"{words} {bounds[key]}"
-    if value == float("inf"):
-        return "finite"
-    return None
+    for key, bound in metadata["bounds"].items():
+        words, holds = LIMITS[key]
+        if not holds(value, bound):
+            return f"{words} {bound}"
+    return "finite" if value == float("inf") else None
 
 
 def define_flags(cls: type) -> None:

@@ -155,5 +155,4 @@ def _draw(example, axes):
 
 
 if __name__ == "__main__":
-    define_flags()
     program.run(main)

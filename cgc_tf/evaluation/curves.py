@@ -103,7 +103,8 @@ def pixel_curve(probabilities, start, finish, saliency, class_ids, steps=STEPS):
     """
     pixels = start.shape[1] * start.shape[2]
     start, finish = tf.cast(start, tf.float32), tf.cast(finish, tf.float32)
-    rank = tf.expand_dims(tf.reshape(_rank(tf.reshape(saliency, [-1, pixels])), tf.shape(saliency)), -1)
+    order = tf.argsort(tf.reshape(saliency, [-1, pixels]), direction="DESCENDING", stable=True)
+    rank = tf.reshape(tf.argsort(order), [*tf.unstack(tf.shape(saliency)), 1])
 
     def score(step):
         mixed = tf.where(rank < step * pixels // steps, finish, start)
@@ -111,15 +112,6 @@ def pixel_curve(probabilities, start, finish, saliency, class_ids, steps=STEPS):
 
     scores = tf.map_fn(score, tf.range(steps + 1), fn_output_signature=tf.float32, parallel_iterations=1)
     return tf.transpose(scores)
-
-
-def _rank(values):
-    """The place of each of `[B, n]` values from the greatest down, int32; equal values in their order."""
-    order = tf.argsort(values, direction="DESCENDING", stable=True)
-    batch, count = tf.unstack(tf.shape(order))
-    flat = order + count * tf.range(batch)[:, None]
-    places = tf.tile(tf.range(count), [batch])
-    return tf.reshape(tf.scatter_nd(tf.reshape(flat, [-1, 1]), places, [batch * count]), [batch, count])
 
 
 def area_under(curves: tf.Tensor) -> tf.Tensor:

@@ -12,8 +12,9 @@ from cgc_tf.common.errors import UserError
 from cgc_tf.common.files import PathLike
 from cgc_tf.data.source import Source
 from cgc_tf.evaluation import consistency, evaluated_models, examples
-from cgc_tf.evaluation.drawing import ALONE, TOGETHER, Drawing, Measured, draw
+from cgc_tf.evaluation.drawing import Measured, draw
 from cgc_tf.evaluation.evaluated_models import EvaluatedModel
+from cgc_tf.evaluation.examples import Drawing
 from cgc_tf.evaluation.measure import measure
 from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.report import results
@@ -112,8 +113,8 @@ def evaluate_models(
     """
     protocol.check(source)
     drawing.check(source)
-    if drawing.ids:
-        examples.check_ids(source, protocol.split, protocol.limit, drawing.ids)
+    if drawing.show_ids:
+        examples.check_ids(source, protocol.split, protocol.limit, drawing.show_ids)
     if len(set(explainers)) < len(explainers):
         raise UserError(f"--explainer={','.join(explainers)} names an explainer twice")
     found = [
@@ -124,9 +125,9 @@ def evaluate_models(
     folders = list(dict.fromkeys(each.model.folder for each in found))
     for folder in folders:
         inside = [each for each in found if each.model.folder == folder]
-        compared, figure, page = draw(folder, ALONE, inside, source, protocol, drawing)
+        compared, figure, page = draw(inside, source, protocol, drawing)
     if len(folders) > 1:
-        compared, figure, page = draw(folders[0].parent, TOGETHER, found, source, protocol, drawing)
+        compared, figure, page = draw(found, source, protocol, drawing, are_together=True)
     return Evaluation([each.report for each in found], compared, figure, page)
 
 

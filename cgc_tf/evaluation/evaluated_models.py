@@ -35,7 +35,6 @@ class EvaluatedModel:
         network: the `CGCModel` itself; None for a SavedModel, whose inside cannot be reached.
         takes_any_size: whether images may be of another size than `image_size` squared.
         takes_any_class: whether another class than the predicted one can be explained.
-        owner: what holds a SavedModel's variables, which its signatures do not.
         history: what changed while it was trained, as `journal.history` gives it.
         notes: what its numbers rest on that it does not say itself.
     """
@@ -51,7 +50,6 @@ class EvaluatedModel:
     network: CGCModel | None = None
     takes_any_size: bool = True
     takes_any_class: bool = True
-    owner: object = None
     history: tuple[dict, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -119,10 +117,7 @@ def from_workdir(workdir: PathLike, name: str | None = None) -> EvaluatedModel:
 
 
 def from_checkpoint(
-    weights: PathLike,
-    folder: PathLike,
-    told: Mapping | None = None,
-    labels: Sequence[str] | None = None,
+    weights: PathLike, folder: PathLike, told: Mapping | None = None, labels: Sequence[str] | None = None
 ) -> EvaluatedModel:
     """A trained classifier from a file of weights: nothing is trained.
 
@@ -139,7 +134,10 @@ def from_checkpoint(
     told = told or {}
     run = _run_of(weights)
     if run:
-        _refuse_contradictions(f"--weights={weights}", dataclasses.asdict(settings.Config.load(run)), told)
+        known = trained_on(weights)
+        for name, value in told.items():
+            if known[name] not in (None, value):
+                raise UserError(f"--{name}={value}: --weights={weights} says {known[name]}")
         name = pathlib.Path(weights).absolute().name
         evaluated = _of_run(run, checkpoints.find(weights), name, pathlib.Path(folder))
         check_labels(f"--weights={weights}", evaluated.class_names, labels)
@@ -178,12 +176,6 @@ def _run_of(weights):
     return run if is_inside and (run / settings.FILE).exists() else None
 
 
-def _refuse_contradictions(source, known, told):
-    for name, value in told.items():
-        if known.get(name) not in (None, value):
-            raise UserError(f"--{name}={value}: {source} says {known[name]}")
-
-
 def check_labels(source: str, own: Sequence[str] | None, labels: Sequence[str] | None) -> tuple[str, ...]:
     """The names of a model's classes, its own or those of `--labels`.
 
@@ -204,9 +196,8 @@ def check_labels(source: str, own: Sequence[str] | None, labels: Sequence[str] |
 def _of_run(run, checkpoint, name, folder):
     config = settings.Config.load(run)
     model = run_folder.trained_model(config, run, checkpoint)
-    evaluated = _of_model(
-        model, name, folder, dataclasses.asdict(config), config.image_size, run_folder.class_names(run)
-    )
+    classes = run_folder.class_names(run)
+    evaluated = _of_model(model, name, folder, dataclasses.asdict(config), config.image_size, classes)
     return dataclasses.replace(evaluated, checkpoint=checkpoint.name, history=tuple(journal.history(run)))
 
 

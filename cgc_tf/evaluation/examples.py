@@ -1,11 +1,14 @@
 """Which examples to show, and how each model explains them."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from cgc_tf.common import settings
 from cgc_tf.common.errors import UserError
+from cgc_tf.common.settings import setting
 from cgc_tf.data import batches, views
 from cgc_tf.data.source import Source
 from cgc_tf.evaluation.evaluated_models import EvaluatedModel
@@ -14,6 +17,28 @@ from cgc_tf.method.overlay import WHOLE
 
 BY_CONTENT_HEATMAP = ("best", "worst", "median", "quantiles")
 CHOICES = ("spread", "random", *BY_CONTENT_HEATMAP)
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """What to draw: images in the figure, chosen as `choose` says, and on the page; each is a flag of evaluate.py."""
+
+    examples: int = setting(6, "How many images to draw, at most.", least=1, most=100, section="Drawing")
+    show: str = setting(
+        "spread", "Which images to draw; best and worst by CH, or by the last run's gain in it.", choices=CHOICES
+    )
+    show_ids: tuple[str, ...] = setting((), "Ids of the images to draw, as per_image.csv names them.", items=str)
+    gallery: int = setting(24, "How many images the HTML report shows, at most.", least=1)
+
+    def __post_init__(self):
+        settings.check_bounds(self)
+
+    def check(self, source: Source) -> None:
+        """Raises `UserError` where images are to be chosen by what is not known of a source's."""
+        if self.show in BY_CONTENT_HEATMAP and not source.has_boxes:
+            raise UserError(
+                f"--show={self.show} is not used: {source.name} has no boxes, so there is no CH to choose by"
+            )
 
 
 def check_ids(source: Source, split: str, limit: int | None, ids: Sequence[str]) -> None:
@@ -41,7 +66,7 @@ def choose(how: str, count: int, all_columns: Sequence[Mapping], ids: Sequence[s
     """
     first = all_columns[0]
     if ids:
-        place = {identity: index for identity, index in zip(first["id"], first["index"], strict=True)}
+        place = dict(zip(first["id"], first["index"], strict=True))
         return [int(place[identity]) for identity in ids]
     index = np.sort(first["index"])
     count = min(count, len(index))
@@ -52,14 +77,11 @@ def choose(how: str, count: int, all_columns: Sequence[Mapping], ids: Sequence[s
     if how == "spread" or not ranked:
         return [int(i) for i in index[np.arange(count) * len(index) // count]]
     count = min(count, len(ranked))
-    if how == "best":
-        return ranked[::-1][:count]
-    if how == "worst":
-        return ranked[:count]
-    if how == "median":
-        middle = (len(ranked) - count) // 2
-        return ranked[middle : middle + count]
-    return [ranked[round(i)] for i in np.linspace(0, len(ranked) - 1, count)]  # quantiles
+    if how == "quantiles":
+        return [ranked[round(i)] for i in np.linspace(0, len(ranked) - 1, count)]
+    begin = {"worst": 0, "median": (len(ranked) - count) // 2, "best": len(ranked) - count}[how]
+    chosen = ranked[begin : begin + count]
+    return chosen[::-1] if how == "best" else chosen
 
 
 def gain(all_columns: Sequence[Mapping]) -> dict[int, float]:

@@ -54,18 +54,18 @@ class Protocol:
         "blur",
         "What insertion starts from: the blurred image, zero of the normalized image, or the image's mean color. "
         "Deletion ends at zero, or at the mean color.",
-        choices=tuple(SUBSTRATES),
+        choices=SUBSTRATES,
     )
     curve_steps: int = setting(STEPS, "Steps of insertion and deletion.", least=1)
     explained_class: str = setting(
         "predicted",
         "Insertion and deletion: the class whose heatmap orders the pixels.",
-        choices=tuple(CLASSES),
+        choices=CLASSES,
     )
     scored_class: str = setting(
         "predicted",
         "Insertion and deletion: the class whose probability is followed.",
-        choices=tuple(CLASSES),
+        choices=CLASSES,
     )
     randomization: int = setting(
         0,
@@ -147,13 +147,3 @@ class Protocol:
         if not source.has_boxes and (self.ch_resize or self.tolerance != metrics.TOLERANCE):
             name = "ch_resize" if self.ch_resize else "tolerance"
             raise UserError(f"--{name} is not used: {source.name} has no boxes, so Content Heatmap is not measured")
-
-
-def define_flags() -> None:
-    """Defines one absl flag for each choice; only entry points call this."""
-    settings.define_flags(Protocol)
-
-
-def from_flags() -> Protocol:
-    """The `Protocol` that the parsed flags make."""
-    return settings.from_flags(Protocol)

@@ -46,7 +46,7 @@ def from_saved_model(path, folder, image_size=None, labels=None):
     if outputs not in (None, len(names)):
         raise UserError(f"{source} has {outputs} outputs, but {len(names)} names of classes")
 
-    def call(pictures, class_ids):
+    def call(pictures, class_ids, owner=loaded):  # which holds the variables, as its signatures do not
         arguments = {images.name: _framed(pictures, size) if images.dtype == tf.string else _as(pictures, images)}
         arguments |= {name: tf.cast(class_ids, spec.dtype) for name, spec in _class_inputs(best).items()}
         return best(**arguments)
@@ -65,7 +65,6 @@ def from_saved_model(path, folder, image_size=None, labels=None):
         checkpoint=card.get("checkpoint"),
         takes_any_size=images.dtype != tf.string and images.shape[1] is None,
         takes_any_class=_takes_class(best),
-        owner=loaded,
         history=tuple(card.get("history") or ()),
         notes=tuple(_notes(card, own_names)),
     )

@@ -40,7 +40,6 @@ def main():
         return 2
     chosen = load(name)
     sys.argv = [f"cgc {name}", *arguments]
-    chosen.define_flags()
     return program.run(chosen.main)
 
 

@@ -22,20 +22,21 @@ from absl import flags
 
 from cgc_tf.common import program, settings
 from cgc_tf.common.errors import UserError
-from cgc_tf.evaluation import examples, explainers, protocol
+from cgc_tf.evaluation import explainers
+from cgc_tf.evaluation.examples import Drawing
+from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.report import model_card
 from cgc_tf.training import config
 
 FLAGS = flags.FLAGS
-MEASURING = {field.name for field in dataclasses.fields(protocol.Protocol)} | {"batch_size"}
-DRAWING = {"examples", "show", "show_ids", "gallery"}
+SETTINGS = {field.name for cls in (Protocol, Drawing) for field in dataclasses.fields(cls)} | {"batch_size"}
+TOLD = ("backbone", "image_size", "pooling", "explain_layer")  # of a file of weights that does not say it
 READ = {  # what each mode reads
-    "workdir": {"workdir", "explainer"} | MEASURING | DRAWING,
-    "saved_model": {"saved_model", "image_size", "labels", "output"} | MEASURING | DRAWING,
-    "checkpoint": {"checkpoint", "weights", "backbone", "pooling", "explain_layer", "image_size", "labels", "output"}
-    | {"explainer"} | MEASURING | DRAWING,
+    "workdir": {"workdir", "explainer"} | SETTINGS,
+    "saved_model": {"saved_model", "image_size", "labels", "output"} | SETTINGS,
+    "checkpoint": {"checkpoint", "weights", *TOLD, "labels", "output", "explainer"} | SETTINGS,
     "table": {"table", "dataset", "data_dir", "seeds", "output"},
-}  # fmt: skip
+}
 
 
 def define_flags():
@@ -59,7 +60,7 @@ def define_flags():
         flags.DEFINE_integer("seeds", 0, "Of --table: how many seeds; 0 for its own number.", lower_bound=0),
         flags.DEFINE_string("output", None, "Folder of what has no workdir (default: one under runs/)."),
     )
-    protocol.define_flags()
+    settings.define_flags(Protocol)
     program.section(
         "Measuring",
         flags.DEFINE_list(
@@ -67,18 +68,7 @@ def define_flags():
         ),
         flags.DEFINE_integer("batch_size", 32, "Examples at a time.", lower_bound=1),
     )
-    program.section(
-        "Drawing",
-        flags.DEFINE_integer("examples", 6, "How many images to draw, at most.", lower_bound=1, upper_bound=100),
-        flags.DEFINE_enum(
-            "show",
-            "spread",
-            examples.CHOICES,
-            "Which images to draw; best and worst by CH, or by the last run's gain in it.",
-        ),
-        flags.DEFINE_list("show_ids", [], "Ids of the images to draw, as per_image.csv names them."),
-        flags.DEFINE_integer("gallery", 24, "How many images the HTML report shows, at most.", lower_bound=1),
-    )
+    settings.define_flags(Drawing)
 
 
 def main(_):
@@ -91,18 +81,16 @@ def main(_):
     if unknown := set(FLAGS.explainer) - {"", *explainers.NAMES}:
         raise UserError(f"unknown --explainer={unknown.pop()}; known: {', '.join(explainers.NAMES)}")
     from cgc_tf.evaluation import evaluate
-    from cgc_tf.evaluation.drawing import Drawing
     from cgc_tf.report import tables
 
-    chosen = protocol.from_flags()
-    drawing = Drawing(FLAGS.examples, FLAGS.show, tuple(FLAGS.show_ids), FLAGS.gallery)
-    rest = {"batch_size": FLAGS.batch_size, "explainers": FLAGS.explainer, "drawing": drawing}
+    protocol = settings.from_flags(Protocol)
+    rest = FLAGS.batch_size, FLAGS.explainer, settings.from_flags(Drawing)
     if mode == "workdir":
-        done = evaluate.evaluate(_workdirs(), chosen, **rest)
+        done = evaluate.evaluate(_workdirs(), protocol, *rest)
     else:
-        chosen = chosen.on_data_of(_trained_on())
-        source = chosen.open_source()
-        done = evaluate.evaluate_models(map(_from_outside, [source]), source, chosen, **rest)
+        protocol = protocol.on_data_of(_trained_on())
+        source = protocol.open_source()
+        done = evaluate.evaluate_models(map(_from_outside, [source]), source, protocol, *rest)
     print(f"{tables.text(*tables.means(done.reports))}\n{tables.what_it_is_of(done.reports)}")
     if done.comparisons:
         print(f"\n{tables.text(*tables.differences(done.comparisons, done.reports))}")
@@ -154,12 +142,9 @@ def _from_outside(source):
         folder = pathlib.Path(FLAGS.output or f"runs/evaluation-{version.parent.name}-{version.name}")
         return saved_models.from_saved_model(FLAGS.saved_model, folder, FLAGS.image_size, labels)
     folder = pathlib.Path(FLAGS.output or f"runs/evaluation-{pathlib.Path(FLAGS.weights).absolute().name}")
-    told = {
-        name: FLAGS[name].value for name in ("backbone", "image_size", "pooling", "explain_layer") if FLAGS[name].value
-    }
+    told = {name: FLAGS[name].value for name in TOLD if FLAGS[name].value}
     return evaluated_models.from_checkpoint(FLAGS.weights, folder, told, labels)
 
 
 if __name__ == "__main__":
-    define_flags()
     program.run(main)

@@ -56,13 +56,11 @@ def main(_):
 
 def _evaluate(workdir):
     """Evaluates a run on one example, as little as there is."""
-    from cgc_tf.evaluation import evaluate, protocol
-    from cgc_tf.evaluation.drawing import Drawing
+    from cgc_tf.evaluation import evaluate, examples, protocol
 
     little = protocol.Protocol(limit=1, curve_steps=1, resamples=100)
-    evaluate.evaluate([workdir], little, drawing=Drawing(1, gallery=1))
+    evaluate.evaluate([workdir], little, drawing=examples.Drawing(1, gallery=1))
 
 
 if __name__ == "__main__":
-    define_flags()
     program.run(main)

@@ -147,11 +147,12 @@ def _figure(shown, answers, place):
     data = " ".join(f'data-{key}="{"" if np.isnan(value) else round(value, 5)}"' for key, value in values.items())
     cells = [_picture(example["image"], example["boxes"], "image")]
     for name, answer in zip(answers, each, strict=True):
-        drawn = overlay(example["image"], answer["heatmap"], answer["box"])
-        cells.append(_picture(drawn, example["boxes"], f"{name}: {answer['caption']}"))
+        captions = {f"{name}: {answer['caption']}": answer}
         if mistake := answer.get("mistake"):
-            drawn = overlay(example["image"], mistake["heatmap"], mistake["box"])
-            cells.append(_picture(drawn, example["boxes"], f"{name} {mistake['caption']}"))
+            captions[f"{name} {mistake['caption']}"] = mistake
+        for caption, one in captions.items():
+            drawn = overlay(example["image"], one["heatmap"], one["box"])
+            cells.append(_picture(drawn, example["boxes"], caption))
     identity = example["id"].decode() if isinstance(example["id"], bytes) else str(example["id"])
     title = f"<figcaption>{html.escape(example['title'])} <small>{html.escape(identity)}</small></figcaption>"
     return f"<figure {data}>{title}<div class=row>{''.join(cells)}</div></figure>"

@@ -129,11 +129,9 @@ def _pair(first, second, resamples, seed):
     found = {}
     for name, metric in METRICS.items():
         if metric.better and name in first and name in second:
-            pair = uncertainty.paired(first[name], second[name], resamples, seed)
-            if pair and metric.better > 0:
-                found[name] = {**pair, "better": pair["higher"], "worse": pair["lower"]}
-            elif pair:
-                found[name] = {**pair, "better": pair["lower"], "worse": pair["higher"]}
+            better, worse = ("higher", "lower")[:: metric.better]
+            if pair := uncertainty.paired(first[name], second[name], resamples, seed):
+                found[name] = {**pair, "better": pair[better], "worse": pair[worse]}
     return found
 
 

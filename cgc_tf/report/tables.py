@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from cgc_tf.common.errors import position_in_words
 from cgc_tf.report.results import COLUMNS, METRICS, WHOLE_AND_LABELED
 
 Table = tuple[list[str], list[list[str]]]  # a head, and rows as long as it
@@ -16,14 +17,8 @@ LATEX = str.maketrans(
 
 def scores(reports: Sequence[Mapping]) -> Table:
     """What each report scores: `(head, rows)`, of strings; an interval of 95% follows each mean."""
-    shown, rows = columns(reports), []
-    for report in reports:
-        cells = [label(report)]
-        for key in shown:
-            found = report["statistics"][key]
-            scale = METRICS[key].scale
-            cells.append(_with_interval(found, scale) if found else "-")
-        rows.append(cells)
+    shown = columns(reports)
+    rows = [[label(report), *(_with_interval(report["statistics"][key], key) for key in shown)] for report in reports]
     return ["run", *shown.values()], rows
 
 
@@ -45,7 +40,7 @@ def every_score(reports: Sequence[Mapping]) -> Table:
     for key, metric in METRICS.items():
         found = [report["statistics"][key] for report in reports]
         if any(found):
-            cells = [_with_interval(one, metric.scale) if one else "-" for one in found]
+            cells = [_with_interval(one, key) for one in found]
             rows.append([f"{title(key, reports[0])} {ARROWS[metric.better]}".strip(), *cells, metric.meaning])
     return ["metric", *map(label, reports), "what it is"], rows
 
@@ -55,19 +50,18 @@ def differences(comparisons: Sequence[Mapping], reports: Sequence[Mapping]) -> T
     rows = []
     for pair in comparisons:
         for key, found in pair["metrics"].items():
-            cells = [f"{pair['second']} - {pair['first']}", title(key, reports[0])]
-            cells += [_with_interval(found, METRICS[key].scale, signed=True)]
-            rows.append([*cells, *(str(found[count]) for count in ("better", "worse", "count"))])
+            which = f"{pair['second']} - {pair['first']}", title(key, reports[0])
+            counts = (str(found[count]) for count in ("better", "worse", "count"))
+            rows.append([*which, _with_interval(found, key, sign="+"), *counts])
     return ["runs", "metric", "difference [95% interval]", "better", "worse", "images"], rows
 
 
 def means(reports: Sequence[Mapping]) -> Table:
     """The means of reports, `(head, rows)`: one row for each, in percent."""
-    shown = columns(reports)
-    rows = []
+    shown, rows = columns(reports), []
     for report in reports:
-        scaled = [None if report[key] is None else METRICS[key].scale * report[key] for key in shown]
-        rows.append([label(report), *("-" if x is None else f"{x:.2f}" for x in scaled)])
+        cells = ["-" if report[key] is None else f"{METRICS[key].scale * report[key]:.2f}" for key in shown]
+        rows.append([label(report), *cells])
     return ["", *shown.values()], rows
 
 
@@ -123,12 +117,9 @@ def _change(name, history):
     for period in history[1:]:
         if period["settings"][name] != value:
             value = period["settings"][name]
-            words += f" to {_place(**period['position'])}, then {_setting(value)}"
+            position = period["position"]
+            words += f" to {position_in_words(position['epoch'], position['step'])}, then {_setting(value)}"
     return words
-
-
-def _place(epoch, step, **_):
-    return f"epoch {epoch + 1}, step {step}" if step else f"the end of epoch {epoch}"
 
 
 def _setting(value):
@@ -139,12 +130,9 @@ def text(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Aligned columns for a terminal."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     lines = []
-    for row in (head, *rows):
-        cells = (
-            f"{cell:<{width}}" if not index else f"{cell:>{width}}"
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        lines.append("  ".join(cells).rstrip())
+    for first, *others in (head, *rows):
+        numbers = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([f"{first:<{widths[0]}}", *numbers]).rstrip())
     return "\n".join(lines)
 
 
@@ -165,7 +153,8 @@ def _latex_row(cells):
     return " & ".join(cells) + " \\\\"
 
 
-def _with_interval(found, scale, signed=False):
-    low, high = (scale * end for end in found["interval"])
-    sign = "+" if signed else ""
-    return f"{scale * found['mean']:{sign}.2f} [{low:{sign}.2f}, {high:{sign}.2f}]"
+def _with_interval(found, key, sign=""):
+    if not found:
+        return "-"
+    mean, low, high = (METRICS[key].scale * value for value in (found["mean"], *found["interval"]))
+    return f"{mean:{sign}.2f} [{low:{sign}.2f}, {high:{sign}.2f}]"

@@ -16,7 +16,7 @@ import safetensors
 import safetensors.numpy
 
 from cgc_tf.common import files as whole_files
-from cgc_tf.common.errors import UserError
+from cgc_tf.common.errors import UserError, position_in_words
 
 FOLDER = "checkpoints"
 DIGITS = 16  # of the hexadecimal SHA-256
@@ -32,7 +32,7 @@ class Position:
     steps_per_epoch: int = 0
 
     def __str__(self):
-        return f"epoch {self.epoch + 1}, step {self.step}" if self.step else f"the end of epoch {self.epoch}"
+        return position_in_words(self.epoch, self.step)
 
 
 @dataclasses.dataclass(frozen=True)

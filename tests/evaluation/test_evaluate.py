@@ -13,7 +13,7 @@ from PIL import Image
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import load
 from cgc_tf.evaluation import evaluate, evaluated_models, examples
-from cgc_tf.evaluation.drawing import Drawing
+from cgc_tf.evaluation.examples import Drawing
 from cgc_tf.evaluation.measure import measure
 from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.method import geometry, resizing
@@ -217,7 +217,7 @@ def test_choosing_by_what_is_not_there(workdir, small_config):
     source = load.load_dataset("folder", small_config.data_dir)
     source = dataclasses.replace(source, has_boxes=False)
     with pytest.raises(UserError, match="--show=worst is not used: folder has no boxes"):
-        Drawing(choice="worst").check(source)
+        Drawing(show="worst").check(source)
     with pytest.raises(UserError, match=r"no example nobody is measured; ids are such as test/blue_wings/000"):
         examples.check_ids(source, "test", 4, ("test/blue_wings/000.jpg", "nobody"))
     with pytest.raises(UserError, match="--tolerance is not used: folder has no boxes"):

@@ -17,7 +17,7 @@ from cgc_tf.common.errors import UserError
 from cgc_tf.data.pictures import decode_image
 from cgc_tf.data.views import original_view
 from cgc_tf.evaluation import evaluate
-from cgc_tf.evaluation.drawing import Drawing
+from cgc_tf.evaluation.examples import Drawing
 from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.report import model_card
 from cgc_tf.training import checkpoints, config, run_folder

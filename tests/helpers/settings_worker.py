@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from cgc_tf.common.errors import Stopped, UserError
 from cgc_tf.evaluation import evaluate
-from cgc_tf.evaluation.drawing import Drawing
+from cgc_tf.evaluation.examples import Drawing
 from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.training import callbacks, config, journal, run_folder, train
 from export import saved_model

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cgc_tf.evaluation import evaluate
-from cgc_tf.evaluation.drawing import Drawing
+from cgc_tf.evaluation.examples import Drawing
 from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.report import page as html
 

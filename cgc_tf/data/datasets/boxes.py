@@ -1,7 +1,32 @@
-"""Boxes of objects, from pixels to TFDS's shares of the image."""
+"""Photographs of objects in boxes, as TFDS keeps them: their features, and boxes as shares of the image."""
 
 import numpy as np
 import tensorflow_datasets as tfds
+
+
+def photographs(builder, homepage, license, names=None, **more):
+    """The `tfds.core.DatasetInfo` of a builder of labeled JPEG files with boxes.
+
+    Args:
+        builder: the `tfds.core.DatasetBuilder`.
+        homepage: its publisher's.
+        license: a sentence.
+        names: of the classes; None where the files name them, which are not read yet.
+        more: further features.
+    """
+    features = {
+        "image": tfds.features.Image(encoding_format="jpeg"),
+        "label": tfds.features.ClassLabel(names=names),
+        "boxes": tfds.features.Sequence(tfds.features.BBoxFeature()),
+        "id": tfds.features.Text(),
+        **more,
+    }
+    return builder.dataset_info_from_configs(
+        features=tfds.features.FeaturesDict(features),
+        supervised_keys=("image", "label"),
+        homepage=homepage,
+        license=license,
+    )
 
 
 def from_edges(left, top, right, bottom, width, height):

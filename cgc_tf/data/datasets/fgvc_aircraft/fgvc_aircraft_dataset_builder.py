@@ -28,19 +28,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"Nothing, or {URLS['archive']} where it cannot be downloaded from here."
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(encoding_format="jpeg"),
-                    "label": tfds.features.ClassLabel(),  # named by the archive's own list
-                    "boxes": tfds.features.Sequence(tfds.features.BBoxFeature()),
-                    "id": tfds.features.Text(),
-                }
-            ),
-            supervised_keys=("image", "label"),
-            homepage=HOME,
-            license=LICENSE,
-        )
+        return boxes.photographs(self, HOME, LICENSE)
 
     def _split_generators(self, dl_manager):
         archive = files.fetch(dl_manager, URLS, MD5S)["archive"]

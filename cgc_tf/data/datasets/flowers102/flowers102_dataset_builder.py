@@ -31,23 +31,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"Nothing, or the files of {HOME} where they cannot be downloaded from here."
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(encoding_format="jpeg"),
-                    # The files number the classes only; TFDS's own dataset of these photographs names them.
-                    "label": tfds.features.ClassLabel(
-                        names=tfds.builder("oxford_flowers102").info.features["label"].names
-                    ),
-                    "boxes": tfds.features.Sequence(tfds.features.BBoxFeature()),
-                    "segmentation_mask": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
-                    "id": tfds.features.Text(),
-                }
-            ),
-            supervised_keys=("image", "label"),
-            homepage=HOME,
-            license=LICENSE,
-        )
+        # The files number the classes only; TFDS's own dataset of these photographs names them.
+        names = tfds.builder("oxford_flowers102").info.features["label"].names
+        mask = tfds.features.Image(shape=(None, None, 1), encoding_format="png")
+        return boxes.photographs(self, HOME, LICENSE, names, segmentation_mask=mask)
 
     def _split_generators(self, dl_manager):
         paths = files.fetch(dl_manager, URLS, MD5S)

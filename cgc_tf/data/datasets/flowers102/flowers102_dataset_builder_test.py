@@ -47,6 +47,4 @@ class Flowers102Test(tfds.testing.DatasetBuilderTestCase):
 
     def setUp(self):
         super().setUp()
-        patcher = mock.patch.object(builder_module, "MD5S", DUMMY_MD5)
-        patcher.start()
-        self.patchers.append(patcher)
+        self.enter_context(mock.patch.object(builder_module, "MD5S", DUMMY_MD5))

@@ -30,19 +30,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return sorted(_metadata("labels.txt"))
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(encoding_format="jpeg"),
-                    "label": tfds.features.ClassLabel(names=self.wnids()),
-                    "boxes": tfds.features.Sequence(tfds.features.BBoxFeature()),
-                    "id": tfds.features.Text(),
-                }
-            ),
-            supervised_keys=("image", "label"),
-            homepage=HOME,
-            license=LICENSE,
-        )
+        return boxes.photographs(self, HOME, LICENSE, self.wnids())
 
     def _split_generators(self, dl_manager):
         archives = files.manual(dl_manager, MD5S, ORIGIN)

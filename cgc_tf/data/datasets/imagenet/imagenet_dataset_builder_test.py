@@ -32,6 +32,4 @@ class ImagenetTest(tfds.testing.DatasetBuilderTestCase):
 
     def setUp(self):
         super().setUp()
-        patcher = mock.patch.object(builder_module, "MD5S", DUMMY_MD5S)
-        patcher.start()
-        self.patchers.append(patcher)
+        self.enter_context(mock.patch.object(builder_module, "MD5S", DUMMY_MD5S))

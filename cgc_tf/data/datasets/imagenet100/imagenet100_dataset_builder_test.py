@@ -4,7 +4,8 @@ from unittest import mock
 
 import tensorflow_datasets as tfds
 
-from cgc_tf.data.datasets.imagenet import imagenet_dataset_builder, imagenet_dataset_builder_test
+from cgc_tf.data.datasets.imagenet import imagenet_dataset_builder
+from cgc_tf.data.datasets.imagenet.imagenet_dataset_builder_test import DUMMY_DATA, DUMMY_MD5S
 from cgc_tf.data.datasets.imagenet100 import imagenet100_dataset_builder as builder_module
 
 
@@ -18,11 +19,9 @@ class Imagenet100Test(tfds.testing.DatasetBuilderTestCase):
     """Prepares and reads back what is left of the dummy archives."""
 
     DATASET_CLASS = builder_module.Builder
-    EXAMPLE_DIR = imagenet_dataset_builder_test.DUMMY_DATA
+    EXAMPLE_DIR = DUMMY_DATA
     SPLITS = {"train": 4, "validation": 2}  # noqa: RUF012
 
     def setUp(self):
         super().setUp()
-        patcher = mock.patch.object(imagenet_dataset_builder, "MD5S", imagenet_dataset_builder_test.DUMMY_MD5S)
-        patcher.start()
-        self.patchers.append(patcher)
+        self.enter_context(mock.patch.object(imagenet_dataset_builder, "MD5S", DUMMY_MD5S))

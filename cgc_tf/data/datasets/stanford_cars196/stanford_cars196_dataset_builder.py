@@ -26,19 +26,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"{', '.join(name for pair in SPLITS.values() for name in pair)}: from {ORIGIN}."
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(encoding_format="jpeg"),
-                    "label": tfds.features.ClassLabel(),  # named by devkit/cars_meta.mat, or by TFDS
-                    "boxes": tfds.features.Sequence(tfds.features.BBoxFeature()),
-                    "id": tfds.features.Text(),
-                }
-            ),
-            supervised_keys=("image", "label"),
-            homepage=HOME,
-            license=LICENSE,
-        )
+        return boxes.photographs(self, HOME, LICENSE)
 
     def _split_generators(self, dl_manager):
         names = [name for pair in SPLITS.values() for name in pair]

@@ -101,9 +101,7 @@ class ToyAircraftTest(tfds.testing.DatasetBuilderTestCase):
 
     def setUp(self):
         super().setUp()
-        patcher = mock.patch.dict(builder_module.SPLIT_SIZES, self.SPLITS)
-        patcher.start()
-        self.patchers.append(patcher)
+        self.enter_context(mock.patch.dict(builder_module.SPLIT_SIZES, self.SPLITS))
 
     def test_prepared_example_is_the_drawn_one(self):
         self.builder.download_and_prepare()
