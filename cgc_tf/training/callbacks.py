@@ -1,29 +1,23 @@
-"""What is done and written while training: checkpoints, metrics.csv, TensorBoard's logs with a few heatmaps."""
+"""What is done while training: checkpoints, checks of what was trained, TensorBoard's logs with a few heatmaps."""
 
-import csv
-import dataclasses
 import pathlib
-import time
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf.common import files
-from cgc_tf.common.errors import Stopped, UserError
+from cgc_tf.common.errors import UserError
 from cgc_tf.data import batches
-from cgc_tf.data.source import Source, check_count, read
+from cgc_tf.data.source import check_count, read
 from cgc_tf.method import nonfinite
-from cgc_tf.method.model import CGCModel
 from cgc_tf.method.overlay import overlay
-from cgc_tf.training import checkpoints
-from cgc_tf.training.checkpoints import Checkpoint
+from cgc_tf.training.checkpointing import Callback, Checkpointing
 from cgc_tf.training.config import Config
-from cgc_tf.training.state import averaged, restore, state_of
+from cgc_tf.training.metrics_file import SCORE, MetricsFile, rows
+from cgc_tf.training.setup import Prepared
+from cgc_tf.training.state import averaged, restore
 
-METRICS = "metrics.csv"
 OVERLAYS = 6
-SCORE = "val_accuracy"
 REMEDIES = {
     "cross_entropy": "a lower --learning_rate, --warmup_epochs or --clip_norm=1; then look at the pictures",
     "consistency_loss": "a lower --lambda_cgc or --learning_rate, or a higher --temperature",
@@ -32,13 +26,13 @@ REMEDIES = {
 
 
 def callbacks(
-    config: Config, workdir: pathlib.Path, source: Source, start: Checkpoint, checkpointing: "Checkpointing"
+    config: Config, workdir: pathlib.Path, prepared: Prepared, checkpointing: Checkpointing
 ) -> list[keras.callbacks.Callback]:
-    """The Keras callbacks of a run that begins with the `Checkpoint` `start`, in the order in which they must act."""
-    logs = str(workdir / "tensorboard")
+    """The Keras callbacks of a run, in the order in which they must act."""
+    logs, source = str(workdir / "tensorboard"), prepared.source
     chosen = [
         Counted(checkpointing, min(config.validation_examples, source.sizes[source.validation])),
-        BegunEpoch(start),
+        BegunEpoch(prepared.start),
         MetricsFile(workdir),
         TensorBoard(logs, write_graph=False),
         Overlays(_examples_to_watch(source, config.image_size), logs),
@@ -56,24 +50,6 @@ def _examples_to_watch(source, image_size):
     views = batches.validation_batches(source, source.validation, image_size, count, count)
     (batch,) = read(source, views, count, "images for TensorBoard")
     return batch["image"].numpy()
-
-
-class Callback(keras.callbacks.Callback):
-    """A callback of a `CGCModel`; Keras itself declares no model."""
-
-    model: CGCModel
-
-
-class MetricsFile(Callback):
-    """Adds a row to metrics.csv after each epoch, epochs counted from 1 as on the console."""
-
-    def __init__(self, workdir):
-        super().__init__()
-        self._workdir = workdir
-
-    def on_epoch_end(self, epoch, logs=None):
-        row = {"epoch": epoch + 1, **{name: logs[name] for name in sorted(logs or ())}}
-        _write_rows(self._workdir, [*rows(self._workdir), row])
 
 
 class ValidateAverages(Callback):
@@ -94,94 +70,10 @@ class TensorBoard(keras.callbacks.TensorBoard):
         super().on_epoch_end(epoch + 1, logs)
 
 
-def rows(workdir: pathlib.Path) -> list[dict[str, str]]:
-    """The rows of a workdir's metrics.csv, dicts of texts; none where there is no such file."""
-    path = workdir / METRICS
-    return list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
-
-
-def forget_rows_after(workdir: pathlib.Path, epochs: int) -> None:
-    """Takes out of metrics.csv the epochs that are going to be trained again, because no checkpoint holds them."""
-    kept = [row for row in rows(workdir) if row["epoch"] and int(row["epoch"]) <= epochs and None not in row.values()]
-    _write_rows(workdir, kept)
-
-
-def _write_rows(workdir, table):
-    """Writes metrics.csv as a whole: what is measured may change within a run, and the columns with it."""
-    with files.whole(workdir / METRICS) as file:
-        writer = csv.DictWriter(file, dict.fromkeys(name for row in table for name in row), lineterminator="\n")
-        if table:
-            writer.writeheader()
-        writer.writerows(table)
-
-
-class Checkpointing(Callback):
-    """Writes a checkpoint every so often, after each epoch, and before the run is left for a signal.
-
-    Args:
-        config: a `Config`.
-        writer: a `checkpoints.Writer`.
-        start: the `Checkpoint` that the run begins with.
-        is_scored: whether what is validated on may choose the best checkpoint.
-        interruption: an `Interruption`.
-    """
-
-    def __init__(self, config, writer, start, is_scored, interruption):
-        super().__init__()
-        self.position = start.position
-        self._epochs, self._writer, self._is_scored = config.epochs, writer, is_scored
-        self._interruption = interruption
-        self._steps, self._seconds = config.checkpoint_interval
-        self._since, self._written = 0, time.monotonic()
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.position = dataclasses.replace(self.position, step=self.position.step + 1)
-        self._since += 1
-        if self.position.step == self.position.steps_per_epoch:
-            # Every epoch of Keras has the same number of steps. So the end of one that was begun before is told as the
-            # end of training, which `BegunEpoch` takes back. It is a better place to save, too.
-            self.model.stop_training = True
-            return
-        is_due = self._since == self._steps or (self._seconds and time.monotonic() - self._written >= self._seconds)
-        if is_due or self._interruption.signal:
-            self._begin_to_save()
-        self._leave_if_asked()
-
-    def on_epoch_end(self, epoch, logs=None):
-        score = float(logs[SCORE]) if self._is_scored else None
-        if self.model.stop_training:  # early stopping, which keeps its best epoch
-            self._writer.wait()
-            best = checkpoints.first_whole(checkpoints.by_score(checkpoints.files(self._writer.folder)))
-            restore(best.state, self.model)
-            epoch, score = self._epochs - 1, None
-        self.position = dataclasses.replace(self.position, epoch=epoch + 1, step=0)
-        self._begin_to_save(score)
-        if self.position.epoch < self._epochs:
-            self._leave_if_asked()
-
-    def save(self) -> None:
-        """Writes the state as it is now; returns when it is on the disk."""
-        self._begin_to_save()
-        self._writer.wait()
-
-    def _begin_to_save(self, score=None):
-        self._writer.write(checkpoints.Checkpoint(state_of(self.model), self.position, score))
-        self._since, self._written = 0, time.monotonic()
-
-    def _leave_if_asked(self):
-        if self._interruption.signal:
-            self._writer.wait()
-            raise Stopped(f"{self._interruption.signal}: saved at {self.position}")
-
-
 class Counted(Callback):
     """Ends the run where an epoch or a validation saw more or less than it should have, before anything of it is kept.
 
-    Keras would go on, with a warning, and log the metrics of what there was.
-
-    Args:
-        checkpointing: the `Checkpointing` that counts the steps.
-        validation_examples: how many a validation has.
+    Keras would go on, with a warning, and log the metrics of what there was. `checkpointing` counts the steps.
     """
 
     def __init__(self, checkpointing, validation_examples):
@@ -194,8 +86,7 @@ class Counted(Callback):
 
     def on_test_end(self, logs=None):
         title = f"validation of epoch {self._checkpointing.position.epoch + 1}"
-        seen = int(self.model.accuracy.count.numpy())
-        check_count(title, seen, self._validation_examples, "examples")
+        check_count(title, int(self.model.accuracy.count.numpy()), self._validation_examples, "examples")
 
 
 class BegunEpoch(Callback):

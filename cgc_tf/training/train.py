@@ -9,8 +9,10 @@ from cgc_tf.common import environment, files
 from cgc_tf.data import batches
 from cgc_tf.data.source import faults_named
 from cgc_tf.training import checkpoints, device, journal
-from cgc_tf.training.callbacks import Checkpointing, callbacks, forget_rows_after
+from cgc_tf.training.callbacks import callbacks
+from cgc_tf.training.checkpointing import Checkpointing
 from cgc_tf.training.config import Config
+from cgc_tf.training.metrics_file import forget_rows_after
 from cgc_tf.training.setup import prepare, training_stream, writing
 from cgc_tf.training.signals import Interruption
 
@@ -64,7 +66,7 @@ def _fit(config, workdir, prepared, interruption):
         source, source.validation, config.image_size, config.batch_size, config.validation_examples
     )
     writer = checkpoints.Writer(workdir / checkpoints.FOLDER, config.keep_checkpoints)
-    checkpointing = Checkpointing(config, writer, start, source.validation == "validation", interruption)
+    checkpointing = Checkpointing(config, writer, prepared, interruption)
     with faults_named(source, prepared.unlabeled):
         prepared.model.fit(
             training_stream(config, prepared),
@@ -73,7 +75,7 @@ def _fit(config, workdir, prepared, interruption):
             steps_per_epoch=prepared.steps,
             shuffle=False,
             validation_data=validation,
-            callbacks=callbacks(config, workdir, source, start, checkpointing),
+            callbacks=callbacks(config, workdir, prepared, checkpointing),
             verbose=1 if sys.stdout.isatty() else 2,
         )
     writer.wait()

@@ -8,17 +8,16 @@ import json
 import pathlib
 import signal
 import sys
-import traceback
 
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf.common.errors import Stopped, UserError
+from cgc_tf.common.errors import Stopped
 from cgc_tf.evaluation import evaluate
 from cgc_tf.evaluation.examples import Drawing
 from cgc_tf.evaluation.protocol import Protocol
-from cgc_tf.training import callbacks, config, journal, run_folder, train
+from cgc_tf.training import callbacks, config, journal, metrics_file, run_folder, train
 from export import saved_model
 
 FEW = Protocol(limit=4, curve_steps=1, resamples=100)
@@ -36,18 +35,15 @@ class StopsOnce(callbacks.Overlays):
 
 
 def take_through(settings, workdir):
-    """Returns what a `UserError` says, or what is there in the end."""
+    """Returns what is there in the end."""
     StopsOnce.steps = 0
     settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    settings = config.Config(**settings)
     try:
-        settings = config.Config(**settings)
-        try:
-            train.train(settings, workdir)
-        except Stopped:
-            train.train(settings, workdir)
-    except UserError as error:
-        return {"refused": str(error)}
-    rows = callbacks.rows(workdir)
+        train.train(settings, workdir)
+    except Stopped:
+        train.train(settings, workdir)
+    rows = metrics_file.rows(workdir)
     measured = [float(value) for row in rows for value in row.values()]
     (report,) = evaluate.evaluate([workdir], FEW, drawing=Drawing(1, gallery=1)).reports
     version = saved_model.export(workdir, workdir / "exported")
@@ -78,10 +74,7 @@ def main(folder, rows):
     callbacks.Overlays, ended = StopsOnce, sys.stdout
     sys.stdout = sys.stderr
     for index, settings in enumerate(rows):
-        try:
-            result = take_through(settings, pathlib.Path(folder) / str(index))
-        except Exception:
-            result = {"failed": traceback.format_exc()}
+        result = take_through(settings, pathlib.Path(folder) / str(index))
         print(json.dumps(result), file=ended, flush=True)
 
 

