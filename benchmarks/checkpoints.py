@@ -42,24 +42,20 @@ def main(_):
             },
             args.rounds,
         )
-    print(f"{args.backbone}, a checkpoint of {size / 1e6:.0f} MB in {pathlib.Path(folder).parent}")
-    for name, each in seconds.items():
-        print(f"  {name:8} {each:.3f} s")
-    ratios = {
-        "stopped_share": seconds["copy"] / EVERY,
-        "busy_share": (seconds["copy"] + seconds["write"]) / EVERY,
-        "restore_over_write": seconds["restore"] / seconds["write"],
-    }
-    print(f"every {EVERY} s: stopped {ratios['stopped_share']:.2%}, busy {ratios['busy_share']:.2%} of a run")
-    timing.write(args.output, ratios)
+    timing.table(f"{args.backbone}, a checkpoint of {size / 1e6:.0f} MB in {pathlib.Path(folder).parent}", seconds)
+    timing.report(
+        {
+            "stopped_share": seconds["copy"] / EVERY,
+            "busy_share": (seconds["copy"] + seconds["write"]) / EVERY,
+            "restore_over_write": seconds["restore"] / seconds["write"],
+        }
+    )
 
 
 def define_flags():
     """Defines the flags: what to measure, and how often."""
-    flags.DEFINE_string("backbone", "resnet50", "library:name of the network.")
-    flags.DEFINE_integer("rounds", 7, "How often each is timed.", lower_bound=1)
+    timing.define_flags(rounds=7)
     flags.DEFINE_string("folder", None, "Where to write (default: the folder for temporary files).")
-    flags.DEFINE_string("output", None, "Where to write the ratios, as flat JSON.")
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ from benchmarks import timing
 from cgc_tf.common import program
 from cgc_tf.evaluation import curves, explainers
 from cgc_tf.method import metrics
-from cgc_tf.method.model import CGCModel
-from cgc_tf.networks import backbones
 from cgc_tf.training import device
+from cgc_tf.training.config import Config
+from cgc_tf.training.new_model import NewModel
 
 SIZE, WHOLE = 224, (448, 597)
 
@@ -30,8 +30,7 @@ SIZE, WHOLE = 224, (448, 597)
 def main(_):
     device.keep_freed_memory()
     batch, rounds = flags.FLAGS.batch_size, flags.FLAGS.rounds
-    network = backbones.build_backbone(flags.FLAGS.backbone, "none", SIZE)
-    model = CGCModel.from_classifier(backbones.add_classifier(network, 100))
+    model = NewModel(Config(backbone=flags.FLAGS.backbone)).with_classes(100)
 
     @functools.partial(tf.function, reduce_retracing=True)
     def probabilities(images):
@@ -39,17 +38,14 @@ def main(_):
 
     seconds = time_insertion(probabilities, batch, rounds)
     seconds |= time_content_heatmap(probabilities, explainers.make("", model), batch, 2 * rounds + 1)
-    print(f"\n{flags.FLAGS.backbone}, batch {batch}, median of {rounds} interleaved rounds")
-    for name, value in seconds.items():
-        print(f"  {name:<24} {1000 * value:9.1f} ms")
-    ratios = {
-        "insertion_over_forwards": seconds["insertion"] / seconds["forwards"],
-        "ch_over_forward": seconds["content heatmap"] / seconds["forward of whole images"],
-        "over_literal_rise": seconds["insertion"] / seconds["literal"],
-    }
-    for name, value in ratios.items():
-        print(f"  {name:<24} {value:9.4f}")
-    timing.write(flags.FLAGS.output, ratios)
+    timing.table(f"{flags.FLAGS.backbone}, batch {batch}, median of {rounds} interleaved rounds", seconds, batch)
+    timing.report(
+        {
+            "insertion_over_forwards": seconds["insertion"] / seconds["forwards"],
+            "ch_over_forward": seconds["content heatmap"] / seconds["forward of whole images"],
+            "over_literal_rise": seconds["insertion"] / seconds["literal"],
+        }
+    )
 
 
 def time_insertion(probabilities, batch, rounds):
@@ -115,10 +111,8 @@ def literal(probabilities, images, saliency, class_ids):
 
 def define_flags():
     """Defines the flags: what to measure, and how often."""
-    flags.DEFINE_string("backbone", "resnet50", "The network.")
+    timing.define_flags(rounds=3)
     flags.DEFINE_integer("batch_size", 8, "Images at a time.", lower_bound=1)
-    flags.DEFINE_integer("rounds", 3, "Interleaved rounds whose median counts.", lower_bound=1)
-    flags.DEFINE_string("output", None, "File to write the ratios to, as JSON.")
 
 
 if __name__ == "__main__":

@@ -38,8 +38,6 @@ def measure(model_dir, seconds):
                 results |= {f"{prefix}_{name}": value for name, value in found.items()}
         finally:
             process.terminate()
-    for name, value in results.items():
-        print(f"  {name:<26}{value:12.4g}")
     return results
 
 

@@ -52,7 +52,7 @@ def main(_):
         ratios |= waiting(small, flags.FLAGS.backbone, flags.FLAGS.batch_size, flags.FLAGS.steps)
         link_files(small, large, flags.FLAGS.links)
         ratios |= start_up(large)
-    timing.write(flags.FLAGS.output, ratios)
+    timing.report(ratios)
 
 
 def one_thread():
@@ -88,23 +88,21 @@ def loaders(folder, rounds):
     seconds = timing.interleaved(functions, rounds, clock=time.process_time)
     each = {name: value / len(paths) / (PASSES if name.startswith("our") else 1) for name, value in seconds.items()}
     size = np.mean([path.stat().st_size for path in paths]) / 1000
-    print(f"\nthree views of {SIZE} pixels from JPEG files of 500x375 and {size:.0f} kB, median of {rounds} rounds")
-    for name, value in each.items():
-        print(f"  {name:<19} {1000 * value:7.2f} ms of one core {1 / value:8.1f} examples/s and core")
-    ratios = {
+    title = f"three views of {SIZE} pixels from JPEG files of 500x375 and {size:.0f} kB, median of {rounds} rounds"
+    timing.table(f"{title}; an example, by one core", each)
+    return {
         "over_pillow_per_core": each["Pillow, normalized"] / each["ours, normalized"],
         "over_pillow_uint8": each["Pillow, uint8"] / each["ours, uint8"],
         "over_pillow_as_used": each["Pillow, normalized"] / each["ours, uint8"],
         "decoding_over_pillow": each["Pillow, normalized"] / each["our decoding alone"],
     }
-    return _printed(ratios)
 
 
 def waiting(folder, backbone, batch_size, steps):
     """The share of a training run's time that is spent waiting for batches."""
     source = load.load_dataset("folder", str(folder))
     stream = iter(batches.training_batches(source, SIZE, batch_size, seed=0, steps=steps + 2))
-    model, waited, begin = step.build(backbone, "cgc", "float32"), [], 0.0
+    model, waited, begin = step.build(backbone, "cgc"), [], 0.0
     train_step = tf.function(model.train_step)
     for index in range(steps + 2):
         if index == 2:
@@ -114,10 +112,9 @@ def waiting(folder, backbone, batch_size, steps):
         waited.append(time.perf_counter() - start)
         train_step(batch)["loss"].numpy()
     whole = time.perf_counter() - begin
-    print(
-        f"\n{backbone}, batch {batch_size}: {whole / steps:.3f} s a step, {sum(waited[2:]) / steps:.6f} s of it waiting"
-    )
-    return _printed({"wait_share": sum(waited[2:]) / whole})
+    idle = sum(waited[2:])
+    print(f"\n{backbone}, batch {batch_size}: {whole / steps:.3f} s a step, {idle / steps:.6f} s of it waiting")
+    return {"wait_share": idle / whole}
 
 
 def start_up(folder):
@@ -130,7 +127,7 @@ def start_up(folder):
     seconds, cpu, grown = time.perf_counter() - begin, time.process_time() - cpu, process.memory_info().rss - before
     count = sum(source.sizes.values())
     print(f"\n{count} files: checked after {listed:.1f} s, first batch after {seconds:.1f} s, {grown / 1e6:.0f} MB")
-    return _printed({"start_seconds": seconds, "start_cpu_seconds": cpu, "start_bytes": grown})
+    return {"start_seconds": seconds, "start_cpu_seconds": cpu, "start_bytes": grown}
 
 
 def draw_files(folder, count):
@@ -158,22 +155,14 @@ def link_files(small, large, count):
         os.link(paths[index % len(paths)], folder / f"{index:06d}.jpg")
 
 
-def _printed(ratios):
-    for name, value in ratios.items():
-        print(f"  {name:<22} {value:.4g}")
-    return ratios
-
-
 def define_flags():
     """Defines the flags: what to measure, and how often."""
-    flags.DEFINE_string("backbone", "resnet50", "The network whose step has to wait.")
+    timing.define_flags(rounds=5, backbone="The network whose step has to wait.")
     flags.DEFINE_integer("batch_size", 8, "Its batch size.", lower_bound=1)
     flags.DEFINE_integer("steps", 10, "Its steps.", lower_bound=1)
-    flags.DEFINE_integer("rounds", 5, "Interleaved rounds whose median counts.", lower_bound=1)
     flags.DEFINE_integer("files", 256, "Pictures that are drawn.", lower_bound=BATCH)
     flags.DEFINE_integer("links", 100_000, "Files of the large folder.", lower_bound=1000)
     flags.DEFINE_integer("quality", 92, "Quality of the JPEG files.", lower_bound=1, upper_bound=100)
-    flags.DEFINE_string("output", None, "File to write the ratios to, as JSON.")
 
 
 if __name__ == "__main__":

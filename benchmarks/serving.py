@@ -46,7 +46,7 @@ def main(_):
         ratios |= latencies(version, classifier, network.layers[-1].name, args.rounds)
         if args.load_seconds:
             ratios |= load.measure(directory, args.load_seconds)
-    timing.write(args.output, ratios)
+    timing.report(ratios)
 
 
 def latencies(version, classifier, layer, rounds):
@@ -83,8 +83,6 @@ def latencies(version, classifier, layer, rounds):
             ratios[key], ratios[f"{key}_wall"] = np.median(seconds[upper] / seconds[lower], 0)
     heat = np.asarray(loaded.signatures["explain_tensor"](images=picture[None])["heatmap"])
     assert np.isfinite(heat).all()
-    for name, value in ratios.items():
-        print(f"  {name:<30}{value:9.4f}")
     return ratios
 
 
@@ -94,10 +92,8 @@ def _clocks():
 
 def define_flags():
     """Defines the flags: what to measure, and how often."""
-    flags.DEFINE_string("backbone", "resnet50", "The network that is exported.")
-    flags.DEFINE_integer("rounds", 15, "Rounds whose median counts.", lower_bound=1)
+    timing.define_flags(rounds=15, backbone="The network that is exported.")
     flags.DEFINE_float("load_seconds", 0, "How long to load the server, twice; 0 for not at all.", lower_bound=0)
-    flags.DEFINE_string("output", None, "File to write the ratios to, as JSON.")
 
 
 if __name__ == "__main__":

@@ -20,10 +20,10 @@ from benchmarks import timing
 from benchmarks.literal import literal
 from cgc_tf.common import program
 from cgc_tf.method import geometry, gradcam, losses
-from cgc_tf.method.model import CGCModel
-from cgc_tf.method.objective import VIEWS, Objective
-from cgc_tf.networks import backbones
+from cgc_tf.method.objective import VIEWS
 from cgc_tf.training import device
+from cgc_tf.training.config import Config
+from cgc_tf.training.new_model import NewModel
 
 SIZE, TEMPERATURE = 224, 0.5
 
@@ -33,38 +33,29 @@ def main(_):
     device.make_deterministic(seed=0)  # as every run is
     args = flags.FLAGS
     ratios = steps(args.backbone, args.batch_size, args.rounds)
-    ratios |= loss_alone([int(size) for size in args.loss_batches])
-    timing.write(args.output, ratios)
+    timing.report(ratios | loss_alone([int(size) for size in args.loss_batches]))
 
 
 def steps(backbone, batch_size, rounds):
     """Times whole training steps, and the share of them that goes into heatmaps; prints a table, returns ratios."""
     batch = random_batch(batch_size)
-    models = {
-        "baseline": build(backbone, "baseline", "float32"),
-        "cgc": build(backbone, "cgc", "float32"),
-        "cgc, mixed_bfloat16": build(backbone, "cgc", "mixed_bfloat16"),
-    }
+    kinds = {"baseline": ("baseline",), "cgc": ("cgc",), "cgc, mixed_bfloat16": ("cgc", "mixed_bfloat16")}
+    models = {name: build(backbone, *kind) for name, kind in kinds.items()}
     functions = {name: step_of(model, batch) for name, model in models.items()}
     functions["heatmaps and loss"] = heatmaps_of(models["cgc"], batch)
     seconds = timing.interleaved(functions, rounds, warmup=2)
-    print(f"\n{backbone}, {SIZE} pixels, batch {batch_size}, median of {rounds} interleaved rounds")
-    for name, value in seconds.items():
-        print(f"  {name:<20} {1000 * value:9.1f} ms {batch_size / value:9.2f} images/s")
-    ratios = {
+    title = f"{backbone}, {SIZE} pixels, batch {batch_size}, median of {rounds} interleaved rounds"
+    timing.table(title, seconds, batch_size)
+    return {
         "cgc_over_ce3": seconds["cgc"] / seconds["baseline"],
         "bf16_over_fp32": seconds["cgc"] / seconds["cgc, mixed_bfloat16"],
         "heatmap_share": seconds["heatmaps and loss"] / seconds["cgc"],
     }
-    for name, value in ratios.items():
-        print(f"  {name:<20} {value:9.4f}")
-    return ratios
 
 
 def loss_alone(sizes, cells=7):
     """Times and weighs the loss, forward and backward, against the literal one; prints a table, returns ratios."""
     ratios = {}
-    print(f"\nloss alone, {cells}x{cells} heatmaps, {SIZE} pixels: ours | literal | ratio")
     for size in sizes:
         rng = np.random.default_rng(0)
         arrays = [*rng.random((2, size, cells, cells), np.float32), random_transforms(size)]
@@ -73,12 +64,10 @@ def loss_alone(sizes, cells=7):
         np.testing.assert_allclose(calls["ours"]()[0], calls["literal"]()[0], rtol=1e-4)
         seconds = timing.interleaved(calls, rounds=15)
         peak = {name: timing.peak_bytes(build, *arrays) for name, build in builds.items()}
-        speedup, lighter = seconds["literal"] / seconds["ours"], peak["literal"] / peak["ours"]
-        print(
-            f"  batch {size:<4} {1000 * seconds['ours']:8.2f} ms | {1000 * seconds['literal']:9.2f} ms | {speedup:6.0f}"
-            f"     {peak['ours'] / 1e6:8.2f} MB | {peak['literal'] / 1e6:9.2f} MB | {lighter:6.0f}"
-        )
-        ratios |= {f"loss_speedup_b{size}": speedup, f"loss_memory_ratio_b{size}": lighter}
+        timing.table(f"loss alone, {cells}x{cells} heatmaps, {SIZE} pixels, batch {size}", seconds, size)
+        print(f"  {peak['ours'] / 1e6:.2f} MB, literally {peak['literal'] / 1e6:.2f} MB")
+        ratios[f"loss_speedup_b{size}"] = seconds["literal"] / seconds["ours"]
+        ratios[f"loss_memory_ratio_b{size}"] = peak["literal"] / peak["ours"]
     return ratios
 
 
@@ -95,11 +84,10 @@ def literally(original, augmented, transform):
     return [loss, *tf.gradients(loss, [original, augmented])]
 
 
-def build(backbone, kind, precision):
+def build(backbone, kind, precision="float32"):
     """A compiled `CGCModel` with 100 classes."""
     with device.precision(precision):
-        network = backbones.build_backbone(backbone, "none", SIZE)
-        model = CGCModel.from_classifier(backbones.add_classifier(network, 100), objective=Objective(kind))
+        model = NewModel(Config(backbone=backbone, objective=kind)).with_classes(100)
         model.compile(optimizer=keras.optimizers.SGD(1e-3, momentum=0.9))
     return model
 
@@ -144,11 +132,9 @@ def random_transforms(size):
 
 def define_flags():
     """Defines the flags: what to measure, and how often."""
-    flags.DEFINE_string("backbone", "resnet50", "The network of the whole steps.")
+    timing.define_flags(rounds=5, backbone="The network of the whole steps.")
     flags.DEFINE_integer("batch_size", 8, "Their batch size.", lower_bound=1)
     flags.DEFINE_list("loss_batches", ["16", "64", "256"], "Batch sizes of the loss alone.")
-    flags.DEFINE_integer("rounds", 5, "Interleaved rounds whose median counts.", lower_bound=1)
-    flags.DEFINE_string("output", None, "File to write the ratios to, as JSON.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Timing and memory, so that every benchmark measures alike."""
+"""Timing, memory and what is told of them, so that every benchmark measures alike."""
 
 import json
 import pathlib
@@ -7,9 +7,34 @@ import time
 
 import numpy as np
 import tensorflow as tf
+from absl import flags
 from tqdm import tqdm
 
 v1 = tf.compat.v1
+
+
+def define_flags(rounds, backbone="The network."):
+    """Defines the flags that benchmarks share; `rounds` is the default number of them."""
+    flags.DEFINE_string("backbone", "resnet50", backbone)
+    flags.DEFINE_integer("rounds", rounds, "Interleaved rounds whose median counts.", lower_bound=1)
+    flags.DEFINE_string("output", None, "File to write the ratios to, as flat JSON.")
+
+
+def table(title, seconds, examples=1):
+    """Prints {name: seconds}, and how many examples a second that is."""
+    print(f"\n{title}")
+    for name, value in seconds.items():
+        print(f"  {name:<24} {1000 * value:9.1f} ms {examples / value:9.2f} a second")
+
+
+def report(ratios):
+    """Prints ratios, and writes them where --output says."""
+    print()
+    for name, value in ratios.items():
+        print(f"  {name:<30}{value:12.4g}")
+    if path := flags.FLAGS.output:
+        pathlib.Path(path).write_text(json.dumps(ratios, indent=2) + "\n")
+        print(f"written: {path}")
 
 
 def interleaved(functions, rounds, warmup=1, clock=time.perf_counter):
@@ -54,10 +79,3 @@ def peak_bytes(build, *arrays):
         for record in memory.allocation_records
     ]
     return int(np.cumsum([size for _, size in sorted(records)]).max())
-
-
-def write(path, ratios):
-    """Writes flat JSON, where a path is given."""
-    if path:
-        pathlib.Path(path).write_text(json.dumps(ratios, indent=2) + "\n")
-        print(f"written: {path}")

@@ -159,8 +159,12 @@ def ask(args: flags.FlagValues, paths: list[pathlib.Path]) -> list[Exception]:
                     raise error
             if drawing is not None:
                 written.append(picture_files.drawing_path(path, paths, args.output))
-                _write(written[-1], drawing, is_only)
-            text = answers.summary(answer, with_best=is_only) if answer else _reason(error)
+                with files.reported(written[-1]):
+                    if not is_only:  # the folder of several is this program's to make
+                        written[-1].parent.mkdir(parents=True, exist_ok=True)
+                    files.write(written[-1], drawing)
+            reason = getattr(error, "strerror", None) or str(error)
+            text = answers.summary(answer, with_best=is_only) if answer else reason
             tqdm.write(text if is_only else f"{picture_files.printable(path):<{width}}  {text}")
             if lines:
                 lines.write(json.dumps(answers.as_json(path, answer, error)) + "\n")
@@ -171,17 +175,6 @@ def ask(args: flags.FlagValues, paths: list[pathlib.Path]) -> list[Exception]:
     elif not failures:
         print(f"no picture written: {args.signature} answers without a heatmap")
     return failures
-
-
-def _write(path, drawing, is_only):
-    with files.reported(path):
-        if not is_only:  # the folder of several is this program's to make
-            path.parent.mkdir(parents=True, exist_ok=True)
-        files.write(path, drawing)
-
-
-def _reason(error):
-    return getattr(error, "strerror", None) or str(error)
 
 
 def define_flags():

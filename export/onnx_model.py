@@ -20,6 +20,8 @@ from cgc_tf.method.model import CGCModel
 from cgc_tf.training import config as settings
 from cgc_tf.training import run_folder
 
+from .artifact.signatures import of_peak_one
+
 TOLERANCE = 1e-5
 
 
@@ -45,7 +47,7 @@ def export(workdir: files.PathLike, output: files.PathLike) -> float:
     names = [one.name for one in session.get_outputs()]
     answers = dict(zip(names, session.run(None, {"images": images}), strict=True))
     expected = model.explain(tf.constant(images))
-    expected["heatmap"] = tf.math.divide_no_nan(expected["heatmap"], _peaks(expected["heatmap"]))
+    expected["heatmap"] = of_peak_one(expected["heatmap"])
     worst = max(float(np.max(np.abs(answers[name] - value))) for name, value in expected.items())
     if not worst <= TOLERANCE:
         raise errors.UserError(f"ONNX differs from the trained model by {worst:.3g}, more than {TOLERANCE:g}")
@@ -64,16 +66,11 @@ def explainer(model: CGCModel) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     def explain_one(features):
         features = features[None]
         logits, gradients, class_ids = gradcam.class_gradients(lambda x: model.head(x, training=False), features)
-        heatmaps = gradcam.heatmap(model.objective.cam, features, gradients)
-        heatmaps = tf.math.divide_no_nan(heatmaps, _peaks(heatmaps))
+        heatmaps = of_peak_one(gradcam.heatmap(model.objective.cam, features, gradients))
         return {"probabilities": tf.nn.softmax(logits)[0], "class_id": class_ids[0], "heatmap": heatmaps[0]}
 
     kinds = {"probabilities": tf.float32, "class_id": tf.int32, "heatmap": tf.float32}
     return lambda images: tf.map_fn(explain_one, model.trunk(images, training=False), fn_output_signature=kinds)
-
-
-def _peaks(heatmaps):
-    return tf.reduce_max(heatmaps, [1, 2], keepdims=True)
 
 
 def main(_):

@@ -26,7 +26,7 @@ from cgc_tf.report.results import REPORT
 from cgc_tf.training import checkpoints, journal, run_folder
 from cgc_tf.training import config as settings
 
-from .artifact import layout, pictures, writer
+from .artifact import pictures, writer
 from .artifact.signatures import ON_BAD_IMAGE
 
 _NOT_METRICS = ("config", "workdir")
@@ -48,10 +48,9 @@ def export(
     Args:
         workdir: the run's folder.
         output: the folder of versions, made where there is none.
-        precision: "float16" stores the kernels, which are nearly all of the bytes, in half precision; batch
-            normalization's statistics and biases stay float32, and so does all computing.
+        precision: as for `writer.write`.
         on_bad_image: as for `Signatures`.
-        max_pixels: as for `Signatures`.
+        max_pixels: a picture of more is not decoded.
         allow_other_run: whether the newest version in `output` may be of another run.
 
     Raises:
@@ -79,8 +78,7 @@ def run_of(workdir: PathLike) -> dict[str, str]:
 
 def check_same_run(run: dict[str, str], output: PathLike) -> None:
     """Raises `UserError` where the newest version in a folder is of another run, which a server would then replace."""
-    versions = layout.versions(output)
-    if versions:
+    if versions := model_card.versions(output):
         newest = versions[max(versions)]
         there = (model_card.read(newest) or {}).get("run") or NO_RUN
         if there["identity"] != run["identity"]:

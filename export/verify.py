@@ -6,10 +6,8 @@
 Prints what was compared, and ends with status 2 and one line where something differs.
 """
 
-import json
 import pathlib
 
-import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import numpy as np
 from absl import flags
 
@@ -17,9 +15,6 @@ from cgc_tf.common import program
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.files import PathLike
 from cgc_tf.report import model_card
-
-from .artifact import layout
-from .serving.servable import Servable
 
 TOLERANCE = 1e-5
 
@@ -38,6 +33,9 @@ def verify(version: pathlib.Path, expected: dict[str, np.ndarray] | None = None)
         UserError: a file is not as it was written, the version does not load, a warm-up request is not answered (both
             by `Servable`), or an answer differs by more than 1e-5; the message says where.
     """
+    from .artifact import layout
+    from .serving.servable import Servable
+
     changed = layout.changed_files(version)
     if changed:
         raise UserError(f"{version}: not as they were written: {', '.join(changed)}")
@@ -46,11 +44,8 @@ def verify(version: pathlib.Path, expected: dict[str, np.ndarray] | None = None)
     missing = set(layout.signature_defs(version)) - warm
     if missing:
         raise UserError(f"{version}: no warm-up request for {', '.join(sorted(missing))}")
-    folder = version / layout.EXAMPLES
-    stored = json.loads((folder / "expected.json").read_text())
-    names = stored.pop("pictures")
-    expected = expected or {name: np.array(value, np.float32) for name, value in stored.items()}
-    encoded = [(folder / name).read_bytes() for name in names]
+    encoded, stored = layout.read_examples(version)
+    expected = expected or stored
     differences = {}
     for signature in ("serving_default", "explain", "explain_class", "explain_checked"):
         inputs = {"image_bytes": encoded}
@@ -58,8 +53,7 @@ def verify(version: pathlib.Path, expected: dict[str, np.ndarray] | None = None)
             inputs["class_id"] = np.argmax(expected["probabilities"], -1).tolist()
         answer = servable.predict(signature, inputs)
         for name in sorted(set(answer) & set(expected)):
-            where = f"{signature}.{name}"
-            differences[where] = _largest(answer[name], expected[name])
+            differences[f"{signature}.{name}"] = _largest(answer[name], expected[name])
     for where, difference in differences.items():
         if not difference <= TOLERANCE:
             raise UserError(f"{version}: {where} differs by {difference:.3g}, which is more than {TOLERANCE:g}")
@@ -74,11 +68,9 @@ def from_workdir(workdir: PathLike, version: pathlib.Path) -> dict[str, np.ndarr
     """
     from cgc_tf.training import checkpoints, config, run_folder
 
-    from .artifact import writer
+    from .artifact import layout, writer
 
     settings = config.Config.load(workdir)
-    folder = version / layout.EXAMPLES
-    names = json.loads((folder / "expected.json").read_text())["pictures"]
     card = model_card.read(version) or {}
     path = pathlib.Path(workdir) / checkpoints.FOLDER / card.get("checkpoint", "unknown")
     if not path.exists():
@@ -88,8 +80,7 @@ def from_workdir(workdir: PathLike, version: pathlib.Path) -> dict[str, np.ndarr
         )
     model = run_folder.trained_model(settings, workdir, checkpoints.find(path))
     stored = writer.half(model) if card.get("precision") == "float16" else {}
-    encoded = [(folder / name).read_bytes() for name in names]
-    return writer.expected_answers(model, settings.image_size, encoded, stored)
+    return writer.expected_answers(model, settings.image_size, layout.read_examples(version)[0], stored)
 
 
 def _largest(answer, expected):
@@ -102,13 +93,15 @@ def main(_):
     args = flags.FLAGS
     if args.model_dir is None:
         raise UserError("--model_dir is missing: the folder that export.saved_model wrote")
-    versions = layout.versions(args.model_dir)
+    versions = model_card.versions(args.model_dir)
     number = max(versions, default=None) if args.version is None else args.version
     if number not in versions:
         held = ", ".join(map(str, sorted(versions))) or "none"
         wanted = "version" if number is None else f"version {number}"
         raise UserError(f"--model_dir={args.model_dir} holds no {wanted}; versions there: {held}")
     version = versions[number]
+    import cgc_tf.common.quiet_tensorflow  # noqa: F401  # after what needs no TensorFlow is refused
+
     try:
         expected = from_workdir(args.workdir, version) if args.workdir else None
         differences = verify(version, expected)

@@ -25,7 +25,7 @@ def make(
     flags: Sequence[str] = (),
     output: files.PathLike | None = None,
 ) -> str:
-    """Makes one of the tables of `configs/tables/`.
+    """Makes one of the tables of `configs/tables/`, and returns it as Markdown; in its folder it is table.md.
 
     Args:
         name: a file's name there, without its ending.
@@ -34,9 +34,6 @@ def make(
         seeds: how many seeds, from 0; 0 for the table's own number.
         flags: further arguments of train.py, for every run.
         output: folder of the runs; None for runs/table-<name>-<dataset>.
-
-    Returns:
-        The table as text, Markdown. It is also written to table.md in the folder, beside summary.json.
 
     Raises:
         UserError: there is no such table or dataset; or what the data needs, in the words of train.py.
@@ -68,17 +65,12 @@ def make(
     return text
 
 
-def folder() -> pathlib.Path:
-    """Where the tables are, one a TOML file."""
-    return program.config_folder() / "tables"
-
-
 def read(name: str) -> dict:
     """What a table's file says; raises `UserError` where there is no such table."""
-    known = sorted(path.stem for path in folder().glob("*.toml"))
-    if name not in known:
-        raise UserError(f"--table={name} is not known; there are {', '.join(known)}")
-    return tomllib.loads((folder() / f"{name}.toml").read_text())
+    files_of = {path.stem: path for path in program.config_folder().glob("tables/*.toml")}
+    if name not in files_of:
+        raise UserError(f"--table={name} is not known; there are {', '.join(sorted(files_of))}")
+    return tomllib.loads(files_of[name].read_text())
 
 
 def evaluated(

@@ -17,17 +17,14 @@ POOLINGS = {"average": keras.layers.GlobalAveragePooling2D, "max": keras.layers.
 def build_backbone(
     backbone: str, weights: str | pretrained.Pretrained, image_size: int, explain_layer: str | None = None
 ) -> keras.Model:
-    """Builds a network without its classifier, preprocessing included.
+    """A network without its classifier, a `keras.Model`: images `[B, H, W, 3]` in 0..255 -> features `[B, h, w, C]`.
 
     Args:
-        backbone: "library:name" of `keras_hub`, `applications` or `keras_cv`; a bare name is KerasHub's.
+        backbone: as for `registry.build`.
         weights: as `pretrained.HOW` says but for a run, or what `pretrained.parse` makes of it. A classifier that
             they hold, too, is left out.
         image_size: side of the training images in pixels.
         explain_layer: name of the layer that is going to be explained; None for the network's last.
-
-    Returns:
-        A `keras.Model`, images `[B, H, W, 3]` in 0..255 -> features `[B, h, w, C]`, no model nested in it.
 
     Raises:
         UserError: for an unknown backbone, weights that are not available, a layer that cannot be explained, or an
@@ -72,16 +69,9 @@ def import_library(backbone: str) -> None:
 def add_classifier(
     backbone: keras.Model, classes: int, pooling: str = "average", hidden_units: tuple[int, ...] = ()
 ) -> keras.Model:
-    """Puts a new head on a backbone.
+    """Puts a new head on a backbone, images -> features `[B, h, w, C]`: a `keras.Model`, images -> float32 logits.
 
-    Args:
-        backbone: a `keras.Model`, images -> features `[B, h, w, C]`.
-        classes: how many.
-        pooling: a key of `POOLINGS`, over all positions.
-        hidden_units: widths of hidden ReLU layers after the pooling, none by default.
-
-    Returns:
-        A `keras.Model`, images -> float32 logits `[B, classes]`.
+    The head pools over all positions, as a key of `POOLINGS` says, and may have hidden ReLU layers of these widths.
     """
     hidden = POOLINGS[pooling](name="pool")(backbone.output)
     for index, units in enumerate(hidden_units):
@@ -99,7 +89,7 @@ def synchronize_batch_norm(model: keras.Model) -> None:
 
 def _check_image_size(explained, backbone, image_size):
     try:
-        height, width = explained.compute_output_shape((1, image_size, image_size, 3))[1:3]
+        _, height, width, _ = explained.compute_output_shape((1, image_size, image_size, 3))
     except ValueError as error:
         raise UserError(f"--image_size={image_size} does not fit {backbone}; try a larger one") from error
     if min(height, width) < 2:

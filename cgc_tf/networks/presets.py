@@ -28,11 +28,7 @@ def is_name(preset: str) -> bool:
 
 
 def load(preset: str, network: keras.Model) -> keras.layers.Rescaling:
-    """Gives a network a preset's weights.
-
-    Args:
-        preset: a name, a handle or a folder, as KerasHub's `from_preset` takes it.
-        network: a backbone of KerasHub's.
+    """Gives a network of KerasHub's the weights of a preset: a name, a handle or a folder, as its `from_preset` takes.
 
     Returns:
         A layer that normalizes RGB in 0..255 as the preset says; with ImageNet's mean and deviation if it does not.

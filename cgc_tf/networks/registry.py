@@ -76,14 +76,11 @@ KERAS_CV = {
 
 
 def build(backbone: str, weights: str) -> tuple[keras.Model, Callable]:
-    """Builds a network.
+    """`(network, preprocess)`: a functional model, and what makes its inputs of symbolic RGB images in 0..255.
 
     Args:
         backbone: "library:name" of `keras_hub`, `applications` or `keras_cv`; a bare name is KerasHub's.
         weights: "none"; "imagenet" for the library's own, which is a download; of KerasHub's networks also a preset.
-
-    Returns:
-        `(network, preprocess)`: a functional model, and what makes its inputs of symbolic RGB images in 0..255.
 
     Raises:
         UserError: the library or the name is unknown, or the weights are not available or are another network's.

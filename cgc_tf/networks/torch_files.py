@@ -32,14 +32,10 @@ def check(path: files.PathLike) -> None:
 
 
 def read_tensors(path: files.PathLike) -> dict[str, np.ndarray]:
-    """Reads the tensors of a `.safetensors` file, or of a pickle of PyTorch's: `.pth`, `.pth.tar`, `.pt`.
+    """{name: array} of a `.safetensors` file, or of a pickle of PyTorch's; floating-point arrays as float32.
 
-    Args:
-        path: the file. A pickle is either a state_dict or a dict that holds one as `state_dict` or `model`; whatever
-            else that dict holds (epoch, optimizer) is passed over.
-
-    Returns:
-        {name: array}; floating-point arrays as float32, others as they are.
+    A pickle (`.pth`, `.pth.tar`, `.pt`) is a state_dict, or a dict that holds one as `state_dict` or `model`; whatever
+    else that dict holds (epoch, optimizer) is passed over.
 
     Raises:
         UserError: the file is missing, damaged or cut short, holds anything but tensors, would run code when
@@ -57,13 +53,9 @@ def read_tensors(path: files.PathLike) -> dict[str, np.ndarray]:
 
 
 def write_tensors(path: files.PathLike, tensors: Mapping[str, np.ndarray]) -> None:
-    """Writes arrays as `.safetensors`, or as the plain state_dict that `torch.load(path)` gives back.
+    """Writes arrays, each contiguous, as `.safetensors`, or as the plain state_dict that `torch.load(path)` gives back.
 
-    The file appears under its name only when it is whole.
-
-    Args:
-        path: the file; its suffix chooses the format.
-        tensors: {name: array}, each contiguous.
+    The suffix chooses the format. The file appears under its name only when it is whole.
 
     Raises:
         UserError: the file cannot be written, or is a pickle and PyTorch is not installed.

@@ -73,15 +73,11 @@ def load_resnet(
 
 
 def to_torch(layers: Mapping[str, keras.layers.Layer], classifier: keras.layers.Dense) -> dict[str, np.ndarray]:
-    """The tensors of a Keras ResNet under torchvision's names, for `torch_files.write_tensors`.
-
-    Args:
-        layers: {name: layer}, at least the layers of KerasHub's ResNet; those without variables are passed over.
-        classifier: the `Dense` layer, features `[B, C]` -> logits, that becomes `fc`.
+    """The tensors of a Keras ResNet, its layers as for `load_resnet`, for `torch_files.write_tensors`.
 
     Returns:
-        {name: array} in torchvision's order, what `load_state_dict` takes: float32, and an int64 zero for each
-        `num_batches_tracked`.
+        {torchvision's name: array} in torchvision's order, what `load_state_dict` takes: float32, and an int64 zero for
+        each `num_batches_tracked`.
 
     Raises:
         UserError: the layers are not those of a ResNet with torchvision's four stages.

@@ -4,10 +4,17 @@ import collections
 import json
 import pathlib
 
+from cgc_tf.common import files
 from cgc_tf.common.errors import UserError, first_line
 
 CARD = "assets.extra/model_card.json"
 LABELS = "assets/labels.txt"
+
+
+def versions(folder: files.PathLike) -> dict[int, pathlib.Path]:
+    """{number: path} of the versions in a model's folder; what is not a whole version is not listed."""
+    found = pathlib.Path(folder).glob("*/saved_model.pb")
+    return {int(path.parent.name): path.parent for path in found if path.parent.name.isdecimal()}
 
 
 def version_of(path):
@@ -19,10 +26,10 @@ def version_of(path):
     path = pathlib.Path(path).absolute()
     if (path / "saved_model.pb").exists():
         return path
-    numbers = [pb.parent for pb in path.glob("*/saved_model.pb") if pb.parent.name.isdecimal()]
-    if not numbers:
+    found = versions(path)
+    if not found:
         raise UserError(f"--saved_model={path} holds no SavedModel: no saved_model.pb, and no numbered folder with one")
-    return max(numbers, key=lambda version: int(version.name))
+    return found[max(found)]
 
 
 def read(version):

@@ -121,14 +121,10 @@ def files(folder: whole_files.PathLike) -> list[pathlib.Path]:
 
 
 class Writer:
-    """Writes checkpoints in the background, one at a time, and keeps the last few and the best up to it.
+    """Writes checkpoints in the background, one at a time, and keeps the last `keep` of them and the best up to it.
 
-    Args:
-        folder: where they go; made where there is none, and cleared of what a killed run was writing.
-        keep: how many of the last to keep.
-
-    Raises:
-        OSError: from any method, when a write before has failed.
+    The folder is made where there is none, and cleared of what a killed run was writing. Any method raises `OSError`
+    when a write before has failed.
     """
 
     def __init__(self, folder, keep):

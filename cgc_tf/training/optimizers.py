@@ -60,16 +60,11 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 def make_optimizer(
     config: Config, steps_per_epoch: int, head: list[keras.Variable] | tuple = (), replicas: int = 1
 ) -> keras.optimizers.Optimizer:
-    """The Keras optimizer of a configuration.
+    """The Keras optimizer of a configuration; `head` are the variables that its `head_learning_rate` is for.
 
     Keras takes weight decay off the weights directly. PyTorch's SGD adds it to the gradient, so that it goes through
-    the momentum and counts 1 / (1 - momentum) times; `weight_decay` means the latter for `sgd`.
-
-    Args:
-        config: a `Config`.
-        steps_per_epoch: int.
-        head: the variables that `head_learning_rate` is for.
-        replicas: Keras clips on each replica before it adds up; a part of the limit for each keeps the sum within it.
+    the momentum and counts 1 / (1 - momentum) times; `weight_decay` means the latter for `sgd`. Keras clips on each
+    replica before it adds up; a part of the limit for each keeps the sum within it.
     """
 
     def make(peak, clip_norm=None):

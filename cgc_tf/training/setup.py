@@ -25,30 +25,17 @@ SKIPPED = "skipped.txt"
 
 @dataclasses.dataclass
 class Prepared:
-    """A run that is ready to train.
+    """A run that is ready to train."""
 
-    Attributes:
-        model: a compiled `CGCModel`, its state that of `start`.
-        source: the `Source` of labeled examples.
-        unlabeled: the `Source` of unlabeled examples, or None.
-        steps: steps in an epoch.
-        start: the `Checkpoint` that the run begins with.
-    """
-
-    model: CGCModel
-    source: Source
+    model: CGCModel  # compiled, its state that of `start`
+    source: Source  # of labeled examples
     unlabeled: Source | None
-    steps: int
+    steps: int  # in an epoch
     start: Checkpoint
 
 
 def prepare(config: Config, workdir: pathlib.Path, strategy: tf.distribute.Strategy) -> Prepared:
-    """Opens the data and makes the model of a run, as it is to be trained from here: a `Prepared`; writes the workdir.
-
-    Args:
-        config: the settings.
-        workdir: the run's folder, which may hold checkpoints.
-        strategy: what `device.make_strategy` gives.
+    """Opens the data of a run and makes its model, from the last checkpoint if there is one; writes its other files.
 
     Raises:
         UserError: for whatever the user can fix.
@@ -58,9 +45,9 @@ def prepare(config: Config, workdir: pathlib.Path, strategy: tf.distribute.Strat
         with strategy.scope(), device.precision(config.precision):
             new_model = NewModel(config)  # before data is prepared, which may take hours
     source, unlabeled = open_sources(config)
-    if is_resumed and source.class_names != run_folder.class_names(workdir):
-        raise UserError(f"{workdir} was trained on other classes than --dataset={config.dataset} has now")
     if is_resumed:
+        if source.class_names != run_folder.class_names(workdir):
+            raise UserError(f"{workdir} was trained on other classes than --dataset={config.dataset} has now")
         _check_sizes(workdir, {"train": source.sizes["train"], "unlabeled": unlabeled and unlabeled.sizes["train"]})
     # Preparing a dataset draws from Python's generator, so that a first run would get another head than a second.
     keras.utils.set_random_seed(config.seed)

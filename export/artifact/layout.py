@@ -8,6 +8,7 @@ VERSION/assets.extra/SHA256SUMS                            for `sha256sum --chec
 """
 
 import hashlib
+import json
 import pathlib
 
 import numpy as np
@@ -25,12 +26,6 @@ SUMS = f"{EXTRA}/SHA256SUMS"
 EXAMPLES = f"{EXTRA}/examples"
 
 
-def versions(model_dir: PathLike) -> dict[int, pathlib.Path]:
-    """{number: path} of the versions in a model's folder; what is not a whole version is not listed."""
-    found = pathlib.Path(model_dir).glob("*/saved_model.pb")
-    return {int(path.parent.name): path.parent for path in found if path.parent.name.isdecimal()}
-
-
 def signature_defs(version: PathLike) -> dict[str, meta_graph_pb2.SignatureDef]:
     """{name: `SignatureDef`} of a version's signatures that can be called, read without loading it."""
     saved = saved_model_pb2.SavedModel.FromString((pathlib.Path(version) / "saved_model.pb").read_bytes())
@@ -45,6 +40,14 @@ def example_pictures(size: int) -> dict[str, bytes]:
               for more, wider in ((9, size // 3), (size // 2, 0))]  # fmt: skip
     pixels = [tf.cast(tf.clip_by_value(image, 0, 255), tf.uint8) for image in smooth]
     return {"0.jpg": tf.io.encode_jpeg(pixels[0]).numpy(), "1.png": tf.io.encode_png(pixels[1]).numpy()}
+
+
+def read_examples(version: PathLike) -> tuple[list[bytes], dict[str, np.ndarray]]:
+    """A version's stored pictures, and what the trained model answered, {output: float32 array `[B, ...]`}."""
+    folder = pathlib.Path(version) / EXAMPLES
+    answers = json.loads((folder / "expected.json").read_text())
+    encoded = [(folder / name).read_bytes() for name in answers.pop("pictures")]
+    return encoded, {name: np.array(value, np.float32) for name, value in answers.items()}
 
 
 def warmup_inputs(

@@ -142,17 +142,12 @@ class Signatures:
         return self._of_numbers(images, self._answer(self._explained(images)))
 
     def _compute_probabilities(self, images):
-        with self._computing():
+        with computing_with(self._model, self._variables):
             return tf.nn.softmax(self._model(images, training=False))
 
     def _compute_explained(self, images, class_ids=None):
-        with self._computing():
+        with computing_with(self._model, self._variables):
             return self._model.explain(images, class_ids)
-
-    def _computing(self):
-        """A context in which the model computes with the given variables, cast to what its own are."""
-        own = [variable for variable in self._model.weights if variable.path in self._variables]
-        return keras.StatelessScope([(v, tf.cast(self._variables[v.path], v.dtype)) for v in own])
 
     def _compute_views(self, image_bytes):
         image_bytes = tf.ensure_shape(image_bytes, ENCODED.shape)
@@ -190,9 +185,7 @@ class Signatures:
             return tf.identity(good)
 
     def _answer(self, explained):
-        peak = tf.reduce_max(explained["heatmap"], [1, 2], keepdims=True)
-        heatmap = tf.math.divide_no_nan(explained["heatmap"], peak)
-        return {**self._predictions(explained["probabilities"]), "heatmap": heatmap}
+        return {**self._predictions(explained["probabilities"]), "heatmap": of_peak_one(explained["heatmap"])}
 
     def _predictions(self, probabilities):
         scores, class_ids = tf.math.top_k(probabilities, min(5, len(self._class_names)))
@@ -200,6 +193,17 @@ class Signatures:
         top = {"class_id": class_ids, "label": labels, "score": scores}
         first = {name: value[:, 0] for name, value in top.items()}
         return {"probabilities": probabilities, **first, **{f"top5_{name}": value for name, value in top.items()}}
+
+
+def computing_with(model, variables):
+    """A context in which a model computes with {path: `tf.Variable`} in place of its own, cast to what those are."""
+    own = [variable for variable in model.weights if variable.path in variables]
+    return keras.StatelessScope([(variable, tf.cast(variables[variable.path], variable.dtype)) for variable in own])
+
+
+def of_peak_one(heatmaps):
+    """Heatmaps `[B, h, w]`, each over its greatest value; one that is all zero stays so."""
+    return tf.math.divide_no_nan(heatmaps, tf.reduce_max(heatmaps, [1, 2], keepdims=True))
 
 
 def smallest_side(model, most):

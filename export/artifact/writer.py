@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -22,7 +21,7 @@ from cgc_tf.method.model import CGCModel
 from cgc_tf.report import model_card
 
 from . import layout
-from .signatures import Signatures
+from .signatures import Signatures, computing_with, of_peak_one
 
 PRECISIONS = ("float32", "float16")
 
@@ -82,16 +81,10 @@ def expected_answers(
         A dict of `probabilities`, `heatmap` (peak 1) and `heatmap_box`, float32 arrays `[B, ...]`.
     """
     views, boxes = zip(*(original_view(decode_image(one), image_size) for one in encoded), strict=True)
-    own = [(v, tf.cast(stored[v.path], v.dtype)) for v in model.weights if v.path in (stored or {})]
-    with keras.StatelessScope(own):
+    with computing_with(model, stored or {}):
         answer = model.explain(tf.cast(tf.stack(views), tf.float32))
-    peak = tf.reduce_max(answer["heatmap"], [1, 2], keepdims=True)
-    heatmap = tf.math.divide_no_nan(answer["heatmap"], peak)
-    return {
-        "probabilities": answer["probabilities"].numpy(),
-        "heatmap": heatmap.numpy(),
-        "heatmap_box": np.stack(boxes),
-    }
+    heatmap = of_peak_one(answer["heatmap"]).numpy()
+    return {"probabilities": answer["probabilities"].numpy(), "heatmap": heatmap, "heatmap_box": np.stack(boxes)}
 
 
 def half(model: CGCModel) -> dict[str, tf.Variable]:

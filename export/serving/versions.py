@@ -10,8 +10,8 @@ from tensorflow_serving.apis import get_model_status_pb2
 
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.files import PathLike
+from cgc_tf.report import model_card
 
-from ..artifact import layout
 from .servable import Servable, require
 
 STATE = get_model_status_pb2.ModelVersionStatus
@@ -43,7 +43,7 @@ class Model:
     ):
         self.name, self._dir, self._serve, self._labels = name, pathlib.Path(model_dir), serve, dict(labels or {})
         self._loaded, self._failed, self._ended = {}, {}, set()
-        if not layout.versions(model_dir):
+        if not model_card.versions(model_dir):
             raise UserError(f"--model_dir={model_dir} holds no version, such as 1/saved_model.pb")
         self.refresh()
         if not self._loaded:
@@ -85,7 +85,7 @@ class Model:
 
     def refresh(self) -> None:
         """Loads what is new and wanted, and then lets go of what is no longer wanted."""
-        present = layout.versions(self._dir)
+        present = model_card.versions(self._dir)
         wanted = {number for number in present if self._serve in ("all", "latest") or number in self._serve}
         loaded = dict(self._loaded)
         self._failed = {number: text for number, text in self._failed.items() if number in present}

@@ -4,16 +4,19 @@ import tomllib
 
 import pytest
 
+from cgc_tf.common import program
 from cgc_tf.common.errors import UserError
 from cgc_tf.evaluation import paper_tables
 from cgc_tf.method.objective import OBJECTIVES
 from cgc_tf.report.results import COLUMNS
 
 
-@pytest.mark.parametrize("path", sorted(paper_tables.folder().glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((program.config_folder() / "tables").glob("*.toml")), ids=lambda path: path.stem
+)
 def test_tables_name_what_exists(path):
     table = tomllib.loads(path.read_text())
-    assert all((paper_tables.folder().parent.parent / d["flagfile"]).exists() for d in table["datasets"].values())
+    assert all((program.config_folder().parent / d["flagfile"]).exists() for d in table["datasets"].values())
     assert {row["objective"] for row in table["rows"]} <= set(OBJECTIVES)
 
 

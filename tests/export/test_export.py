@@ -24,7 +24,7 @@ from cgc_tf.training import checkpoints, config, run_folder
 from export import onnx_model, saved_model, verify
 from export.artifact import layout
 from export.client import Client
-from export.server import Server
+from export.serving.loopback import Server
 from export.serving.versions import Model
 
 ELSEWHERE = """

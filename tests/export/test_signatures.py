@@ -19,8 +19,8 @@ from export import saved_model, verify
 from export.artifact import pictures
 from export.artifact.signatures import Signatures
 from export.client import Client
-from export.server import Server
 from export.serving.connections import BadRequest
+from export.serving.loopback import Server
 from export.serving.versions import Model
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 from toy_model import LABELS, write_version
 
-from export.server import Server
+from export.serving.loopback import Server
 from export.serving.versions import Model
 
 

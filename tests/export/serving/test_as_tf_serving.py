@@ -24,8 +24,8 @@ from tensorflow_serving.apis import (
 )
 from toy_model import ROOT
 
-from export.server import Server
 from export.serving import monitoring
+from export.serving.loopback import Server
 from export.serving.versions import Model
 
 FACTS = ROOT / "tests/testdata/serving"

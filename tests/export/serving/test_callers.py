@@ -15,7 +15,7 @@ from PIL import Image
 from playwright import sync_api
 from toy_model import EXPLANATIONS, ROOT
 
-from export.server import Server
+from export.serving.loopback import Server
 from export.serving.versions import Model
 
 

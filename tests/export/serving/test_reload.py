@@ -14,7 +14,7 @@ from toy_model import EXPLANATIONS, LABELS, assert_same, b64, post, start, write
 
 from cgc_tf.common.errors import UserError
 from export.client import Client
-from export.server import Server
+from export.serving.loopback import Server
 from export.serving.versions import Model
 
 

@@ -7,7 +7,7 @@ import pytest
 import requests
 from toy_model import EXPLANATIONS, LABELS, PREDICTIONS, b64, post
 
-from export.server import Server
+from export.serving.loopback import Server
 from export.serving.versions import Model
 
 
