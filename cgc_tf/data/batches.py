@@ -9,6 +9,8 @@ from cgc_tf.method import geometry, resizing
 from cgc_tf.method.objective import VIEWS
 
 PARALLEL = tf.data.AUTOTUNE
+# Of the cipher that orders a pass. TensorFlow's `index_shuffle` has 4, which leave some passes nearly as they lay.
+ROUNDS = 8
 NEARBY = 4  # batches' worth of whole images, among which those of one size are looked for
 
 
@@ -47,11 +49,18 @@ def training_batches(
     def views(number):
         """The views of the run's example of this number."""
         of_pass, place = number // in_pass, number % in_pass
-        index = tf.random.experimental.index_shuffle(place, [seed, of_pass], size - 1)
+        index = shuffled(place, seed, of_pass, size)
         return training_views(source.decode("train", index), [seed, of_pass], image_size, wanted, color_jitter)
 
     numbers = tf.data.Dataset.range(first_step * batch_size, steps * batch_size)
     return numbers.map(views, PARALLEL).batch(batch_size, drop_remainder=True).prefetch(PARALLEL)
+
+
+def shuffled(place: tf.Tensor, seed: int, of_pass: tf.Tensor, size: int) -> tf.Tensor:
+    """Which of `size` examples is at a place of a pass, int64: the order of each pass is drawn by itself."""
+    key = tf.stack([tf.constant(0, tf.int64), tf.constant(seed, tf.int64), tf.cast(of_pass, tf.int64)])
+    place = tf.cast(place, tf.int64)
+    return tf.raw_ops.RandomIndexShuffle(index=place, seed=key, max_index=size - 1, rounds=ROUNDS)
 
 
 def with_unlabeled(labeled: tf.data.Dataset, unlabeled: tf.data.Dataset) -> tf.data.Dataset:

@@ -106,6 +106,19 @@ def test_view_depends_on_seed_pass_and_example_alone(pictures):
         assert draws[0] not in by_eight[key]
 
 
+@pytest.mark.parametrize("size", [96, 300, 1024])
+def test_every_pass_is_mixed(size):
+    """A batch of examples that lie by class has, in every pass, as much of each as chance gives it."""
+    label, batch = np.arange(size) * 8 // size, 32
+    for of_pass in range(40):
+        order = batches.shuffled(tf.range(size, dtype=tf.int64), 0, of_pass, size).numpy()
+        assert sorted(order) == list(range(size))
+        in_batches = label[order][: size // batch * batch].reshape(-1, batch)
+        counts = np.stack([np.bincount(labels, minlength=8) for labels in in_batches])
+        expected = batch / 8 * 7 / 8 * (size - batch) / (size - 1)  # the hypergeometric distribution's variance
+        assert np.mean((counts - batch / 8) ** 2) < 2.5 * expected, of_pass
+
+
 def test_jitter_leaves_the_original_alone(pictures):
     source = load.load_dataset("folder", str(pictures))
     example = source.decode("train", 0)
