@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
 if TYPE_CHECKING:
-    from cgc_tf.data.batches import view_batches
+    from cgc_tf.data.view_batches import view_batches
     from cgc_tf.evaluation.evaluate import evaluate
     from cgc_tf.method.model import CGCModel
     from cgc_tf.method.objective import Objective
@@ -27,7 +27,7 @@ _MODULES = {
     "Objective": "method.objective",
     "evaluate": "evaluation.evaluate",
     "train": "training.train",
-    "view_batches": "data.batches",
+    "view_batches": "data.view_batches",
 }
 
 

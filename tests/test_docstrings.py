@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from cgc_tf.data import batches
+from cgc_tf.data import view_batches
 from cgc_tf.evaluation import evaluate
 from cgc_tf.method import model, objective
 from cgc_tf.training import config, train
@@ -15,7 +15,7 @@ from cgc_tf.training import config, train
 @pytest.mark.parametrize(
     ("module", "example"),
     [
-        (batches, "view_batches"),
+        (view_batches, "view_batches"),
         (model, "CGCModel"),
         (objective, "Objective"),
         (config, "Config"),

@@ -72,37 +72,6 @@ def with_unlabeled(labeled: tf.data.Dataset, unlabeled: tf.data.Dataset) -> tf.d
     return tf.data.Dataset.zip(labeled, unlabeled).map(join)
 
 
-def view_batches(dataset: tf.data.Dataset, image_size: int, batch_size: int, seed: int = 0) -> tf.data.Dataset:
-    """Batches for `CGCModel.fit` from any dataset of `(image, label)`; each iteration over it draws other views.
-
-    >>> import numpy as np
-    >>> import tensorflow as tf
-    >>> from cgc_tf import view_batches
-    >>> images, labels = np.zeros([10, 60, 80, 3], np.uint8), np.arange(10) % 2
-    >>> batches = view_batches(tf.data.Dataset.from_tensor_slices((images, labels)), image_size=32, batch_size=4)
-    >>> {name: tuple(value.shape) for name, value in sorted(next(iter(batches)).items())}
-    {'augmented': (4, 32, 32, 3), 'ce': (4, 32, 32, 3), 'label': (4,), 'original': (4, 32, 32, 3), 'transform': (4, 5)}
-
-    Args:
-        dataset: a `tf.data.Dataset` of images `[H, W, 3]`, uint8 or float in 0..255, any size, and int labels.
-        image_size: the side S of the views in pixels.
-        batch_size: examples in a batch; the last one may be smaller.
-        seed: decides which views are drawn.
-
-    Returns:
-        A `tf.data.Dataset` of what `training_batches` gives.
-    """
-    draws = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
-
-    def views(draw, index, example):
-        image, label = example
-        example = {"image": image, "label": tf.cast(label, tf.int32), "id": tf.strings.as_string(index)}
-        return training_views(example, [seed, draw], image_size)
-
-    stream = tf.data.Dataset.zip(draws, tf.data.Dataset.range(2**62), dataset)
-    return stream.map(views, PARALLEL).batch(batch_size).prefetch(PARALLEL)
-
-
 def validation_batches(
     source: Source, split: str, image_size: int, batch_size: int, limit: int | None = None
 ) -> tf.data.Dataset:

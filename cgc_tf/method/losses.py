@@ -6,6 +6,7 @@ S x S maps is a sum over h x w: <A_y g A_x^T, U g' U^T> = sum(g * (A_y^T U) g' (
 
 import typing
 
+import keras
 import tensorflow as tf
 
 from cgc_tf.method import geometry
@@ -121,6 +122,23 @@ def no_negatives(positive: tf.Tensor) -> tf.Tensor:
     weight lambda means the same for both objectives.
     """
     return 1.0 - positive
+
+
+def cross_entropy(class_ids: tf.Tensor, logits: tf.Tensor, smoothing: float = 0.0) -> tf.Tensor:
+    """The cross-entropy of each example, float32 `[B]`, of class ids `[B]` and logits `[B, classes]`."""
+    one_hot = tf.one_hot(class_ids, logits.shape[-1])
+    # Keras declares the tensors of every backend.
+    return keras.losses.categorical_crossentropy(  # pyright: ignore[reportReturnType]
+        one_hot, logits, from_logits=True, label_smoothing=smoothing
+    )
+
+
+def share_of_mean(values: tf.Tensor) -> tf.Tensor:
+    """This replica's share, a scalar, of the mean over every replica's examples; the optimizer adds up the shares."""
+    count, context = tf.cast(tf.shape(values)[0], tf.float32), tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync > 1:
+        count = context.all_reduce(tf.distribute.ReduceOp.SUM, count)
+    return tf.reduce_sum(values) / count
 
 
 def _operators(transform, size, shape):

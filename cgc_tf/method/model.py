@@ -5,41 +5,46 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from cgc_tf.method import gradcam, losses, metrics, nonfinite
+from cgc_tf.method import gradcam, inputs, losses, metrics, nonfinite, random_layers
+from cgc_tf.method.keras_calls import KerasCalls
 from cgc_tf.method.objective import Objective
 from cgc_tf.method.trunk_and_head import split
 
 
 @keras.saving.register_keras_serializable("cgc_tf")
-class CGCModel(keras.Model):
+class CGCModel(KerasCalls):
     """A trunk and a head, trained by Contrastive Grad-CAM Consistency (CVPR 2022) through `fit`.
 
-    >>> from cgc_tf.data.batches import view_batches
-    >>> images, labels = np.random.default_rng(0).integers(0, 256, (8, 40, 60, 3), np.uint8), np.arange(8) % 4
+    >>> from cgc_tf import view_batches
+    >>> images, labels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8), np.arange(8) % 4
     >>> layers = [keras.layers.Conv2D(8, 3, activation="relu"), keras.layers.GlobalAveragePooling2D()]
-    >>> classifier = keras.Sequential([keras.Input((32, 32, 3)), *layers, keras.layers.Dense(4)])
+    >>> classifier = keras.Sequential([keras.Input((32, 32, 3)), *layers, keras.layers.Dense(4, "softmax")])
     >>> model = CGCModel.from_classifier(classifier, objective=Objective(lambda_cgc=1.0))
-    >>> model.compile(optimizer="sgd")
-    >>> pictures = tf.data.Dataset.from_tensor_slices((images, labels))
-    >>> history = model.fit(view_batches(pictures, image_size=32, batch_size=4), verbose=0)
+    >>> model.compile("sgd", metrics=["accuracy"])
+    >>> pictures = tf.data.Dataset.from_tensor_slices((images, labels)).batch(4)
+    >>> history = model.fit(view_batches(pictures), validation_data=pictures, verbose=0)
     >>> model.explain(np.zeros((2, 32, 32, 3), "float32"))["heatmap"].shape
     TensorShape([2, 30, 30])
 
     Args:
-        trunk: `keras.Model`, images `[B, H, W, 3]` in 0..255 -> features `[B, h, w, C]`.
+        trunk: `keras.Model`, images `[B, H, W, 3]` -> features `[B, h, w, C]`.
         head: `keras.Model`, features -> logits `[B, classes]`.
         objective: an `Objective`.
+        value_range: of the images' values: (0, 255) or (0, 1).
+        image_size: the side of the views that it was trained on, in pixels; None as long as it was on none.
 
-    A training batch is a dict: `ce`, `original`, `augmented` (`[B, S, S, 3]`), `transform` (int32 `[B, 5]`, from
-    `original` to `augmented`) and `label` (int `[B]`). With `unlabeled`, a dict of `original`, `augmented` and
-    `transform`, the consistency term is that of those images instead, and the batch itself needs only the views
-    that carry cross-entropy. A validation batch is `image`, `label` and, where the objects are known, `region`
-    (`[B, S, S]`).
+    A training batch is a dict: `ce`, `original`, `augmented` (`[B, S, S, 3]`, uint8, or float32 in 0..1, which is the
+    model's `value_range` from then on), `transform` (int32 `[B, 5]`, from `original` to `augmented`), `label` (ids
+    `[B]` or one-hot `[B, classes]`) and perhaps `weight` (`[B]`, of the cross-entropy). With `unlabeled`, a dict of
+    `original`, `augmented` and `transform`, the consistency term is that of those images instead, and the batch itself
+    needs only the views that carry cross-entropy. A validation batch is `(image, label)`, or a dict of `image`,
+    `label` and, where the objects are known, `region` (`[B, S, S]`).
     """
 
-    def __init__(self, trunk, head, objective=None, **kwargs):
+    def __init__(self, trunk, head, objective=None, value_range=(0, 255), image_size=None, **kwargs):
         super().__init__(**kwargs)
         self.trunk, self.head, self.objective = trunk, head, objective or Objective()
+        self.value_range, self.image_size = tuple(value_range), image_size
         self.cross_entropy = keras.metrics.Mean(name="cross_entropy")
         self.consistency_loss = keras.metrics.Mean(name="consistency_loss")
         self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
@@ -50,31 +55,33 @@ class CGCModel(keras.Model):
     def from_classifier(
         cls, classifier: keras.Model, explain_layer: str | None = None, objective: Objective | None = None, **kwargs
     ) -> "CGCModel":
-        """Wraps a Keras classifier, images in 0..255 -> logits, whose layers it shares.
+        """Wraps a Keras classifier, whose layers it shares: see `trunk_and_head.split` for what it may be.
 
         Args:
             classifier: a functional or sequential `keras.Model`.
             explain_layer: name of the layer to explain; None takes the last 4-D feature map.
             objective: an `Objective`; None takes the paper's.
+            kwargs: `value_range`, and what `keras.Model` takes.
 
         Raises:
             ValueError: where the classifier cannot be split at that layer; the layers that can are named.
         """
-        model = cls(*split(classifier, explain_layer), objective, **kwargs)
+        model = cls(*split(classifier, explain_layer), objective, **{"dtype": classifier.dtype_policy, **kwargs})
         model.build(classifier.input_shape)
         return model
 
-    def compile(self, *args, jit_compile: bool = False, **kwargs) -> None:
-        """`keras.Model.compile` without a loss, which is the objective's; XLA is off unless asked for."""
-        super().compile(*args, jit_compile=jit_compile, **kwargs)
-
-    def compile_from_config(self, config: dict) -> None:
-        """Compiles a model that is read from a file as it was when it was saved."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
+    def for_pictures(self) -> "CGCModel":
+        """The same model for images in 0..255, as pictures are read: itself, or one that shares its layers."""
+        if self.value_range == (0, 255):
+            return self
+        scaling = [keras.Input(self.trunk.input_shape[1:]), keras.layers.Rescaling(self.value_range[1] / 255)]
+        trunk = keras.Sequential([*scaling, self.trunk], name="trunk")
+        model = CGCModel(trunk, self.head, self.objective, image_size=self.image_size, name=self.name)
+        model.build(trunk.input_shape)
+        return model
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Logits, float32 `[B, classes]`, of images `[B, H, W, 3]` in 0..255."""
+        """Logits, float32 `[B, classes]`, of images `[B, H, W, 3]` in the model's `value_range`."""
         return tf.cast(self.head(self.trunk(images, training=training), training=training), tf.float32)
 
     def explain(
@@ -83,7 +90,7 @@ class CGCModel(keras.Model):
         """Predictions and heatmaps, in inference mode.
 
         Args:
-            images: `[B, H, W, 3]` in 0..255.
+            images: `[B, H, W, 3]` in the model's `value_range`.
             class_ids: int `[B]`, the classes to explain; None explains the predicted class.
             cam: a key of `gradcam.CAMS`; None takes the objective's.
 
@@ -94,17 +101,22 @@ class CGCModel(keras.Model):
         logits, heatmaps, class_ids = self._explained(images, class_ids, training=False, cam=cam)
         return {"probabilities": tf.nn.softmax(logits), "class_id": class_ids, "heatmap": heatmaps}
 
-    def train_step(self, batch: dict) -> dict[str, tf.Tensor]:
+    def train_step(self, data) -> dict[str, tf.Tensor]:
         """One step: the sum of the views' cross-entropies plus lambda times the consistency term.
 
+        Penalties of the layers' regularizers are minimized, too; they are not in the `loss` that is logged.
         Where a term or the gradient is not finite, the step changes nothing and is counted in `faults`.
         """
+        batch = inputs.views_of(data)
+        self._learn_from(batch[self.objective.ce_views[0]])
         statistics = [(variable, tf.identity(variable)) for variable in self.non_trainable_weights]
         with tf.GradientTape() as tape:
             cross_entropy, consistency, logits = self._terms(batch)
-            loss = _share_of_mean(cross_entropy)
+            loss = losses.share_of_mean(cross_entropy)
             if self.objective.is_consistent:
-                loss += self.objective.lambda_cgc * _share_of_mean(consistency)
+                loss += self.objective.lambda_cgc * losses.share_of_mean(consistency)
+            if penalties := self._get_regularization_losses():
+                loss += tf.add_n(penalties) / self.distribute_strategy.num_replicas_in_sync
             scaled = self.optimizer.scale_loss(loss)
         # Declared as sparse gradients too, which only embeddings have.
         gradients: list[tf.Tensor] = tape.gradient(  # pyright: ignore[reportAssignmentType]
@@ -121,41 +133,51 @@ class CGCModel(keras.Model):
             """1 for each example of a step that counts, else 0."""
             return tf.fill(tf.shape(values)[:1], tf.cast(counts, tf.float32))
 
-        self.cross_entropy.update_state(tf.where(counts, cross_entropy, 0.0), weights(cross_entropy))
-        self.accuracy.update_state(batch["label"], logits, weights(logits))
-        measured = [self.cross_entropy, self.accuracy]
         if self.objective.is_consistent:
             self.consistency_loss.update_state(tf.where(counts, consistency, 0.0), weights(consistency))
-            measured.append(self.consistency_loss)
-        return self._results(*measured)
+        self._count(batch, tf.where(counts, cross_entropy, 0.0), logits, weights(cross_entropy))
+        return self._results(*[self.consistency_loss] * self.objective.is_consistent)
 
-    def test_step(self, batch: dict) -> dict[str, tf.Tensor]:
-        """Cross-entropy, accuracy and Content Heatmap of the labeled class on a batch of center crops.
+    def test_step(self, data) -> dict[str, tf.Tensor]:
+        """Cross-entropy, accuracy and Content Heatmap of the labeled class on a batch of images as they are.
 
         The last is `center_content_heatmap`: the reports' `content_heatmap` is of whole pictures, and lower or higher.
         """
-        batch, counts = _filled(batch)
-        logits, heatmaps, _ = self._explained(batch["image"], batch["label"], training=False)
-        self.cross_entropy.update_state(_cross_entropy(batch["label"], logits), counts)
-        self.accuracy.update_state(batch["label"], logits, counts)
-        measured = [self.cross_entropy, self.accuracy]
-        if "region" in batch:
-            share, valid = metrics.content_heatmap(heatmaps, batch["region"])
-            located = valid & tf.reduce_any(batch["region"] > 0, [1, 2])
-            self.center_content_heatmap.update_state(share, sample_weight=tf.cast(located, tf.float32))
-            measured.append(self.center_content_heatmap)
-        return self._results(*measured)
+        batch, counts = inputs.filled(inputs.measured(data))
+        class_ids = inputs.class_ids(batch["label"], self.classes)
+        logits, heatmaps, _ = self._explained(batch["image"], class_ids, training=False)
+        self._count(batch, losses.cross_entropy(class_ids, logits) * batch.get("weight", 1.0), logits, counts)
+        if "region" not in batch:
+            return self._results()
+        share, valid = metrics.content_heatmap(heatmaps, batch["region"])
+        located = valid & tf.reduce_any(batch["region"] > 0, [1, 2])
+        self.center_content_heatmap.update_state(share, sample_weight=tf.cast(located, tf.float32))
+        return self._results(self.center_content_heatmap)
+
+    def _count(self, batch, cross_entropy, logits, counts):
+        """Updates what is measured of a batch by classes; `counts`, float `[B]`, are all 1, or all 0."""
+        self.cross_entropy.update_state(cross_entropy, counts)
+        self.accuracy.update_state(inputs.class_ids(batch["label"], self.classes), logits, counts)
+        self._update_compiled(batch, logits, counts)
+
+    def _learn_from(self, views):
+        """What kind of images the model is trained on, told by a batch of views."""
+        inputs.check_size(views.shape[1:3], self.trunk.input_shape)
+        self.value_range = (0, 1) if tf.as_dtype(views.dtype).is_floating else (0, 255)
+        self.image_size = views.shape[1]
 
     def _apply(self, gradients):
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
 
     def get_metrics_result(self) -> dict[str, tf.Tensor]:
         """Whatever was measured since the last reset, over all replicas; a step's own logs are one replica's."""
-        return self._results(*(metric for metric in self.metrics if metric is not self.faults and metric.count > 0))
+        return self._results(*(m for m in (self.consistency_loss, self.center_content_heatmap) if m.count > 0))
 
     def _results(self, *measured):
         loss = self.cross_entropy.result() + self.objective.lambda_cgc * self.consistency_loss.result()
-        return {"loss": loss, **{metric.name: metric.result() for metric in measured}}
+        own = {metric.name: metric.result() for metric in (self.cross_entropy, self.accuracy, *measured)}
+        compiled = self._compile_metrics and self._compile_metrics.built and self._compile_metrics.result()
+        return {"loss": loss, **own, **(compiled or {})}
 
     def get_config(self) -> dict:
         """Trunk, head and objective; `keras.models.load_model` makes the model of it again."""
@@ -163,6 +185,8 @@ class CGCModel(keras.Model):
             "trunk": keras.saving.serialize_keras_object(self.trunk),
             "head": keras.saving.serialize_keras_object(self.head),
             "objective": dataclasses.asdict(self.objective),
+            "value_range": list(self.value_range),
+            "image_size": self.image_size,
             "name": self.name,
         }
 
@@ -171,25 +195,21 @@ class CGCModel(keras.Model):
         """The inverse of `get_config`."""
         trunk, head = (keras.saving.deserialize_keras_object(config[part]) for part in ("trunk", "head"))
         objective = {**config["objective"], "ce_views": tuple(config["objective"]["ce_views"])}
-        model = cls(trunk, head, Objective(**objective), name=config["name"])
+        seen = {name: config[name] for name in ("value_range", "image_size") if name in config}
+        model = cls(trunk, head, Objective(**objective), **seen, name=config["name"])
         model.build(trunk.input_shape)
         return model
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        # Keras would read a batch to build the model on and drop it, before `fit` and before every validation; this
-        # model is built when it is made.
-        if self.optimizer and not self.optimizer.built:
-            with self.distribute_strategy.scope():
-                self.optimizer.build(self.trainable_variables)
-
     def _terms(self, batch):
         """Cross-entropy `[B]`, summed over views; the consistency term of each of its examples; logits of one view."""
-        objective, logits = self.objective, {}
+        objective, logits, label = self.objective, {}, inputs.class_ids(batch["label"], self.classes)
         agreeing = batch.get("unlabeled", batch)
         consistency = tf.zeros([1])
         if objective.is_consistent:
-            class_ids = batch["label"] if objective.explain_class == "label" else None
+            class_ids = label if objective.explain_class == "label" else None
+            draws = random_layers.Draws(self)
             of_original, original, class_ids = self._explained(agreeing["original"], class_ids, training=True)
+            draws.again()  # so that heatmaps differ by what is shown alone
             of_augmented, augmented, _ = self._explained(agreeing["augmented"], class_ids, training=True)
             consistency = self._consistency(original, augmented, agreeing)
             if agreeing is batch:
@@ -198,10 +218,8 @@ class CGCModel(keras.Model):
             if view not in logits:
                 logits[view] = self(batch[view], training=True)
         smoothing = objective.label_smoothing
-        cross_entropy = tf.add_n(
-            [_cross_entropy(batch["label"], logits[view], smoothing) for view in objective.ce_views]
-        )
-        return cross_entropy, consistency, logits[objective.ce_views[0]]
+        cross_entropy = tf.add_n([losses.cross_entropy(label, logits[view], smoothing) for view in objective.ce_views])
+        return cross_entropy * batch.get("weight", 1.0), consistency, logits[objective.ce_views[0]]
 
     def _consistency(self, original, augmented, views):
         objective, size = self.objective, views["original"].shape[1:3]
@@ -219,28 +237,3 @@ class CGCModel(keras.Model):
         features = self.trunk(images, training=training)
         logits, gradients, class_ids = gradcam.class_gradients(head, features, class_ids)
         return logits, gradcam.heatmap(cam or self.objective.cam, features, gradients), class_ids
-
-
-def _cross_entropy(label, logits, smoothing=0.0) -> tf.Tensor:
-    """The cross-entropy of each example, float32 `[B]`."""
-    one_hot = tf.one_hot(label, logits.shape[-1])
-    # Keras declares the tensors of every backend.
-    return keras.losses.categorical_crossentropy(  # pyright: ignore[reportReturnType]
-        one_hot, logits, from_logits=True, label_smoothing=smoothing
-    )
-
-
-def _filled(batch):
-    """The batch, or one example of zeros where a small last one leaves this replica none; and the weights, `[B]`."""
-    is_empty = tf.shape(batch["image"])[0] == 0
-    more = tf.cast(is_empty, tf.int32)
-    filled = {key: tf.pad(x, tf.stack([[0, more], *([[0, 0]] * (len(x.shape) - 1))])) for key, x in batch.items()}
-    return filled, tf.fill(tf.shape(filled["label"]), tf.cast(~is_empty, tf.float32))
-
-
-def _share_of_mean(values):
-    """This replica's share, a scalar, of the mean over every replica's examples; the optimizer adds up the shares."""
-    count, context = tf.cast(tf.shape(values)[0], tf.float32), tf.distribute.get_replica_context()
-    if context.num_replicas_in_sync > 1:
-        count = context.all_reduce(tf.distribute.ReduceOp.SUM, count)
-    return tf.reduce_sum(values) / count

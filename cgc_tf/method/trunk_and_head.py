@@ -1,37 +1,54 @@
 """Takes a functional classifier apart at the layer to explain: a trunk up to its features, a head from there on."""
 
+from typing import Any
+
 import keras
 from keras.src.models.functional import Functional
+
+from cgc_tf.method import logits, random_layers
 
 
 def split(classifier: keras.Model, explain_layer: str | None = None) -> tuple[keras.Model, keras.Model]:
     """Splits a classifier into trunk and head, which share its layers.
 
     Args:
-        classifier: a functional or sequential `keras.Model`, images `[B, H, W, 3]` -> logits `[B, classes]`; models
-            nested in it are opened up, so that their layers can be named too.
+        classifier: a functional or sequential `keras.Model`, images `[B, H, W, 3]` -> logits or their softmax
+            `[B, classes]`, or one logit or its sigmoid `[B, 1]`; models nested in it are opened up, so that their
+            layers can be named too.
         explain_layer: name of the layer whose output is explained; None takes the last 4-D feature map.
 
     Returns:
-        `(trunk, head)`: images -> features `[B, h, w, C]`, and features -> logits.
+        `(trunk, head)`: images -> features `[B, h, w, C]`, and features -> logits `[B, classes]`. Layers that move
+        pictures at random while training are left out: see `random_layers`.
 
     Raises:
         ValueError: the classifier is of another kind, or cannot be split there; the layers that can are named.
     """
     _check_kind(classifier)
-    shape, dtype = classifier.input_shape[1:], classifier.inputs[0].dtype
+    shape, dtype = _input_shape(classifier), classifier.inputs[0].dtype
     # Declared as what it is of several inputs, too.
     images: keras.KerasTensor = keras.Input(shape, dtype=dtype, name="images")  # pyright: ignore[reportAssignmentType]
-    logits = inline(classifier, images)
-    if len(logits.shape) != 2:
-        raise ValueError(f"a classifier gives logits [B, classes]. Received: outputs of shape {logits.shape}")
-    activation = getattr(logits._keras_history.operation, "activation", None)
-    if activation not in (None, keras.activations.linear):
+    outputs = logits.logits_of(inline(classifier, images))
+    features = find(images, outputs, explain_layer)
+    trunk, head = keras.Model(images, features, name="trunk"), keras.Model(features, outputs, name="head")
+    logits.check(head)
+    return trunk, head
+
+
+def _input_shape(classifier):
+    """The shape `(H, W, 3)` of a classifier's images, each side None where any will do."""
+    if not getattr(classifier, "inputs", None):  # which an unbuilt one does not have
         raise ValueError(
-            f"a classifier must give logits; build it without the last activation. Received: {activation.__name__}"
+            "the classifier is not built: begin it with keras.Input((224, 224, 3)), or call "
+            "classifier.build((None, 224, 224, 3)) first"
         )
-    features = find(images, logits, explain_layer)
-    return keras.Model(images, features, name="trunk"), keras.Model(features, logits, name="head")
+    if len(classifier.inputs) > 1 or len(classifier.outputs) > 1:
+        counts = f"{len(classifier.inputs)} and {len(classifier.outputs)}"
+        raise ValueError(f"a classifier has one input and one output. Received: {counts}")
+    shape = classifier.inputs[0].shape[1:]
+    if len(shape) != 3 or shape[-1] != 3:
+        raise ValueError(f"a classifier takes color images [B, H, W, 3]. Received: inputs of shape (None, {shape})")
+    return shape
 
 
 def find(images: keras.KerasTensor, outputs: keras.KerasTensor, explain_layer: str | None = None) -> keras.KerasTensor:
@@ -78,7 +95,9 @@ def _check_kind(model):
         raise ValueError(f"a functional or sequential keras.Model is needed. Received: {type(model).__name__}")
 
 
-def _call(operation, *args, **kwargs):
+def _call(operation, *args, **kwargs) -> Any:
+    if random_layers.moves(operation):
+        return args[0]
     plain = isinstance(operation, keras.Sequential) or (
         isinstance(operation, Functional) and type(operation).call is Functional.call
     )
