@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 from playwright import sync_api
+from programs import Programs
 
 from cgc_tf.data.datasets.toy_aircraft import drawing
 from cgc_tf.training import config, train
@@ -98,6 +99,14 @@ def workdir(small_config, tmp_path_factory):
 def exported(workdir, tmp_path_factory):
     """The first version of `workdir`'s run as a SavedModel, alone in its folder."""
     return saved_model.export(workdir, tmp_path_factory.mktemp("exported"))
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory):
+    """Starts programs as a user does, but with TensorFlow loaded already: `programs.run("train.py", "--help")`."""
+    started = Programs(tmp_path_factory.mktemp("programs"))
+    yield started
+    started.close()
 
 
 @pytest.fixture(scope="session")

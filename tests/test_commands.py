@@ -118,7 +118,7 @@ PROGRAMS = sorted({match[0] for match in map(re.compile(r"python (-m )?[\w./]+")
 
 
 @pytest.fixture(scope="module")
-def sandbox(tmp_path_factory, draw_folder):
+def sandbox(tmp_path_factory, draw_folder, programs):
     """A copy of the project with data in place, and a function that runs a command in its shell."""
     root = tmp_path_factory.mktemp("commands") / "project"
     ignored = shutil.ignore_patterns(".*", "runs", "__pycache__", "shared")
@@ -137,7 +137,7 @@ def sandbox(tmp_path_factory, draw_folder):
     curl.chmod(0o755)
     for name in ("installed", "installed-dev"):
         (root / ".venv" / name).touch()
-    with Sandbox(root) as running:
+    with Sandbox(root, programs) as running:
         running.check("python train.py --flagfile=configs/folder.flags --data_dir=DIR --workdir=runs/A")
         for name in ("runs/B", "runs/C"):
             shutil.copytree(root / "runs/A", root / name)
@@ -166,27 +166,19 @@ def shrink(root):
 class Sandbox:
     """A shell in a copy of the project, its `python` being `program_client.py`."""
 
-    def __init__(self, root):
-        self.root, self._serving = root, None
-        self._socket, self._smaller = root.parent / "socket", root.parent / "smaller.json"
-        own = {"PROGRAM_SERVER": str(self._socket), "SMALLER": str(self._smaller), "TFDS_DATA_DIR": str(root / "tfds")}
-        own["EAGERLY"] = "train.py,evaluate.py"
+    def __init__(self, root, programs):
+        self.root, self._serving, self._smaller = root, None, root.parent / "smaller.json"
+        own = {"PROGRAM_SERVER": programs.socket, "SMALLER": str(self._smaller), "EAGERLY": "train.py,evaluate.py"}
         outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MAKEFLAGS")}
         self._environment = {**outside, **own, "PATH": f"{root / 'bin'}:{os.environ['PATH']}"}
         self._smaller.write_text(json.dumps(SMALLER))
 
     def __enter__(self):
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        command = [sys.executable, HERE / "program_server.py", self._socket]
-        self._programs = subprocess.Popen(command, **pipes, text=True, env=self._environment)
-        assert self._programs.stdout.readline() == "ready\n"
         return self
 
     def __exit__(self, *_):
         if self._serving:
             self.stop(self._serving)
-        self._programs.stdin.close()
-        self._programs.wait(60)
 
     def check(self, command):
         """Runs a command, which should end well without a trace or a wall of lines; gives what it printed."""

@@ -1,13 +1,10 @@
 """Every flag of the programs, given whatever one may give it: a line and a status, never a stack trace."""
 
 import dataclasses
-import functools
 import json
-import os
 import pathlib
 import string
 import subprocess
-import sys
 
 import pytest
 from hypothesis import given, settings
@@ -23,27 +20,23 @@ FEW = settings(max_examples=6, deadline=None, database=None)
 TEXTS = st.text(string.printable.replace("\n", ""), max_size=12) | st.text(st.characters(codec="utf-8"), max_size=6)
 
 
-@functools.cache
-def worker(program):
-    command = [sys.executable, ROOT / "tests/helpers/flag_worker.py", program]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
+WORKERS = {}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _workers():
-    yield
+def _workers(programs):
     for program in PROGRAMS:
-        worker(program).stdin.close()
-        worker(program).wait(60)
-    worker.cache_clear()
+        pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        WORKERS[program] = programs.start("tests/helpers/flag_worker.py", program, **pipes)
+    yield
+    for worker in WORKERS.values():
+        worker.communicate()
 
 
 def start(program, *arguments):
-    process = worker(program)
-    print(json.dumps(arguments), file=process.stdin, flush=True)
-    return json.loads(process.stdout.readline())
+    worker = WORKERS[program]
+    print(json.dumps(arguments), file=worker.stdin, flush=True)
+    return json.loads(worker.stdout.readline())
 
 
 def is_number(text):

@@ -1,8 +1,6 @@
 """The programs as a user starts them: what they teach, and how they answer a mistake."""
 
 import pathlib
-import subprocess
-import sys
 
 import pytest
 
@@ -12,8 +10,9 @@ from cgc_tf.common.errors import UserError
 ROOT = pathlib.Path(__file__).parent.parent
 
 
-def run(*command):
-    return subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
+@pytest.fixture
+def run(programs):
+    return programs.run
 
 
 @pytest.mark.parametrize(
@@ -30,14 +29,14 @@ def run(*command):
         (["-m", "export.onnx_model", "--workdir=absent"], "absent is not a run folder"),
     ],
 )
-def test_a_mistake_is_one_line(command, message):
+def test_a_mistake_is_one_line(command, message, run):
     done = run(*command)
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
 
 
-def test_a_flag_that_is_none_of_ours():
+def test_a_flag_that_is_none_of_ours(run):
     done = run("train.py", "--objective=gcg")
     assert done.returncode == 2
     assert "value should be one of <cgc|baseline|cgc_no_negatives>" in done.stderr
@@ -66,7 +65,7 @@ def test_a_flag_that_is_none_of_ours():
         (["-m", "cgc_tf.programs.cgc"], ["cgc train --flagfile=configs/demo.flags", "cgc export", "cgc inspect"]),
     ],
 )
-def test_help_teaches(command, expected):
+def test_help_teaches(command, expected, run):
     """The docstring, the program's own flags by subject, and nothing of the libraries that it loads."""
     done = run(*command, "--help")
     assert done.returncode == 0
@@ -75,7 +74,7 @@ def test_help_teaches(command, expected):
     assert "--alsologtostderr" not in done.stdout and "test_srcdir" not in done.stdout
 
 
-def test_the_dispatcher_says_what_there_is():
+def test_the_dispatcher_says_what_there_is(run):
     done = run("-m", "cgc_tf.programs.cgc", "explode")
     assert done.returncode == 2 and done.stderr.startswith("error: cgc explode is not known; there are train, evaluate")
     taught = run("-m", "cgc_tf.programs.cgc").stdout
@@ -112,14 +111,14 @@ def test_a_flagfile_is_found_from_any_folder(project, tmp_path_factory, monkeypa
             list(program.expanded([f"--flagfile=configs/{name}.flags"]))
 
 
-def test_missing_files_are_one_line(tmp_path):
+def test_missing_files_are_one_line(tmp_path, run):
     done = run("train.py", "--dataset=cars196", "--backbone=resnet8", "--image_size=48", f"--data_dir={tmp_path}")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: cars196 cannot be prepared: missing cars_train, ")
 
 
-def test_every_configuration_is_valid():
+def test_every_configuration_is_valid(run):
     """Each flag file parses into a configuration of the dataset and objective that its name says."""
     code = (
         "import sys; from absl import flags; from cgc_tf.common import program; from cgc_tf.training import config\n"

@@ -25,7 +25,11 @@ def main():
         pid = int(answers.readline())
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, _: os.kill(pid, number))
-        return int(answers.readline() or 1)
+        status = int(answers.readline() or 1)
+    if status < 0:  # a signal's, by which this process is to end, too
+        signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    return status
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ programs whose functions TensorFlow is not to trace.
 """
 
 import atexit
+import contextlib
 import json
 import os
 import runpy
@@ -28,7 +29,7 @@ def load_libraries():
 def serve(path):
     """Answers connections until stdin ends."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that hand over a status
-    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+    threading.Thread(target=lambda: (os.read(0, 1), os._exit(0)), daemon=True).start()
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
         listening.listen()
@@ -55,9 +56,17 @@ def hand_over(connection):
     for file in files:
         os.close(file)
     connection.sendall(f"{pid}\n".encode())
+    threading.Thread(target=die_with, args=(connection, pid), daemon=True).start()
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    connection.sendall(f"{status if status >= 0 else 128 - status}\n".encode())
+    with contextlib.suppress(BrokenPipeError):
+        connection.sendall(f"{status}\n".encode())
     os._exit(0)
+
+
+def die_with(client, pid):
+    """Kills a program whose client was killed."""
+    if not client.recv(1):
+        os.kill(pid, signal.SIGKILL)
 
 
 def become(arguments, folder, environment):

@@ -1,6 +1,7 @@
-"""Trains a small model for a few steps on some CPU replicas, and prints losses and weights as JSON.
+"""Trains a small model for a few steps on some CPU replicas, case after case; prints losses and weights as JSON.
 
-A second strategy in one process breaks TensorFlow's collectives, so `test_replicas` runs this once for each case.
+A second strategy in one process breaks TensorFlow's collectives, so `test_replicas` runs this once for each number of
+replicas. A line of JSON comes back for each case.
 """
 
 import json
@@ -12,16 +13,14 @@ import numpy as np
 import tensorflow as tf
 
 from cgc_tf.method import geometry
+from cgc_tf.networks import registry
 from cgc_tf.training import config, optimizers
 from cgc_tf.training.new_model import NewModel
 
 SIZE, CLASSES = 48, 3
 
 
-def main(replicas, examples, batch_norm, settings):
-    device = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * replicas)
-    strategy = tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(replicas)])
+def fit(strategy, examples, batch_norm, settings):
     fixed = {"backbone": "resnet8", "image_size": SIZE, "schedule": "constant", "learning_rate": 2e-3}
     settings = config.Config(**{**fixed, **settings})
     keras.utils.set_random_seed(0)
@@ -30,7 +29,7 @@ def main(replicas, examples, batch_norm, settings):
         for layer in model._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = batch_norm == "trained"
-        optimizers.compile_model(model, settings, 10, replicas)
+        optimizers.compile_model(model, settings, 10, strategy.num_replicas_in_sync)
     rng = np.random.default_rng(0)
     views = {
         view: rng.integers(0, 256, (examples, SIZE, SIZE, 3), np.uint8) for view in ("ce", "original", "augmented")
@@ -46,9 +45,17 @@ def main(replicas, examples, batch_norm, settings):
     training, validation = (tf.data.Dataset.from_tensor_slices(dataset).batch(8) for dataset in (batch, held_out))
     history = model.fit(training, validation_data=validation, epochs=2, shuffle=False, verbose=0)
     weights = np.concatenate([np.ravel(weight) for weight in model.trainable_variables])
-    result = {name: values for name, values in history.history.items()}
-    print(json.dumps({**result, "weights": weights[:: max(1, len(weights) // 5000)].tolist()}))
+    return {**history.history, "weights": weights[:: max(1, len(weights) // 5000)].tolist()}
+
+
+def main(replicas, cases):
+    device = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * replicas)
+    strategy = tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(replicas)])
+    registry.RESNETS["resnet8"] = ("basic_block", (64,), (1,), (1,))  # each replica is traced
+    for case in cases:
+        print(json.dumps(fit(strategy, *case)), flush=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4]))
+    main(int(sys.argv[1]), json.loads(sys.argv[2]))

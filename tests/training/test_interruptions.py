@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -19,21 +20,23 @@ from cgc_tf.training import checkpoints, journal
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def start(workdir, *flags):
-    return subprocess.Popen(
-        [sys.executable, "train.py", f"--workdir={workdir}", *flags],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture(scope="module")
+def start(programs):
+    """Starts a run in a folder, with flags; a `subprocess.Popen`."""
+    return lambda workdir, *flags: programs.start("train.py", f"--workdir={workdir}", *flags)
 
 
-def finish(workdir, *flags):
-    process = start(workdir, *flags)
-    output, errors = process.communicate()
-    assert process.returncode == 0, errors[-2000:]
-    return output
+@pytest.fixture(scope="module")
+def finish(start):
+    """Lets a run come to its end; what it printed."""
+
+    def finish(workdir, *flags):
+        process = start(workdir, *flags)
+        output, errors = process.communicate()
+        assert process.returncode == 0, errors[-2000:]
+        return output
+
+    return finish
 
 
 def wait_until(condition):
@@ -63,7 +66,7 @@ def flags(small_config):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(flags, tmp_path_factory):
+def undisturbed(flags, tmp_path_factory, finish):
     workdir = tmp_path_factory.mktemp("undisturbed") / "run"
     finish(workdir, *flags)
     return workdir
@@ -74,7 +77,7 @@ def assert_same(workdir, undisturbed):
     assert (workdir / "metrics.csv").read_text() == (undisturbed / "metrics.csv").read_text()
 
 
-def test_killed_in_an_epoch(flags, undisturbed, tmp_path):
+def test_killed_in_an_epoch(flags, undisturbed, tmp_path, start, finish):
     """And started again by its folder's name alone, in the middle of the epoch."""
     workdir = tmp_path / "run"
     process = start(workdir, *flags)
@@ -92,13 +95,13 @@ def test_killed_in_an_epoch(flags, undisturbed, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_asked_to_stop(number, flags, undisturbed, tmp_path):
+def test_asked_to_stop(number, flags, undisturbed, tmp_path, start, finish):
     """It saves after the step and says so, with a status of its own; a second process is refused meanwhile."""
     workdir = tmp_path / "run"
     process = start(workdir, *[flag for flag in flags if "checkpoint_every" not in flag])
     wait_for_starts(workdir)
     refused = start(workdir, *flags)
-    assert f"is being trained by process {process.pid} on" in refused.communicate()[1]
+    assert re.search(r"is being trained by process \d+ on", refused.communicate()[1])
     assert refused.returncode == 2
     process.send_signal(number)
     errors = process.communicate()[1]
@@ -113,7 +116,7 @@ def test_asked_to_stop(number, flags, undisturbed, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_second_signal_leaves_at_once(flags, tmp_path):
+def test_a_second_signal_leaves_at_once(flags, tmp_path, start, finish):
     workdir = tmp_path / "run"
     process = start(workdir, *flags)
     wait_for_starts(workdir)
@@ -124,7 +127,7 @@ def test_a_second_signal_leaves_at_once(flags, tmp_path):
     finish(workdir)
 
 
-def test_changed_flags_are_shown(undisturbed, flags):
+def test_changed_flags_are_shown(undisturbed, flags, start):
     process = start(undisturbed, "--learning_rate=0.5", "--epochs=3")
     assert "epochs 2 there, 3 here; learning_rate 0.01 there, 0.5 here" in process.communicate()[1]
     assert process.returncode == 2
@@ -145,7 +148,7 @@ def small_disk(folder, size):
         subprocess.run(["umount", folder], check=True)
 
 
-def test_full_disk(flags, undisturbed, tmp_path):
+def test_full_disk(flags, undisturbed, tmp_path, start, finish):
     """It holds two checkpoints, not three: the run stops in a line, keeps what is whole, and goes on with more room."""
     size = checkpoints.files(undisturbed / "checkpoints")[0].stat().st_size
     with small_disk(tmp_path / "disk", int(size * 2.5)) as grow:
@@ -161,7 +164,7 @@ def test_full_disk(flags, undisturbed, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_folder_that_vanishes(flags, tmp_path):
+def test_a_folder_that_vanishes(flags, tmp_path, start):
     workdir = tmp_path / "run"
     process = start(workdir, *flags)
     wait_for_checkpoint(workdir, "epoch0000-step000001")
@@ -172,14 +175,14 @@ def test_a_folder_that_vanishes(flags, tmp_path):
     assert checkpoints.last(tmp_path / "elsewhere" / "checkpoints").position.step
 
 
-def test_a_folder_that_may_not_be_written(flags, tmp_path):
+def test_a_folder_that_may_not_be_written(flags, tmp_path, start):
     (tmp_path / "file").touch()
     process = start(tmp_path / "file" / "run", *flags)
     assert f"error: --workdir={tmp_path}/file/run cannot be written: Not a directory" in process.communicate()[1]
     assert process.returncode == 2
 
 
-def test_dry_run_leaves_nothing(flags, tmp_path):
+def test_dry_run_leaves_nothing(flags, tmp_path, start):
     process = start(tmp_path / "run", *flags, "--dry_run")
     output, errors = process.communicate()
     assert process.returncode == 0, errors
@@ -191,7 +194,7 @@ def test_dry_run_leaves_nothing(flags, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_stopped_at_random_moments(number, small_config, tmp_path):
+def test_stopped_at_random_moments(number, small_config, tmp_path, start, finish):
     """Twenty times, the writing of checkpoints included, which goes on nearly all the time here."""
     settings = dataclasses.replace(small_config, epochs=60, checkpoint_every="1", keep_checkpoints=2)
     finish(tmp_path / "undisturbed", *settings.to_flags())
