@@ -1,10 +1,12 @@
 """One seed, one TensorFlow configuration, and small real data for every test."""
 
 import csv
+import os
 import pathlib
 import shutil
 
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
+import filelock
 import keras
 import numpy as np
 import pytest
@@ -64,9 +66,26 @@ def draw_pictures(root, counts):
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory):
+def once(tmp_path_factory):
+    """Makes a folder once for all processes of a test run, which only read it: `once("name", make)`."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def once(name, make):
+        with filelock.FileLock(root / f"{name}.lock"):
+            if not (root / f"{name}.made").exists():
+                make(root / name)
+                (root / f"{name}.made").touch()
+        return root / name
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def pictures(once):
     """A folder of real JPEG and PNG files: 24 to train on, 12 to test on, with boxes."""
-    return draw_pictures(tmp_path_factory.mktemp("pictures") / "folder", {"train": 8, "test": 4})
+    return once("pictures", lambda folder: draw_pictures(folder, {"train": 8, "test": 4}))
 
 
 @pytest.fixture(scope="session")
@@ -90,15 +109,16 @@ def small_config(pictures):
 
 
 @pytest.fixture(scope="session")
-def workdir(small_config, tmp_path_factory):
-    """A run trained on `pictures`."""
-    return train.train(small_config, tmp_path_factory.mktemp("runs") / "small")
+def workdir(small_config, once, tmp_path_factory):
+    """A run trained on `pictures`, a copy of this process's own."""
+    trained = once("small", lambda folder: train.train(small_config, folder))
+    return shutil.copytree(trained, tmp_path_factory.mktemp("runs") / "small")
 
 
 @pytest.fixture(scope="session")
-def exported(workdir, tmp_path_factory):
+def exported(workdir, once):
     """The first version of `workdir`'s run as a SavedModel, alone in its folder."""
-    return saved_model.export(workdir, tmp_path_factory.mktemp("exported"))
+    return once("exported", lambda folder: saved_model.export(workdir, folder)) / "1"
 
 
 @pytest.fixture(scope="session")

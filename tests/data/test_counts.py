@@ -192,12 +192,12 @@ def test_every_reader_names_a_bad_picture(pictures, tmp_path):
         list(part.decoded("test"))
 
 
-def test_inspection_and_cache_name_a_bad_picture_in_one_line(pictures, tmp_path):
+def test_inspection_and_cache_name_a_bad_picture_in_one_line(pictures, tmp_path, programs):
     root, path = spoiled(pictures, tmp_path, "train")
     with pytest.raises(UserError, match=f"1 of 24 train examples cannot be decoded, the first: {path} "):
         cache.cached(load.load_dataset("folder", str(root)), "memory")
     command = ["-m", "cgc_tf.data.inspect_dataset", "--dataset=folder", f"--data_dir={root}", "--examples=24"]
     command.append(f"--output={tmp_path / 'sheet.png'}")
-    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
+    done = programs.run(*command)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert f"the first: {path} (" in done.stderr

@@ -1,8 +1,6 @@
 """The command that shows a dataset before training: right counts, and boxes where the views put the object."""
 
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import tensorflow as tf
@@ -43,7 +41,7 @@ def test_counts(pictures):
     assert labels.tolist() == [8, 8, 8] and boxes == 24 and masks == 0
 
 
-def test_command(pictures, tmp_path):
+def test_command(pictures, tmp_path, programs):
     output = tmp_path / "sheet.png"
     command = [
         "-m",
@@ -53,7 +51,7 @@ def test_command(pictures, tmp_path):
         f"--output={output}",
         "--examples=4",
     ]
-    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
+    done = programs.run(*command)
     assert done.returncode == 0, done.stderr
     assert "folder: 3 classes, blue_wings, green_fuselage, red_wings\n" in done.stdout
     assert "train       24 examples, 8 of each class, 24 with boxes\n" in done.stdout

@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import shutil
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -208,11 +206,11 @@ def test_what_a_saved_model_cannot_answer(exported, source, tmp_path, choice):
         measure(subject, source, Protocol(**choice))
 
 
-def test_program_measures_a_saved_model(exported, small_config, tmp_path):
+def test_program_measures_a_saved_model(exported, small_config, tmp_path, programs):
     """Without being told anything: what it was trained on, its size, its classes; moved to another name, too."""
     moved = shutil.copytree(exported.parent, tmp_path / "moved")
     command = ["evaluate.py", f"--saved_model={moved}", f"--output={tmp_path / 'out'}", "--limit=6", "--curve_steps=2"]
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+    done = programs.run(*command)
     assert done.returncode == 0, done.stderr
     assert "6 of the 12 images of split test of folder" in done.stdout
     assert "CH on whole images, predicted class" in done.stdout

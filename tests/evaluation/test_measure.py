@@ -49,7 +49,7 @@ def test_whole_images_of_a_size_go_together(small_config, batch_size):
 
 def test_choices_of_the_protocol(workdir, small_config):
     """Each choice changes the numbers it is about, and no other."""
-    default = measured(workdir, small_config)
+    default = measured(workdir, small_config, limit=4)
     changes = {
         "ch_resize": ({"ch_resize": 48}, {"content_heatmap", "pointing_game", "entropy", "sparsity", "zero_heatmap"}),
         "curve_steps": ({"curve_steps": 4}, {"insertion_auc", "deletion_auc"}),
@@ -58,7 +58,7 @@ def test_choices_of_the_protocol(workdir, small_config):
         "evaluation_seed": ({"evaluation_seed": 3}, {"consistency", "retrieval_rank"}),
     }
     for name, (choice, affected) in changes.items():
-        columns = measured(workdir, small_config, **choice)
+        columns = measured(workdir, small_config, limit=4, **choice)
         changed = {
             key for key in columns if key != "id" and not np.allclose(columns[key], default[key], equal_nan=True)
         }

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-import pathlib
 import shutil
 import subprocess
 import sys
@@ -118,8 +117,9 @@ def test_warm_up_has_a_request_for_each_signature(exported):
 
 
 def test_verify_says_where(exported, workdir, tmp_path):
-    assert set(verify.verify(exported)) >= {"serving_default.probabilities", "explain.heatmap", "explain_class.heatmap"}
-    assert max(verify.verify(exported, verify.from_workdir(workdir, exported)).values()) <= verify.TOLERANCE
+    found = verify.verify(exported, verify.from_workdir(workdir, exported))
+    assert set(found) >= {"serving_default.probabilities", "explain.heatmap", "explain_class.heatmap"}
+    assert max(found.values()) <= verify.TOLERANCE
     trained_on = shutil.copytree(workdir, tmp_path / "trained_on")
     checkpoints.files(trained_on / checkpoints.FOLDER)[-1].unlink()
     with pytest.raises(UserError, match="does not hold the checkpoint"):
@@ -168,16 +168,13 @@ def test_saved_model_cli(exported, files, tmp_path):
     assert np.load(tmp_path / "heatmap.npy").shape == (1, 3, 3)
 
 
-def test_serve_and_ask(exported, files, expected, tmp_path):
+def test_serve_and_ask(exported, files, expected, tmp_path, programs):
     """REST and gRPC answer what the model does, and the client's program draws it."""
     with Server(Model(exported.parent)) as server:
         for url in (server.rest_url, server.grpc_url):
             check(Client(url).explain([path.read_bytes() for path in files]), expected)
             output = tmp_path / "drawn.png"
-            run = subprocess.run(
-                [sys.executable, "-m", "export.client", f"--image={files[1]}", f"--url={url}", f"--output={output}"],
-                cwd=pathlib.Path(__file__).parents[2], capture_output=True, text=True, check=True,
-            )  # fmt: skip
+            run = programs.run("-m", "export.client", f"--image={files[1]}", f"--url={url}", f"--output={output}")
             assert "score" in run.stdout
             with Image.open(output) as drawn, Image.open(files[1]) as picture:
                 assert drawn.size == picture.size
@@ -209,7 +206,7 @@ def test_model_card_has_whole_evaluations_of_these_weights(workdir, small_config
         assert describe()["metrics"] == {} and reason in describe()["no_metrics"]
 
 
-def test_versions_of_another_run_are_not_mixed_in(workdir, exported, tmp_path):
+def test_versions_of_another_run_are_not_mixed_in(workdir, exported, tmp_path, programs):
     """A run is known by its record, wherever it lies; another one needs to be allowed."""
     output = shutil.copytree(exported.parent, tmp_path / "exported")
     moved = shutil.copytree(workdir, tmp_path / "moved")
@@ -218,8 +215,8 @@ def test_versions_of_another_run_are_not_mixed_in(workdir, exported, tmp_path):
     (moved / "journal.jsonl").write_text(lines[0].replace('"start"', '"start", "seen": 1') + "\n")
     with pytest.raises(UserError, match=r"version 2 there is of moved, not of moved, .* --allow_other_run"):
         saved_model.export(moved, output)
-    program = [sys.executable, "-m", "export.saved_model", f"--workdir={moved}", f"--output={output}"]
-    done = subprocess.run([*program, "--allow_other_run"], capture_output=True, text=True)
+    program = ["-m", "export.saved_model", f"--workdir={moved}", f"--output={output}", "--allow_other_run"]
+    done = programs.run(*program)
     assert done.returncode == 0, done.stderr
     assert f"exporting {moved}: cgc, resnet8 on folder, trained to the end of epoch 2 of 2" in done.stdout
     assert (output / "3").is_dir()

@@ -1,8 +1,9 @@
-"""Takes settings through a run: trains, is stopped on the way, goes on, is evaluated and exported; one process a list.
+"""Takes settings through a run: trains, is stopped on the way, goes on, is evaluated and exported.
 
-A folder for the runs and a JSON list of settings; a line of JSON for each comes back, how it went.
+Given a folder for the run and a JSON object of settings; one comes back, of how it went.
 """
 
+import contextlib
 import functools
 import json
 import pathlib
@@ -68,14 +69,13 @@ def use_replicas(count):
     tf.distribute.MirroredStrategy = functools.cache(functools.partial(tf.distribute.MirroredStrategy, devices))
 
 
-def main(folder, rows):
-    if replicas := rows[0].pop("replicas", 0):
+def main(workdir, settings):
+    if replicas := settings.pop("replicas", 0):
         use_replicas(replicas)
-    callbacks.Overlays, ended = StopsOnce, sys.stdout
-    sys.stdout = sys.stderr
-    for index, settings in enumerate(rows):
-        result = take_through(settings, pathlib.Path(folder) / str(index))
-        print(json.dumps(result), file=ended, flush=True)
+    callbacks.Overlays = StopsOnce
+    with contextlib.redirect_stdout(sys.stderr):
+        result = take_through(settings, pathlib.Path(workdir))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

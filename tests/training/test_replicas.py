@@ -34,7 +34,7 @@ def assert_same(one, two):
 
 
 def test_two_replicas_train_as_one(fits):
-    """The last batch holds three: two on one replica, one on the other. And batch normalization, synchronized or not."""
+    """The last batch holds three: two on one replica, one on the other. And batch normalization."""
     uneven, whole = fits(1, (27, "frozen", GLOBAL), (8, "trained", GLOBAL))
     of_two, synchronized, apart = fits(
         2, (27, "frozen", GLOBAL), (8, "trained", {**GLOBAL, "sync_batch_norm": True}), (8, "trained", GLOBAL)

@@ -3,15 +3,10 @@
 import functools
 import json
 import operator
-import os
-import pathlib
-import subprocess
-import sys
 
 import pytest
 from allpairspy import AllPairs
 
-ROOT = pathlib.Path(__file__).parents[2]
 REST = {"unlabeled_dataset": "folder", "labeled_fraction": 0.5}
 # Settings that exclude each other stand in one line, so that every choice goes with every choice of another line.
 CHOICES = [
@@ -64,33 +59,11 @@ def fixed(draw_folder, tmp_path_factory):
     return {"dataset": "folder", "data_dir": str(folder), "backbone": "resnet8", **small}
 
 
-def take_through(rows, fixed, folder):
-    """What `settings_worker` says of each row."""
-    worker = ROOT / "tests/helpers/settings_worker.py"
-    command = [sys.executable, worker, str(folder), json.dumps([fixed | row for row in rows])]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def check(row, result):
+@pytest.mark.slow
+@pytest.mark.parametrize("row", cover(), ids=lambda row: ",".join(f"{name}={value}" for name, value in row.items()))
+def test_every_pair_of_settings(row, fixed, tmp_path, programs):
+    done = programs.run("tests/helpers/settings_worker.py", tmp_path / "run", json.dumps(fixed | row))
+    assert done.returncode == 0, f"{row}\n{done.stderr[-2000:]}"
+    result = json.loads(done.stdout)
     assert result["finite"] and result["examples"] == 4, (row, result)
     assert result["starts"] == [0, 2] and result["exported_difference"] < 1e-4, (row, result)
-
-
-ROWS = cover()
-
-
-def test_a_row_of_the_cover(fixed, tmp_path):
-    """Of those on one device and without XLA, which one process can take one after the other."""
-    rows = [row for row in ROWS if not {"replicas", "xla"} & row.keys()][:1]
-    for row, result in zip(rows, take_through(rows, fixed, tmp_path), strict=True):
-        check(row, result)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: ",".join(f"{name}={value}" for name, value in row.items()))
-def test_every_pair_of_settings(row, fixed, tmp_path):
-    (result,) = take_through([row], fixed, tmp_path)
-    check(row, result)

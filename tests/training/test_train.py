@@ -227,6 +227,7 @@ def test_trains_with(settings, small_config, tmp_path):
     assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
 
 
+@pytest.mark.slow
 def test_whole_step_compiles_with_xla(small_config, tmp_path):
     """In a process of its own: once operations are asked to be deterministic, Keras leaves XLA out."""
     settings = dataclasses.replace(small_config, xla=True, ema_momentum=0.9, clip_norm=1.0, precision="mixed_bfloat16")
