@@ -113,6 +113,19 @@ def test_a_flag_that_a_mode_does_not_read(mode):
     ("program", "arguments", "unread"),
     [
         ("train.py", ["--allow_changes"], "--allow_changes is not used without --workdir"),
+        *(
+            ("train.py", arguments, f"{arguments[0].partition('=')[0]} is not used by {arguments[1]}")
+            for arguments in (
+                ["--lambda_cgc=1", "--objective=baseline"],
+                ["--explain_class=label", "--objective=baseline"],
+                ["--temperature=0.5", "--objective=cgc_no_negatives"],
+                ["--negatives=global", "--objective=baseline"],
+                ["--momentum=0.5", "--optimizer=adamw"],
+                ["--step_factor=0.5", "--schedule=cosine"],
+                ["--nan_steps=3", "--on_nan=skip"],
+            )
+        ),
+        ("train.py", ["--unlabeled_data_dir=x"], "--unlabeled_data_dir is not used without --unlabeled_dataset"),
         ("export.client", ["--image=x", "--version=1", "--label=stable"], "--label=stable is not used by --version=1"),
         ("evaluate.py", ["--show_ids=x", "--examples=3"], "--examples is not used by --show_ids"),
         ("evaluate.py", ["--curves=none", "--curve_steps=3"], "--curve_steps is not used by --curves=none"),

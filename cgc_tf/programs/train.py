@@ -12,12 +12,25 @@ Ctrl-C save after the step and leave with exit status 75; once more, at once. Ex
 """
 
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
+import sys
+
 from absl import flags
 
 from cgc_tf.common import program
 from cgc_tf.common.errors import UserError
 from cgc_tf.programs import cgc
 from cgc_tf.training import config
+
+CONSISTENT = ("cgc", "cgc_no_negatives")
+READ_BY = {  # setting: another one, and its values by which the first is read
+    "lambda_cgc": ("objective", CONSISTENT),
+    "explain_class": ("objective", CONSISTENT),
+    "temperature": ("objective", ("cgc",)),
+    "negatives": ("objective", ("cgc",)),
+    "momentum": ("optimizer", ("sgd",)),
+    "step_factor": ("schedule", ("step",)),
+    "nan_steps": ("on_nan", ("stop",)),
+}
 
 
 def define_flags():
@@ -47,11 +60,22 @@ def main(_):
     if allow_changes and not workdir:
         raise UserError("--allow_changes is not used without --workdir: a new run has nothing to change")
     settings = config.from_flags(workdir)
+    _refuse_unread(settings)
     if flags.FLAGS.dry_run:
         print(dry_run.check(settings, workdir, _evaluate, cgc.load("export").export, allow_changes))
         return
     workdir = train.train(settings, workdir, allow_changes)
     print(program.as_started(f"trained: {workdir}\nnext: python evaluate.py --workdir={workdir}"))
+
+
+def _refuse_unread(settings):
+    """Refuses what was typed and no one reads; in a --flagfile it may stand for the other objectives' sake."""
+    typed = {argument.lstrip("-").partition("=")[0] for argument in sys.argv[1:]}
+    for name, (other, values) in READ_BY.items():
+        if name in typed and getattr(settings, other) not in values:
+            raise UserError(f"--{name} is not used by --{other}={getattr(settings, other)}: leave it out")
+    if "unlabeled_data_dir" in typed and not settings.unlabeled_dataset:
+        raise UserError("--unlabeled_data_dir is not used without --unlabeled_dataset: leave it out")
 
 
 def _evaluate(workdir):

@@ -225,12 +225,10 @@ class Config:
         return Objective(self.objective, **{name: getattr(self, name) for name in others})
 
     def to_flags(self) -> list[str]:
-        """The settings as command-line arguments, a list."""
-        texts = {
-            name: ",".join(map(str, value)) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
-        }
-        return [f"--{name}={text}" for name, text in texts.items()]
+        """The settings that are not the defaults, as command-line arguments, a list."""
+        changed = dataclasses.asdict(self).items() - dataclasses.asdict(Config()).items()
+        texts = {name: ",".join(map(str, value)) if isinstance(value, tuple) else value for name, value in changed}
+        return [f"--{name}={text}" for name, text in sorted(texts.items())]
 
     def default_workdir(self) -> pathlib.Path:
         """A new folder's name that says what is in it: runs/<dataset>-<objective>-<time>."""
