@@ -41,17 +41,11 @@ def export(
     max_pixels: int = pictures.MAX_PIXELS,
     allow_other_run: bool = False,
 ) -> pathlib.Path:
-    """Writes the next version of a trained run under `output`; returns its path.
+    """Writes the next version of the run in `workdir` under `output`, made where there is none; returns its path.
 
-    The version appears under its number only when it is whole, so a server may watch the folder.
-
-    Args:
-        workdir: the run's folder.
-        output: the folder of versions, made where there is none.
-        precision: as for `writer.write`.
-        on_bad_image: as for `Signatures`.
-        max_pixels: a picture of more is not decoded.
-        allow_other_run: whether the newest version in `output` may be of another run.
+    The version appears under its number only when it is whole, so a server may watch the folder. `precision` is as for
+    `writer.write`, `on_bad_image` and `max_pixels` as for `Signatures`; `allow_other_run` is whether the newest version
+    in `output` may be of another run.
 
     Raises:
         UserError: the workdir cannot be read, `output` cannot be written, or it holds another run.

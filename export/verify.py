@@ -20,14 +20,9 @@ TOLERANCE = 1e-5
 
 
 def verify(version: pathlib.Path, expected: dict[str, np.ndarray] | None = None) -> dict[str, float]:
-    """Checks one version's folder.
+    """Checks one version's folder, .../NUMBER: {"signature.output": the largest difference from what was expected}.
 
-    Args:
-        version: the folder, .../NUMBER.
-        expected: what to hold its answers to the stored pictures against, {output: array}; None for what is stored.
-
-    Returns:
-        {"signature.output": the largest difference}.
+    `expected` is what to hold its answers to the stored pictures against, {output: array}; None for what is stored.
 
     Raises:
         UserError: a file is not as it was written, the version does not load, a warm-up request is not answered (both

@@ -38,8 +38,12 @@ def whole(path: PathLike, mode: str = "w", durable: bool = False) -> Iterator[IO
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
-    if durable:
-        _sync_folder(path.parent)
+    if durable:  # and so are the names in its folder
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def write(path: PathLike, contents: str | bytes, durable: bool = False) -> None:
@@ -67,12 +71,3 @@ def reported(place: PathLike) -> Iterator[None]:
         raise
     except OSError as error:
         raise UserError(f"{place} cannot be written: {error.strerror or error}") from error
-
-
-def _sync_folder(folder):
-    """Returns when the names in a folder are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

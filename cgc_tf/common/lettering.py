@@ -39,16 +39,10 @@ def styled(texts: Iterable[str]) -> AbstractContextManager:
 
 
 def fitted(text: str, inches: float, points: float, lines: int = 2) -> str:
-    """A text in at most so many lines of a width; of what is too much the end is kept, after an `…`.
+    """A text in at most so many lines of a width in inches; of what is too much the end is kept, after an `…`.
 
-    Lines are broken at spaces, or within a word that is wider than a line; letters that no installed font has are
-    `MISSING`. To be called within `styled`.
-
-    Args:
-        text: one line.
-        inches: width of a line.
-        points: size of the letters.
-        lines: how many at most.
+    Lines are broken at spaces, or within a word that is wider than a line; letters, of a size in points, that no
+    installed font has are `MISSING`. To be called within `styled`.
     """
     missing = _of_no_font(frozenset(text))
     rest, broken = "".join(MISSING if letter in missing else letter for letter in text).strip(), []

@@ -119,12 +119,8 @@ def config_folder():
 def expanded(arguments, including=()):
     """The arguments with every --flagfile=FILE replaced by the lines of the file, one by one.
 
-    FILE is looked for as it is given, then from the project of the flagfile that includes it, which is the parent of
-    that file's folder, then among our own configurations.
-
-    Args:
-        arguments: of a command line, or the lines of a flagfile.
-        including: the path of that flagfile, after those of the ones that include it.
+    FILE is looked for as it is given, then from the project of the flagfile that includes it (the last of `including`),
+    which is the parent of that file's folder, then among our own configurations.
 
     Raises:
         UserError: there is no such file, or it includes itself.
@@ -164,19 +160,14 @@ def help_text(docstring):
     known = flags.FLAGS.flags_by_module_dict()
     sections = {name: found for name, found in flags.FLAGS.key_flags_by_module_dict().items() if name not in known}
     under_headings = {flag.name for found in sections.values() for flag in found}
-    others = [
-        flag for name, found in known.items() if _is_ours(name) for flag in found if flag.name not in under_headings
-    ]
+    ours = [name for name in known if name == sys.argv[0] or name.split(".")[0] in ("cgc_tf", "export", "benchmarks")]
+    others = [flag for name in ours for flag in known[name] if flag.name not in under_headings]
     if others:
         sections = {"Flags": others, **sections}
     texts = [f"{heading}:\n" + "\n".join(map(_described, found)) for heading, found in sections.items()]
     return "\n\n".join(
         [as_started(docstring.strip()), *map(as_started, texts), "--flagfile=FILE reads flags from a file, one a line."]
     )
-
-
-def _is_ours(module):
-    return module == sys.argv[0] or module.split(".")[0] in ("cgc_tf", "export", "benchmarks")
 
 
 def _described(flag):

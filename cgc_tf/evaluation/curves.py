@@ -2,6 +2,7 @@
 
 import numpy as np
 import tensorflow as tf
+from scipy import ndimage
 
 from cgc_tf.method import metrics
 from cgc_tf.networks.preprocessing import IMAGENET_MEAN
@@ -61,23 +62,13 @@ def blur(images: tf.Tensor) -> tf.Tensor:
     Returns:
         float32 `[B, H, W, 3]` in 0..255.
     """
-    kernel = tf.constant(np.tile(_rise_kernel()[:, None, None, None], [1, 1, 3, 1]), tf.float32)
+    # RISE's own kernel: SciPy reflects at the borders, so the Gaussian's tails are folded back into the 11 taps.
+    taps = ndimage.gaussian_filter1d(np.eye(11)[5], sigma=5)
+    kernel = tf.constant(np.tile(taps[:, None, None, None], [1, 1, 3, 1]), tf.float32)
     blurred = tf.cast(images, tf.float32) - neutral_color()
     for axis in (kernel, tf.transpose(kernel, [1, 0, 2, 3])):
         blurred = tf.nn.depthwise_conv2d(blurred, axis, [1, 1, 1, 1], "SAME")
     return blurred + neutral_color()
-
-
-def _rise_kernel(length=11, sigma=5.0, reach=20):
-    """One axis of RISE's kernel, float64 `[length]`, which sums to 1.
-
-    RISE filters an 11x11 impulse with SciPy's `gaussian_filter`, which reflects at the borders: the tails of the
-    Gaussian, out to four sigma, are folded back into the 11 taps.
-    """
-    offsets = np.arange(-reach, reach + 1)
-    gaussian = np.exp(-0.5 * (offsets / sigma) ** 2)
-    folded = np.abs((length // 2 + offsets) % (2 * length) - length + 0.5) - 0.5
-    return np.bincount((length - 1 - folded).astype(int), gaussian / gaussian.sum(), length)
 
 
 def neutral_color() -> tf.Tensor:
@@ -91,15 +82,8 @@ def pixel_curve(probabilities, start, finish, saliency, class_ids, steps=STEPS):
     RISE (BMVC 2018): insertion goes from the blurred image to the image, deletion from the image to the neutral
     color. At 224 pixels, 28 steps replace 224 * 8 pixels each.
 
-    Args:
-        probabilities: a callable, `[B, S, S, 3]` -> `[B, classes]`.
-        start: images `[B, S, S, 3]` in 0..255, without any of the pixels that are put in.
-        finish: images `[B, S, S, 3]` in 0..255, with all of them.
-        saliency: `[B, S, S]`; pixels of equal saliency go in reading order.
-        class_ids: int `[B]`, the class whose probability is followed.
-
-    Returns:
-        float32 `[B, steps + 1]`.
+    Arguments and result are as for `insertion`, but for `start` and `finish`, images `[B, S, S, 3]` in 0..255,
+    and `saliency` `[B, S, S]`, of which pixels of equal saliency go in reading order.
     """
     pixels = start.shape[1] * start.shape[2]
     start, finish = tf.cast(start, tf.float32), tf.cast(finish, tf.float32)

@@ -39,16 +39,6 @@ def make(name, model, seed=0):
     return TF_EXPLAIN[name](model, seed)
 
 
-class _OneClass:
-    """A model as tf-explain sees it: column 0 is the score of each image's own class."""
-
-    def __init__(self, scores, class_ids):
-        self.scores, self.class_ids = scores, class_ids
-
-    def __call__(self, images):
-        return tf.gather(self.scores(images), self.class_ids, axis=1, batch_dims=1)[:, None]
-
-
 def vanilla_gradients(model, _):
     """|d logit / d image|, summed over colors (Simonyan et al., 2014)."""
     from tf_explain.core.vanilla_gradients import VanillaGradients
@@ -144,7 +134,10 @@ def _gradients(method, scores):
 
     @tf.function(reduce_retracing=True)
     def gradients(images, class_ids):
-        return method.compute_gradients(tf.cast(images, tf.float32), _OneClass(scores, class_ids), 0)
+        def model(images):  # as tf-explain sees it: column 0 is the score of each image's own class
+            return tf.gather(scores(images), class_ids, axis=1, batch_dims=1)[:, None]
+
+        return method.compute_gradients(tf.cast(images, tf.float32), model, 0)
 
     return gradients
 

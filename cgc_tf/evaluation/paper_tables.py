@@ -18,12 +18,7 @@ from cgc_tf.report.results import COLUMNS
 
 
 def make(
-    name: str,
-    dataset: str = "",
-    data_dir: str | None = None,
-    seeds: int = 0,
-    flags: Sequence[str] = (),
-    output: files.PathLike | None = None,
+    name: str, dataset: str = "", data_dir: str | None = None, seeds: int = 0, output: files.PathLike | None = None
 ) -> str:
     """Makes one of the tables of `configs/tables/`, and returns it as Markdown; in its folder it is table.md.
 
@@ -32,7 +27,6 @@ def make(
         dataset: one of those that the table has; "" for its first, the paper's.
         data_dir: as for train.py.
         seeds: how many seeds, from 0; 0 for the table's own number.
-        flags: further arguments of train.py, for every run.
         output: folder of the runs; None for runs/table-<name>-<dataset>.
 
     Raises:
@@ -44,7 +38,7 @@ def make(
         raise UserError(f"--table={name} --dataset={dataset}: the table is made for {', '.join(table['datasets'])}")
     chosen = table["datasets"][dataset]
     output = pathlib.Path(output or f"runs/table-{name}-{dataset}")
-    common = [f"--flagfile={program.config_folder().parent / chosen['flagfile']}", *chosen.get("flags", ()), *flags]
+    common = [f"--flagfile={program.config_folder().parent / chosen['flagfile']}", *chosen.get("flags", ())]
     if data_dir:
         common.append(f"--data_dir={data_dir}")
     runs = {row["objective"]: [*common, f"--objective={row['objective']}"] for row in table["rows"]}

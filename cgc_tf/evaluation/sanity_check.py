@@ -6,17 +6,12 @@ from tqdm import tqdm
 
 
 def check(model, explain, images, class_ids, seed=0):
-    """Shuffles the kernels of layer after layer, from the logits down, and follows the heatmaps.
+    """Shuffles the kernels of a `CGCModel`, layer after layer from the logits down, and follows the heatmaps.
 
     Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018, section 3 (cascading randomization); the values
     of each kernel are shuffled, so that its distribution stays. The weights are put back afterwards.
 
-    Args:
-        model: a `CGCModel`.
-        explain: an explainer of that model (see `explainers`).
-        images: `[B, H, W, 3]` in 0..255.
-        class_ids: int `[B]`, the classes to explain throughout.
-        seed: of the shuffling.
+    `explain` is an explainer of that model (see `explainers`), which takes the images and classes throughout.
 
     Returns:
         A list of dicts, one for each layer from the top: `layer`, its name, and `spearman`, the mean rank correlation

@@ -4,7 +4,7 @@ import pathlib
 
 import tensorflow as tf
 
-from cgc_tf.common.errors import UserError
+from cgc_tf.common.errors import UserError, first_line
 from cgc_tf.evaluation import evaluated_models
 from cgc_tf.report import model_card
 
@@ -28,13 +28,17 @@ def from_saved_model(path, folder, image_size=None, labels=None):
     """
     version = model_card.version_of(path)
     source, card = f"--saved_model={path}", model_card.read(version) or {}
-    loaded = _load(version)
-    explaining = [signature for signature in loaded.signatures.values() if _explains(signature)]
+    try:
+        loaded = tf.saved_model.load(str(version))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise UserError(f"--saved_model={version} cannot be loaded: {first_line(error)}") from error
+    answering = [s for s in loaded.signatures.values() if {"heatmap", "probabilities"} <= set(s.structured_outputs)]
+    explaining = [signature for signature in answering if _image_input(signature) is not None]
     if not explaining:
         raise UserError(
             f"{source} has no signature from images to probabilities and a heatmap, only {', '.join(loaded.signatures)}"
         )
-    best = max(explaining, key=lambda signature: (_image_input(signature).dtype != tf.string, _takes_class(signature)))
+    best = max(explaining, key=lambda s: (_image_input(s).dtype != tf.string, bool(_class_inputs(s))))
     images = _image_input(best)
     if images.dtype == tf.string and not card:
         raise UserError(f"{source} takes encoded pictures, and has no model card: nothing says what it sees of them")
@@ -42,6 +46,9 @@ def from_saved_model(path, folder, image_size=None, labels=None):
     size = _image_size(source, card.get("image_size"), of_signature, image_size)
     own_names = model_card.read_labels(version / model_card.LABELS)
     names = evaluated_models.check_labels(source, own_names, labels)
+    notes = [] if own_names else [evaluated_models.TOLD_LABELS]
+    if not card:
+        notes.append("it has no model card: it is given RGB images in 0..255, whatever it was made for")
     outputs = best.structured_outputs["probabilities"].shape[-1]
     if outputs not in (None, len(names)):
         raise UserError(f"{source} has {outputs} outputs, but {len(names)} names of classes")
@@ -64,17 +71,10 @@ def from_saved_model(path, folder, image_size=None, labels=None):
         explain=tf.function(lambda pictures, ids: call(pictures, ids)["heatmap"], reduce_retracing=True),
         checkpoint=card.get("checkpoint"),
         takes_any_size=images.dtype != tf.string and images.shape[1] is None,
-        takes_any_class=_takes_class(best),
+        takes_any_class=bool(_class_inputs(best)),
         history=tuple(card.get("history") or ()),
-        notes=tuple(_notes(card, own_names)),
+        notes=tuple(notes),
     )
-
-
-def _notes(card, own_names):
-    if not own_names:
-        yield evaluated_models.TOLD_LABELS
-    if not card:
-        yield "it has no model card: it is given RGB images in 0..255, whatever it was made for"
 
 
 def _image_size(source, of_card, of_signature, told):
@@ -87,32 +87,15 @@ def _image_size(source, of_card, of_signature, told):
     return known or told
 
 
-def _load(version):
-    try:
-        return tf.saved_model.load(str(version))
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        raise UserError(f"--saved_model={version} cannot be loaded: {str(error).splitlines()[0]}") from error
-
-
-def _inputs(signature):
-    return signature.structured_input_signature[1]
-
-
-def _explains(signature):
-    return {"heatmap", "probabilities"} <= set(signature.structured_outputs) and _image_input(signature) is not None
-
-
 def _image_input(signature):
-    found = (spec for spec in _inputs(signature).values() if spec.dtype == tf.string or spec.shape.rank == 4)
+    specs = signature.structured_input_signature[1].values()
+    found = (spec for spec in specs if spec.dtype == tf.string or spec.shape.rank == 4)
     return next(found, None)
 
 
 def _class_inputs(signature):
-    return {name: spec for name, spec in _inputs(signature).items() if spec.dtype.is_integer and spec.shape.rank == 1}
-
-
-def _takes_class(signature):
-    return bool(_class_inputs(signature))
+    specs = signature.structured_input_signature[1].items()
+    return {name: spec for name, spec in specs if spec.dtype.is_integer and spec.shape.rank == 1}
 
 
 def _as(pictures, spec):

@@ -49,7 +49,8 @@ def read_tensors(path: files.PathLike) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: no such file of weights") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    return {name: array.astype(np.float32) if _is_floating(array) else array for name, array in tensors.items()}
+    floating = {name for name, array in tensors.items() if array.dtype.kind == "f" or array.dtype.name == "bfloat16"}
+    return {name: array.astype(np.float32) if name in floating else array for name, array in tensors.items()}
 
 
 def write_tensors(path: files.PathLike, tensors: Mapping[str, np.ndarray]) -> None:
@@ -155,7 +156,3 @@ def _import_torch(path):
 
 def _is_safetensors(path):
     return str(path).endswith(".safetensors")
-
-
-def _is_floating(array):
-    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"

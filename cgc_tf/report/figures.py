@@ -1,4 +1,7 @@
-"""Figures of explanations: grids that set several models side by side, curves and histograms."""
+"""Figures of explanations: grids that set several models side by side, curves and histograms.
+
+Each is a PNG of the path that is given, and a PDF of the same name beside it.
+"""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -19,15 +22,14 @@ def explanations(path: PathLike, images: Sequence[Mapping], rows: Mapping[str, S
     """Draws images with their boxes on top and, below them, one row of overlays for each model, as the paper does.
 
     Args:
-        path: the PNG to write; a PDF of the same name is written beside it.
+        path: the PNG to write.
         images: a list of dicts: `image` uint8 `[H, W, 3]`, `boxes` `[n, 4]`, `title`.
         rows: {name of the model: a list, parallel to `images`, of dicts: `heatmap` `[h, w]`, `caption` and perhaps
             `box`, as `overlay` takes it; or None for an empty place}.
     """
     captions = [answer["caption"] for explained in rows.values() for answer in explained if answer]
     with lettering.styled([*rows, *captions, *(example["title"] for example in images)]):
-        size = CELL * len(images), CELL * 1.2 * (1 + len(rows))
-        figure = Figure(figsize=size)
+        figure = Figure(figsize=(CELL * len(images), CELL * 1.2 * (1 + len(rows))))
         axes = figure.subplots(1 + len(rows), len(images), squeeze=False)
         for axis in axes.flat:
             axis.set_xticks([])
@@ -42,8 +44,7 @@ def explanations(path: PathLike, images: Sequence[Mapping], rows: Mapping[str, S
             for axis, example, answer in zip(axes[row], images, explained, strict=True):
                 if answer is None:
                     continue
-                drawn = overlay(example["image"], answer["heatmap"], answer.get("box", WHOLE))
-                show(axis, drawn, example["boxes"])
+                show(axis, overlay(example["image"], answer["heatmap"], answer.get("box", WHOLE)), example["boxes"])
                 axis.set_xlabel(_by_picture(answer["caption"]), fontsize=7, labelpad=2)
         _save(figure, path)
 
@@ -55,14 +56,11 @@ def _by_picture(text):
 def curves(path: PathLike, reports: Mapping[str, Mapping]) -> None:
     """Draws insertion and deletion curves, the mean over images with a band of two standard errors.
 
-    Args:
-        path: the PNG to write; a PDF of the same name is written beside it.
-        reports: {name: a report's `curves`}, of the same kinds, one or more.
+    `reports` are {name: a report's `curves`}, of the same kinds, one or more.
     """
     kinds = list(next(iter(reports.values())))
     with lettering.styled(reports):
-        size = 0.6 + 3.3 * len(kinds), 3.2 + 0.17 * len(reports)  # the legends are below
-        figure = Figure(figsize=size)
+        figure = Figure(figsize=(0.6 + 3.3 * len(kinds), 3.2 + 0.17 * len(reports)))  # the legends are below
         axes = figure.subplots(1, len(kinds), squeeze=False, sharey=True)
         for axis, kind in zip(axes[0], kinds, strict=True):
             for color, (name, found) in zip(_colors(reports), reports.items(), strict=True):
@@ -80,12 +78,7 @@ def curves(path: PathLike, reports: Mapping[str, Mapping]) -> None:
 
 
 def histogram(path: PathLike, shares: Mapping[str, ArrayLike]) -> None:
-    """Draws how Content Heatmap is distributed over images.
-
-    Args:
-        path: the PNG to write; a PDF of the same name is written beside it.
-        shares: {name: float `[N]` in [0, 1]; NaN does not count}.
-    """
+    """Draws how Content Heatmap is distributed over images; `shares` are {name: float `[N]`}, NaN does not count."""
     with lettering.styled(shares):
         figure = Figure(figsize=(4.6, 3.0 + 0.17 * len(shares)))
         axis = figure.subplots()

@@ -9,28 +9,20 @@ AT_ONCE = 2_000_000  # resampled values in memory
 
 
 def summary(values: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> dict | None:
-    """Mean and its uncertainty; values that are NaN do not count.
-
-    Args:
-        values: float `[N]`.
-        resamples: how many samples of N, with replacement, the interval is read from.
-        seed: of the resampling.
+    """Mean of float `[N]` and its uncertainty; values that are NaN do not count.
 
     Returns:
         None where nothing counts; else a dict: `count`, `mean`, `standard_error` (None of a single value) and
-        `interval`, the 2.5th and 97.5th percentile of the resampled means (Efron & Tibshirani, 1993, section 13.3).
+        `interval`, the 2.5th and 97.5th percentile of the means of so many resamples of N, drawn with replacement
+        (Efron & Tibshirani, 1993, section 13.3).
     """
     values = np.asarray(values, np.float64)
     values = values[~np.isnan(values)]
     if not len(values):
         return None
     error = float(stats.sem(values)) if len(values) > 1 else None
-    return {
-        "count": len(values),
-        "mean": float(np.mean(values)),
-        "standard_error": error,
-        "interval": _interval(values, resamples, seed),
-    }
+    interval = _interval(values, resamples, seed)
+    return {"count": len(values), "mean": float(np.mean(values)), "standard_error": error, "interval": interval}
 
 
 def _interval(values, resamples, seed):

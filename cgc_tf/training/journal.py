@@ -87,13 +87,10 @@ def history(workdir: files.PathLike) -> list[dict]:
             settings = {name: value for name, value in event["config"].items() if name not in HARMLESS_SETTINGS}
             if not periods or periods[-1]["settings"] != settings:
                 periods.append({"position": event["position"], "settings": settings})
-    names = [name for name in periods[0]["settings"] if _differs(name, periods)] if periods else []
+    first = periods[0]["settings"] if periods else {}
+    names = [name for name in first if any(each["settings"].get(name) != first[name] for each in periods)]
     return [{**each, "settings": {name: each["settings"].get(name) for name in names}} for each in periods if names]
 
 
 def _place(event):
     return event["position"]["epoch"], event["position"]["step"]
-
-
-def _differs(name, periods):
-    return any(each["settings"].get(name) != periods[0]["settings"][name] for each in periods)

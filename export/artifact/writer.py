@@ -35,13 +35,13 @@ def write(
     card: dict[str, Any] | None = None,
     **options,
 ) -> pathlib.Path:
-    """Writes the next version of a model under `output`; returns its path.
+    """Writes the next version of a model under `output`, made where there is none; returns its path.
 
     Args:
         model: the model.
         class_names: the names of its classes.
         image_size: the side in pixels of the view that it was trained on.
-        output: the folder of versions, made where there is none.
+        output: the folder of versions.
         precision: "float16" stores the kernels, which are nearly all of the bytes, in half precision; batch
             normalization's statistics and biases stay float32, and so does all computing.
         card: what is known of the model, JSON's kinds of values, for its model card.
@@ -69,16 +69,10 @@ def write(
 def expected_answers(
     model: CGCModel, image_size: int, encoded: Iterable[bytes], stored: Mapping[str, tf.Variable] | None = None
 ) -> dict[str, np.ndarray]:
-    """What the trained model answers to encoded pictures, not through the exported graph.
+    """What the trained model answers to encoded pictures, JPEG or PNG, not through the exported graph.
 
-    Args:
-        model: as for `write`.
-        image_size: as for `write`.
-        encoded: the pictures, JPEG or PNG.
-        stored: what `half` says is stored in place of the model's own variables.
-
-    Returns:
-        A dict of `probabilities`, `heatmap` (peak 1) and `heatmap_box`, float32 arrays `[B, ...]`.
+    `stored` is what `half` says is stored in place of the model's own variables. Returns a dict of `probabilities`,
+    `heatmap` (peak 1) and `heatmap_box`, float32 arrays `[B, ...]`.
     """
     views, boxes = zip(*(original_view(decode_image(one), image_size) for one in encoded), strict=True)
     with computing_with(model, stored or {}):

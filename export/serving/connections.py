@@ -49,20 +49,10 @@ _BY_GRPC = {
 }  # fmt: skip
 
 
-def connect(
-    url: str, model: str, version: int | None = None, label: str | None = None, timeout: float = 60.0
-) -> Callable[[list[bytes], str, dict], dict[str, np.ndarray]]:
+def connect(url: str, model: str, version: int | None, label: str | None, timeout: float) -> Callable:
     """A function, (images, signature, {further input: array}) -> {output: array}, that asks one server.
 
-    Args:
-        url: http://, https:// or grpc://, host and port.
-        model: its name.
-        version: which of its versions; the newest where there is no label either.
-        label: which of its versions, by its label.
-        timeout: seconds.
-
-    Raises:
-        UserError: another kind of URL.
+    Its arguments are those of `export.client.Client`. Raises `UserError` for another kind of URL.
     """
     url = url.rstrip("/")
     makers = {"http": _rest, "https": _rest, "grpc": _grpc}
@@ -87,11 +77,8 @@ def retrying(send: Callable, retries: int) -> Callable:
 
 
 def _rest(url, model, version, label, timeout):
-    which = ""
-    if version is not None:
-        which = f"/versions/{version}"
-    elif label:
-        which = f"/labels/{label}"
+    by_label = f"/labels/{label}" if label else ""
+    which = by_label if version is None else f"/versions/{version}"
     address = f"{url}/v1/models/{model}{which}:predict"
 
     def send(images, signature, more):

@@ -16,7 +16,8 @@ class Metrics:
     """Counters of one server; safe to share by threads."""
 
     def __init__(self, model_name):
-        self._name, self._lock = _escaped(model_name), threading.Lock()
+        self._name = model_name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        self._lock = threading.Lock()
         self._counts = collections.Counter()
         self._latencies = {}
 
@@ -48,7 +49,3 @@ class Metrics:
                     lines.append(f'{LATENCY}_bucket{{{labels},le="{bound}"}} {below}')
                 lines += [f"{LATENCY}_sum{{{labels}}} {total:.0f}", f"{LATENCY}_count{{{labels}}} {below}"]
         return "\n".join(lines) + "\n"
-
-
-def _escaped(text):
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -24,7 +24,8 @@ def find(pattern: str) -> list[pathlib.Path]:
     path = pathlib.Path(pattern)
     try:
         if path.is_dir():
-            found = [entry for entry in path.rglob("*") if _is_picture(entry.relative_to(path))]
+            found = [entry for entry in path.rglob("*") if entry.suffix.lower() in ENDINGS]
+            found = [entry for entry in found if not any(map(is_system, entry.relative_to(path).parts))]
         elif path.exists():
             return [path]
         else:
@@ -72,7 +73,3 @@ def drawing_path(path: pathlib.Path, paths: list[pathlib.Path], output: str | No
     # As they lie in their folders, endings kept: DIR/a/0.jpg, DIR/a/0.png and DIR/b/0.jpg.
     common = os.path.commonpath([one.parent for one in paths])
     return pathlib.Path(output or FOLDER) / path.parent.relative_to(common) / f"{path.name}{DRAWN}"
-
-
-def _is_picture(path):
-    return path.suffix.lower() in ENDINGS and not any(map(is_system, path.parts))

@@ -41,7 +41,9 @@ def parse(body: bytes) -> dict[str, Any]:
         try:
             request, _ = _DECODER.raw_decode(text)  # whatever follows it is not looked at
         except json.JSONDecodeError:
-            request, _ = _DECODER.raw_decode(_SHORT_INFINITY.sub(_whole_infinity, text))
+            request, _ = _DECODER.raw_decode(
+                _SHORT_INFINITY.sub(lambda found: "Infinity" if found[0] == "Inf" else found[0], text)
+            )
     except (ValueError, RecursionError) as error:
         require(False, f"the body is not JSON: {error}")
     require(isinstance(request, dict), "the body must be a JSON object")
@@ -176,10 +178,6 @@ def _unwrapped(outputs):
     return next(iter(outputs.values())) if len(outputs) == 1 else outputs
 
 
-def _whole_infinity(match):
-    return "Infinity" if match[0] == "Inf" else match[0]
-
-
 def _finite(text):
     require(math.isfinite(float(text)), "a number is too large")
     return float(text)
@@ -190,8 +188,6 @@ def _integer(text):
     return value if -(1 << 63) <= value < 1 << 64 else _finite(text)
 
 
-def _first_of_each(pairs):
-    return dict(reversed(pairs))
-
-
-_DECODER = json.JSONDecoder(parse_float=_finite, parse_int=_integer, object_pairs_hook=_first_of_each)
+_DECODER = json.JSONDecoder(
+    parse_float=_finite, parse_int=_integer, object_pairs_hook=lambda pairs: dict(reversed(pairs))
+)

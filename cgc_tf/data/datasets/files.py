@@ -21,18 +21,10 @@ def manual_folder(dl_manager):
 
 
 def manual(dl_manager, names, origin):
-    """Paths of files (or folders) that cannot be fetched without a person.
-
-    Args:
-        dl_manager: the builder's download manager.
-        names: paths within the manual folder.
-        origin: where to get them, for the message.
-
-    Returns:
-        A list of paths, in the order of `names`.
+    """Paths of files (or folders) that a person puts into the manual folder under these names: a list.
 
     Raises:
-        UserError: names every file that is missing, the folder, and the origin.
+        UserError: names every file that is missing, the folder, and the origin, which is where to get them.
     """
     folder = manual_folder(dl_manager)
     missing = [name for name in names if not (folder / name).exists()]
@@ -42,15 +34,9 @@ def manual(dl_manager, names, origin):
 
 
 def fetch(dl_manager, urls, md5s):
-    """Downloads files, or takes them from the manual folder where they lie there under their own names.
+    """Downloads {key: URL}, or takes files from the manual folder where they lie there under their own names.
 
-    Args:
-        dl_manager: the builder's download manager.
-        urls: {key: URL}.
-        md5s: {key: MD5 in hexadecimal}, for those without a SHA-256 in `checksums.tsv`.
-
-    Returns:
-        {key: path}.
+    Returns {key: path}. `md5s` are {key: MD5 in hexadecimal}, for those without a SHA-256 in `checksums.tsv`.
 
     Raises:
         UserError: a file that cannot be fetched, or is not the one that was expected.
