@@ -8,6 +8,7 @@ Works with `export.server` and with TensorFlow Serving alike.
 
 import collections
 import contextlib
+import dataclasses
 import json
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,6 +28,7 @@ BATCH_BYTES = 16 << 20  # a batch with more is sent before it is full: servers t
 URL = "http://127.0.0.1:8501"
 
 
+@dataclasses.dataclass
 class Client:
     """One model on a server.
 
@@ -42,16 +44,16 @@ class Client:
         retries: how often to try again when the server is down or too busy; no other failure is tried again.
     """
 
-    def __init__(
-        self,
-        url: str = URL,
-        model: str = "cgc",
-        timeout: float = 60.0,
-        version: int | None = None,
-        label: str | None = None,
-        retries: int = 2,
-    ):
-        self._send = connections.retrying(connections.connect(url, model, version, label, timeout), retries)
+    url: str = URL
+    model: str = "cgc"
+    timeout: float = 60.0
+    version: int | None = None
+    label: str | None = None
+    retries: int = 2
+
+    def __post_init__(self):
+        connection = connections.connect(self.url, self.model, self.version, self.label, self.timeout)
+        self._send = connections.retrying(connection, self.retries)
 
     def explain(self, images: list[bytes], class_ids: Sequence[int] | None = None) -> dict[str, np.ndarray]:
         """`predict` with heatmaps, of given classes, int `[n]`, or of the predicted ones:
@@ -91,7 +93,8 @@ class Client:
         with futures.ThreadPoolExecutor(in_flight) as pool:
             for item in images:
                 batch.append(item)
-                if len(batch) == batch_size or sum(map(_bytes_of, batch)) > BATCH_BYTES:
+                size = sum(len(data) for _, data in batch if isinstance(data, bytes))
+                if len(batch) == batch_size or size > BATCH_BYTES:
                     waiting.append(pool.submit(self._batch, batch, signature))
                     batch = []
                 if len(waiting) > in_flight:
@@ -102,33 +105,27 @@ class Client:
                 yield from waiting.popleft().result()
 
     def _batch(self, batch, signature):
-        """The answers to a batch's items, in order; those that could not be read are not sent."""
-        sent = [item for item in batch if isinstance(item[1], bytes)]
-        answered = iter(self._answered(sent, signature) if sent else ())
-        return [next(answered) if isinstance(data, bytes) else (key, None, data) for key, data in batch]
+        """What `stream` yields of a batch's items; those that could not be read are not sent."""
+        images = [data for _, data in batch if isinstance(data, bytes)]
+        answers = iter(self._answered(images, signature) if images else ())
+        return [(key, *(next(answers) if isinstance(data, bytes) else (None, data))) for key, data in batch]
 
-    def _answered(self, batch, signature):
+    def _answered(self, images, signature):
+        """`(answer, error)` of each picture; a blank answer (--on_bad_image=blank) is as good as a refusal."""
         try:
-            columns = self.predict([data for _, data in batch], signature)
-            rows = [{name: column[i] for name, column in columns.items()} for i in range(len(batch))]
-            return [_judged(key, row) for (key, _), row in zip(batch, rows, strict=True)]
+            columns = self.predict(images, signature)
         except BadRequest as error:
-            if len(batch) == 1:
-                return [(batch[0][0], None, error)]
+            if len(images) == 1:
+                return [(None, error)]
             # One bad picture refuses its batch: alone, the others are answered.
-            return [answer for item in batch for answer in self._answered([item], signature)]
+            return [answer for image in images for answer in self._answered([image], signature)]
+        rows = [{name: column[i] for name, column in columns.items()} for i in range(len(images))]
+        blank = BadRequest("a blank answer: no picture that the server can decode")
+        return [(None, blank) if _is_blank(row) else (row, None) for row in rows]
 
 
-def _bytes_of(item):
-    _, data = item
-    return len(data) if isinstance(data, bytes) else 0
-
-
-def _judged(key, answer):
-    """An item of `Client.stream`: a blank answer (--on_bad_image=blank) is as good as a refusal."""
-    if answer.get("class_id") == -1 or answer.get("overlay_png_bytes") == b"":
-        return key, None, BadRequest("a blank answer: no picture that the server can decode")
-    return key, answer, None
+def _is_blank(answer):
+    return answer.get("class_id") == -1 or answer.get("overlay_png_bytes") == b""
 
 
 def ask(args: flags.FlagValues, paths: list[pathlib.Path]) -> list[Exception]:

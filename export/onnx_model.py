@@ -20,7 +20,7 @@ from cgc_tf.method.model import CGCModel
 from cgc_tf.training import config as settings
 from cgc_tf.training import run_folder
 
-from .artifact.signatures import of_peak_one
+from .artifact.computing import of_peak_one
 
 TOLERANCE = 1e-5
 

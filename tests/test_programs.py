@@ -1,6 +1,8 @@
 """The programs as a user starts them: what they teach, and how they answer a mistake."""
 
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -34,6 +36,13 @@ def test_a_mistake_is_one_line(command, message, run):
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize("module", ["export.client", "export.verify", "export.server"])
+def test_a_missing_input_is_told_before_tensorflow_is_loaded(module):
+    command = [sys.executable, "-X", "importtime", "-m", module]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and " is missing: " in done.stderr and "tensorflow" not in done.stderr
 
 
 def test_a_flag_that_is_none_of_ours(run):

@@ -24,10 +24,17 @@ from cgc_tf.training import config as settings
 
 
 class Evaluation(NamedTuple):
-    """What came of it; of several runs `figure` and `page` are those of all together."""
+    """What came of it.
 
-    reports: list[dict]  # one for each model and explainer, which evaluation.json holds: see `report_of`
-    comparisons: list[dict]  # each against the first, as `results.compare` gives them
+    Attributes:
+        reports: a dict for each model and explainer, which evaluation.json holds: see `report_of`.
+        comparisons: each against the first, as `results.compare` gives them.
+        figure: the figure's path; of several runs, that of all together.
+        page: the HTML page's path, likewise.
+    """
+
+    reports: list[dict]
+    comparisons: list[dict]
     figure: pathlib.Path
     page: pathlib.Path
 

@@ -102,18 +102,14 @@ def check_classes(name: PathLike, class_names: Sequence[str], of_dataset: Sequen
     """Raises `UserError` unless a model's classes and a dataset's have the same names, in whichever order."""
     only_model, only_dataset = set(class_names) - set(of_dataset), set(of_dataset) - set(class_names)
     if only_model or only_dataset:
-        told = [
-            f"{whose} alone has {len(names)}: {first_few(sorted(names))}"
-            for whose, names in (("the model", only_model), ("the dataset", only_dataset))
-            if names
-        ]
+        both = {"the model": only_model, "the dataset": only_dataset}
+        told = [f"{who} alone has {len(names)}: {first_few(sorted(names))}" for who, names in both.items() if names]
         raise UserError(f"{name} has other classes than the dataset; {'; '.join(told)}")
 
 
 def from_workdir(workdir: PathLike, name: str | None = None) -> EvaluatedModel:
     """The run that a workdir holds, as its last checkpoint left it; its name is the folder's if none is given."""
-    workdir = pathlib.Path(workdir)
-    return _of_run(workdir, checkpoints.find(workdir), name or workdir.absolute().name, workdir)
+    return _of_run(workdir, checkpoints.find(workdir), name or pathlib.Path(workdir).absolute().name, workdir)
 
 
 def from_checkpoint(
@@ -132,14 +128,13 @@ def from_checkpoint(
         UserError: the file cannot be read, no classifier is read from it, or what is told is too little, or not so.
     """
     told = told or {}
-    run = _run_of(weights)
-    if run:
+    if run := _run_of(weights):
         known = trained_on(weights)
         for name, value in told.items():
             if known[name] not in (None, value):
                 raise UserError(f"--{name}={value}: --weights={weights} says {known[name]}")
         name = pathlib.Path(weights).absolute().name
-        evaluated = _of_run(run, checkpoints.find(weights), name, pathlib.Path(folder))
+        evaluated = _of_run(run, checkpoints.find(weights), name, folder)
         check_labels(f"--weights={weights}", evaluated.class_names, labels)
         return evaluated
     if checkpoints.is_checkpoint(weights):
@@ -158,8 +153,7 @@ def from_checkpoint(
     config = settings.Config(weights=str(weights), **told)
     model = NewModel(config).with_classes(len(names))
     known = {"weights": str(weights), "cam": config.cam, **told}
-    evaluated = _of_model(model, pathlib.Path(weights).name, pathlib.Path(folder), known, config.image_size, names)
-    return dataclasses.replace(evaluated, notes=(TOLD_LABELS,))
+    return _of_model(model, pathlib.Path(weights).name, folder, known, names, notes=(TOLD_LABELS,))
 
 
 def trained_on(weights: PathLike) -> dict:
@@ -196,12 +190,11 @@ def check_labels(source: str, own: Sequence[str] | None, labels: Sequence[str] |
 def _of_run(run, checkpoint, name, folder):
     config = settings.Config.load(run)
     model = run_folder.trained_model(config, run, checkpoint)
-    classes = run_folder.class_names(run)
-    evaluated = _of_model(model, name, folder, dataclasses.asdict(config), config.image_size, classes)
-    return dataclasses.replace(evaluated, checkpoint=checkpoint.name, history=tuple(journal.history(run)))
+    known = {"checkpoint": checkpoint.name, "history": tuple(journal.history(run))}
+    return _of_model(model, name, folder, dataclasses.asdict(config), run_folder.class_names(run), **known)
 
 
-def _of_model(model, name, folder, known, image_size, class_names):
+def _of_model(model, name, folder, trained, class_names, **known):
     probabilities = tf.function(lambda images: tf.nn.softmax(model(images, training=False)), reduce_retracing=True)
-    explain = explainers.make("", model)
-    return EvaluatedModel(name, folder, known, image_size, tuple(class_names), probabilities, explain, network=model)
+    first = name, pathlib.Path(folder), trained, trained["image_size"], class_names, probabilities
+    return EvaluatedModel(*first, explainers.make("", model), network=model, **known)

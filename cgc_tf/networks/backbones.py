@@ -80,13 +80,6 @@ def add_classifier(
     return keras.Model(backbone.input, logits)
 
 
-def synchronize_batch_norm(model: keras.Model) -> None:
-    """Makes batch normalization use the statistics of every replica's examples together."""
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.synchronized = True
-
-
 def _check_image_size(explained, backbone, image_size):
     try:
         _, height, width, _ = explained.compute_output_shape((1, image_size, image_size, 3))

@@ -46,7 +46,7 @@ _EFFICIENTNET = {
     "projection_activation": None,
 }
 # KerasCV fetches even its architectures; these are the ones that can be built without a network, as their arguments.
-_EFFICIENT = {
+_EFFICIENTNET_V2_B0 = {
     "stackwise_kernel_sizes": [3] * 6,
     "stackwise_num_repeats": [1, 2, 2, 3, 5, 8],
     "stackwise_input_filters": [32, 16, 32, 48, 96, 112],
@@ -58,20 +58,11 @@ _EFFICIENT = {
     "width_coefficient": 1.0,
     "depth_coefficient": 1.0,
 }
+_RESNET = {"stackwise_filters": [64, 128, 256, 512], "stackwise_strides": [1, 2, 2, 2]}
 KERAS_CV = {
-    "EfficientNetV2B0Backbone": ("EfficientNetV2Backbone", _EFFICIENT),
-    **{
-        f"ResNet{depth}Backbone": (
-            "ResNetBackbone",
-            {
-                "stackwise_filters": [64, 128, 256, 512],
-                "stackwise_blocks": blocks,
-                "stackwise_strides": [1, 2, 2, 2],
-                "block_type": block,
-            },
-        )
-        for depth, block, blocks in [(18, "basic_block", [2, 2, 2, 2]), (50, "block", [3, 4, 6, 3])]
-    },
+    "EfficientNetV2B0Backbone": ("EfficientNetV2Backbone", _EFFICIENTNET_V2_B0),
+    "ResNet18Backbone": ("ResNetBackbone", {**_RESNET, "stackwise_blocks": [2, 2, 2, 2], "block_type": "basic_block"}),
+    "ResNet50Backbone": ("ResNetBackbone", {**_RESNET, "stackwise_blocks": [3, 4, 6, 3], "block_type": "block"}),
 }
 
 

@@ -86,7 +86,10 @@ def main(_):
     protocol = settings.from_flags(Protocol)
     rest = FLAGS.batch_size, FLAGS.explainer, settings.from_flags(Drawing)
     if mode == "workdir":
-        done = evaluate.evaluate(_workdirs(), protocol, *rest)
+        workdirs = FLAGS.workdir or [str(config.newest_workdir())]
+        if not FLAGS.workdir:
+            print(f"newest run: {workdirs[0]}")
+        done = evaluate.evaluate(workdirs, protocol, *rest)
     else:
         protocol = protocol.on_data_of(_trained_on())
         source = protocol.open_source()
@@ -107,14 +110,6 @@ def _mode():
     if FLAGS.show_ids:
         settings.refuse_unread("--show_ids, which says which images to draw", READ[mode] - {"examples", "show"})
     return mode
-
-
-def _workdirs():
-    if FLAGS.workdir:
-        return FLAGS.workdir
-    newest = str(config.newest_workdir())
-    print(f"newest run: {newest}")
-    return [newest]
 
 
 def _trained_on():

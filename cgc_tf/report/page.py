@@ -5,6 +5,7 @@ import html
 import io
 import json
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 
 import cv2
@@ -45,7 +46,7 @@ def write(
     settings = {key: first[key] for key in ("protocol", "config", "versions", "hardware")}
     sections = [
         f"<h1>{html.escape(' · '.join(tables.label(report) for report in reports))}</h1>",
-        _definitions(_facts(reports)),
+        _facts(reports),
         "<h2>Scores</h2><p>Percent, with the 95% bootstrap interval of the mean over images. Arrows: what is better.",
         _table(*tables.every_score(reports), "scores"),
     ]
@@ -83,10 +84,6 @@ def _facts(reports):
         facts["CH of a uniform heatmap"] = f"{100 * first['content_heatmap_of_uniform']:.2f}"
     if notes := [f"{r['name']}: {note}" for r in reports for note in r["notes"]]:
         facts["note"] = "; ".join(notes)
-    return facts
-
-
-def _definitions(facts):
     return "<dl>" + "".join(f"<dt>{k}<dd>{html.escape(str(v))}" for k, v in facts.items()) + "</dl>"
 
 
@@ -96,13 +93,8 @@ def _table(head, rows, name=""):
 
 
 def _row(cells, tag):
-    return "<tr>" + "".join(f"<{tag}>{_cell(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-
-def _cell(text):
-    """A cell's HTML, an interval small."""
-    mean, bracket, interval = html.escape(text).partition("[")
-    return f"{mean}<small>{bracket}{interval}</small>" if interval else mean
+    texts = (re.sub(r"(\[.+)", r"<small>\1</small>", html.escape(cell)) for cell in cells)  # an interval is small
+    return "<tr>" + "".join(f"<{tag}>{text}</{tag}>" for text in texts) + "</tr>"
 
 
 def _classes(reports):
@@ -110,13 +102,10 @@ def _classes(reports):
     rows = []
     for name, found in reports[0]["per_class"].items():
         each = [report["per_class"].get(name, {}) for report in reports]
-        cells = [_percent(one.get(key)) for one in each for key in ("top1", "content_heatmap")]
+        values = [one.get(key) for one in each for key in ("top1", "content_heatmap")]
+        cells = ["-" if value is None else f"{100 * value:.1f}" for value in values]
         rows.append([name, str(found["examples"]), *cells])
     return _table(head, rows)
-
-
-def _percent(value):
-    return "-" if value is None else f"{100 * value:.1f}"
 
 
 def _randomization(report):

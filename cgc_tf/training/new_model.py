@@ -1,5 +1,7 @@
 """A new `CGCModel` of a configuration, with the weights that `--weights` names."""
 
+import keras
+
 from cgc_tf.common.errors import UserError
 from cgc_tf.method.model import CGCModel
 from cgc_tf.networks import backbones, pretrained
@@ -41,8 +43,9 @@ class NewModel:
         """
         config = self._config
         classifier = backbones.add_classifier(self.backbone, count, config.pooling, config.hidden_units)
-        if config.sync_batch_norm:
-            backbones.synchronize_batch_norm(classifier)
+        for layer in classifier._flatten_layers():
+            if config.sync_batch_norm and isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = True
         model = CGCModel.from_classifier(classifier, config.explain_layer, config.make_objective())
         if self._checkpoint:
             restore_trained(self._checkpoint.state, model, config.weights)

@@ -34,12 +34,10 @@ def views(image_bytes: tf.Tensor, size: int, max_pixels: int = MAX_PIXELS) -> tu
         shows; bool `[B]`, false where there was no picture, whose view is black.
     """
     enlarged = round(size * 256 / 224)  # what the view's shorter side is resized to, whatever the longer becomes
-
-    def view(image):
-        return original_view(image, size)
-
     blank = (np.zeros([size, size, 3], np.uint8), np.array(WHOLE, np.float32))
-    shown, boxes, decoded = _each(image_bytes, (), view, blank, max_pixels, enlarged)
+    shown, boxes, decoded = _each(
+        image_bytes, (), lambda image: original_view(image, size), blank, max_pixels, enlarged
+    )
     return shown, boxes, decoded
 
 
@@ -84,7 +82,11 @@ def _each(image_bytes, beside, function, blank, max_pixels, enlarged=0):
     batch = (tf.range(count + 1), tf.concat([image_bytes, [pixel]], 0), *beside)
     # A dataset of tuples calls its functions with their elements, not with one argument as is declared.
     small = tf.data.Dataset.from_tensor_slices(batch).filter(is_small)  # pyright: ignore[reportArgumentType]
-    results = small.map(apply, _THREADS).ignore_errors().batch(count + 1).with_options(_plain())
+    options = tf.data.Options()  # without which each call would first optimize its little dataset
+    options.experimental_optimization.apply_default_optimizations = False
+    options.autotune.enabled = False
+    options.deterministic = True
+    results = small.map(apply, _THREADS).ignore_errors().batch(count + 1).with_options(options)
     indices, *values = results.get_single_element()
 
     def place(value, empty):
@@ -93,15 +95,6 @@ def _each(image_bytes, beside, function, blank, max_pixels, enlarged=0):
 
     decoded = place(tf.ones_like(indices, tf.bool), False)
     return *(place(value, empty) for value, empty in zip(values, blank, strict=True)), decoded
-
-
-def _plain():
-    """Options without which each call would first optimize its little dataset."""
-    options = tf.data.Options()
-    options.experimental_optimization.apply_default_optimizations = False
-    options.autotune.enabled = False
-    options.deterministic = True
-    return options
 
 
 def _table():

@@ -14,14 +14,12 @@ TensorFlow Serving does not compare inputs with the signature, and TensorFlow en
 each function checks its inputs' shapes itself, before anything else.
 """
 
-import bisect
-
-import keras
 import tensorflow as tf
 
 from cgc_tf.method import losses, resizing
 
 from . import pictures
+from .computing import computing_with, of_peak_one, smallest_side
 
 ENCODED = tf.TensorSpec([None], tf.string, name="image_bytes")
 CLASS_ID = tf.TensorSpec([None], tf.int32, name="class_id")
@@ -31,7 +29,7 @@ ON_BAD_IMAGE = ("blank", "error")
 
 
 class Signatures:
-    """A model's functions, to be saved as signatures.
+    """A `CGCModel`'s functions, to be saved as signatures.
 
     Predictions are `probabilities` float32 `[B, classes]`; `class_id` int32, `label` string and `score` float32 `[B]`;
     and `top5_class_id`, `top5_label`, `top5_score` `[B, 5]` (fewer where there are fewer classes). A heatmap is float32
@@ -39,7 +37,7 @@ class Signatures:
     of each picture that it covers.
 
     Args:
-        model: a `CGCModel`.
+        model: the `CGCModel`.
         class_names: the names of its classes.
         image_size: the side in pixels of the view that it was trained on.
         variables: None, or {Keras variable's path: `tf.Variable`}, what to compute with instead of the model's own.
@@ -193,34 +191,6 @@ class Signatures:
         top = {"class_id": class_ids, "label": labels, "score": scores}
         first = {name: value[:, 0] for name, value in top.items()}
         return {"probabilities": probabilities, **first, **{f"top5_{name}": value for name, value in top.items()}}
-
-
-def computing_with(model, variables):
-    """A context in which a model computes with {path: `tf.Variable`} in place of its own, cast to what those are."""
-    own = [variable for variable in model.weights if variable.path in variables]
-    return keras.StatelessScope([(variable, tf.cast(variables[variable.path], variable.dtype)) for variable in own])
-
-
-def of_peak_one(heatmaps):
-    """Heatmaps `[B, h, w]`, each over its greatest value; one that is all zero stays so."""
-    return tf.math.divide_no_nan(heatmaps, tf.reduce_max(heatmaps, [1, 2], keepdims=True))
-
-
-def smallest_side(model, most):
-    """The side in pixels, `most` at most, of the smallest image of which each of a `CGCModel`'s layers has a map."""
-    # Its nodes rather than its layers, which may be called elsewhere, too.
-    nodes = [node for nodes in model.head._nodes_by_depth.values() for node in nodes]
-    tensors = [tensor for node in nodes for tensor in node.output_tensors]
-    maps = keras.Model(model.head.inputs, [tensor for tensor in tensors if len(tensor.shape) == 4])
-
-    def has_maps(side):
-        try:
-            shapes = maps.compute_output_shape(model.trunk.compute_output_shape((1, side, side, 3)))
-        except ValueError:
-            return False
-        return all(min(shape[1:3]) >= 1 for shape in shapes)
-
-    return bisect.bisect_left(range(1, most), True, key=has_maps) + 1
 
 
 def _blanked(answer, good):

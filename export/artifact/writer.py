@@ -21,7 +21,8 @@ from cgc_tf.method.model import CGCModel
 from cgc_tf.report import model_card
 
 from . import layout
-from .signatures import Signatures, computing_with, of_peak_one
+from .computing import computing_with, of_peak_one
+from .signatures import Signatures
 
 PRECISIONS = ("float32", "float16")
 

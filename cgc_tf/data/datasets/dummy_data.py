@@ -99,9 +99,8 @@ def shade(index):
 def aircraft(folder):
     """fgvc-aircraft-2013b.tar.gz."""
     texts = {"images_box.txt": [f"{name} {row[4]}" for name, row in AIRCRAFT.items()]}
-    for column, (level, file) in enumerate(
-        {"variant": "variants", "family": "families", "manufacturer": "manufacturers"}.items(), 1
-    ):
+    levels = {"variant": "variants", "family": "families", "manufacturer": "manufacturers"}
+    for column, (level, file) in enumerate(levels.items(), 1):
         texts[f"{file}.txt"] = sorted({row[column] for row in AIRCRAFT.values()})
         for split in ("train", "val", "trainval", "test"):
             rows = {name: row for name, row in AIRCRAFT.items() if row[0] in split}
@@ -127,14 +126,10 @@ def cars(folder):
 
 def flowers(folder):
     """102flowers.tgz, 102segmentations.tgz, imagelabels.mat and setid.mat."""
-    images = {
-        f"jpg/image_{number:05d}.jpg": encode(picture((64, 48), edges, paint=shade(number)))
-        for number, (_, _, edges) in FLOWERS.items()
-    }
-    segmented = {
-        f"segmim/segmim_{number:05d}.jpg": encode(picture((64, 48), edges, (0, 0, 254), shade(number)))
-        for number, (_, _, edges) in FLOWERS.items()
-    }
+    images, segmented = {}, {}
+    for number, (_, _, edges) in FLOWERS.items():
+        images[f"jpg/image_{number:05d}.jpg"] = encode(picture((64, 48), edges, paint=shade(number)))
+        segmented[f"segmim/segmim_{number:05d}.jpg"] = encode(picture((64, 48), edges, (0, 0, 254), shade(number)))
     write(folder / "102flowers.tgz", archive(images))
     write(folder / "102segmentations.tgz", archive(segmented))
     write_mat(folder / "imagelabels.mat", {"labels": [[row[1] for row in FLOWERS.values()]]})
@@ -144,16 +139,12 @@ def flowers(folder):
 
 def imagenet(folder):
     """The archive of archives to train on, that to validate on, and the latter's boxes."""
-    train = {
-        f"{wnid}.tar": archive(
-            {
-                f"{wnid}_{number}.JPEG": encode(picture((50, 40), (9, 9, 30, 30), paint=shade(3 * index + number)))
-                for number in (1, 2)
-            }
-        )
-        for index, wnid in enumerate(WNIDS)
-    }
-    photographs, annotations = {}, {}
+    train, photographs, annotations = {}, {}, {}
+    for index, wnid in enumerate(WNIDS):
+        colors = {number: shade(3 * index + number) for number in (1, 2)}
+        pictures = {number: picture((50, 40), (9, 9, 30, 30), paint=color) for number, color in colors.items()}
+        files = {f"{wnid}_{number}.JPEG": encode(image) for number, image in pictures.items()}
+        train[f"{wnid}.tar"] = archive(files)
     for number, objects in VALIDATION.items():
         name = f"ILSVRC2012_val_{number:08d}"
         photographs[f"{name}.JPEG"] = encode(picture((50, 40), objects[0][1], paint=shade(10 + number % 10)))
