@@ -60,7 +60,8 @@ def export(
     card = {**describe(config, workdir, checkpoint, class_names), "run": run}
     card |= {"precision": precision, "on_bad_image": on_bad_image}
     options = {"on_bad_image": on_bad_image, "max_pixels": max_pixels}
-    return writer.write(model, class_names, config.image_size, output, precision, card, **options)
+    record = run_folder.trained_on(workdir)["record"]
+    return writer.write(model, class_names, config.image_size, output, precision, card, record, **options)
 
 
 def run_of(workdir: PathLike) -> dict[str, str]:
@@ -118,7 +119,7 @@ def whole_evaluation(config, workdir, checkpoint):
         return {}, f"{path} is of another checkpoint, {report.get('checkpoint')}"
     if not protocol.is_whole:
         return {}, f"{path} is not of the whole test split"
-    if not protocol.is_on_own_data(dataclasses.asdict(config)):
+    if not protocol.is_on_own_data({**dataclasses.asdict(config), "record": run_folder.trained_on(workdir)["record"]}):
         return {}, f"{path} is of other data than the run's: {protocol.dataset}, {protocol.data_dir}"
     return report, None
 

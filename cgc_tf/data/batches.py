@@ -106,11 +106,7 @@ def evaluation_batches(
     """`validation_batches` that also hold what evaluation needs: each view's transformed twin, and which example it is.
 
     Args:
-        source: a `Source`.
-        split: one of its splits.
-        image_size: the side S of the views in pixels.
-        batch_size: examples at a time.
-        limit: how many examples at most, spread evenly over the split; None for all.
+        source: this and the others that are not named here are as for `validation_batches`.
         seed: decides each example's T, with the example's id alone.
 
     Returns:

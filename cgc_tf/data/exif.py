@@ -1,9 +1,10 @@
 """Which way is up: the one definition, for files and, through AutoGraph, for the exported graph.
 
 A JPEG's or PNG's orientation is that of the first EXIF data in front of its pixels: the first APP1 segment that begins
-with `Exif` and two zeros and stands before the scan, or the first `eXIf` chunk before the first `IDAT`. It is the first
-entry with EXIF's tag 0x0112 in the first directory: one SHORT or LONG, 1 to 8. Anything else, EXIF that makes no
-sense included, means 1, upright. XMP, checksums, and EXIF behind the pixels are not looked at.
+with `Exif` and two zeros and stands before the scan, or the first `eXIf` chunk before the first `IDAT`. A WebP's is
+that of its first `EXIF` chunk. It is the first entry with EXIF's tag 0x0112 in the first directory: one SHORT or LONG,
+1 to 8. Anything else, EXIF that makes no sense included, means 1, upright. XMP, checksums, and EXIF behind the pixels
+of a JPEG or PNG are not looked at.
 
 All is read by `number(start, length, is_little=False)`: the unsigned integer that up to six bytes of the file
 spell, zeros where it has ended. In a graph the numbers are tensors, and so the code below is plain on purpose: `&` for
@@ -14,6 +15,10 @@ from typing import Any
 
 MOST = 1000  # segments, chunks or entries that are looked through: what is made to take long does not
 JPEG, PNG, PNG_GOES_ON = 0xFFD8FF, 0x89504E47, 0x0D0A1A0A  # how files begin
+RIFF, WEBP = int.from_bytes(b"RIFF", "big"), int.from_bytes(b"WEBP", "big")
+WEBP_LOSSY, WEBP_LOSSLESS, WEBP_EXTENDED, _WEBP_EXIF = (
+    int.from_bytes(name, "big") for name in (b"VP8 ", b"VP8L", b"VP8X", b"EXIF")
+)
 BMP_BITS = (24, 32)  # TensorFlow takes a palette's indices for grays
 _EXIF = int.from_bytes(b"Exif\0\0", "big")
 _APP1, _RST0, _SOS = 0xFFE1, 0xFFD0, 0xFFDA  # segments have markers from 0xFFC0, but for those from _RST0 to _SOS
@@ -42,6 +47,8 @@ def orientation(number, zero: Any = 0):
         start, end = _in_jpeg(number, zero)
     elif number(0, 4) == PNG:
         start, end = _in_png(number, zero)
+    elif (number(0, 4) == RIFF) & (number(8, 4) == WEBP):
+        start, end = _in_webp(number, zero)
     result = zero + 1
     if end > 0:
         result = _in_exif(number, zero, start, end)
@@ -79,6 +86,36 @@ def _in_png(number, zero):
     if kind == _CHUNK_EXIF:
         first, last = start + 8, start + 8 + length
     return first, last
+
+
+def _in_webp(number, zero):
+    """Where EXIF's data begin and end in a WebP, both 0 where there are none."""
+    start, steps = zero + 12, zero
+    kind, length = number(12, 4), number(16, 4, True)
+    while (steps < MOST) & (kind != _WEBP_EXIF) & (kind != 0):
+        start += 8 + length + length % 2
+        kind, length = number(start, 4), number(start + 4, 4, True)
+        steps += 1
+    first, last = zero, zero
+    if kind == _WEBP_EXIF:
+        first, last = start + 8, start + 8 + length
+    return first, last
+
+
+def webp_facts(number, zero: Any = 0):
+    """A WebP's height, width and whether it has transparency, 1 or 0, by its first chunk; zeros for an animated one.
+
+    TensorFlow 2.21 writes beyond its memory if it is asked for one frame, of four channels, of an animated WebP.
+    """
+    height, width, has_alpha = zero, zero, zero
+    kind, flags, bits = number(12, 4), number(20, 1), number(21, 4, True)
+    if kind == WEBP_LOSSY:
+        height, width = number(28, 2, True) % 2**14, number(26, 2, True) % 2**14
+    elif kind == WEBP_LOSSLESS:
+        height, width, has_alpha = bits // 2**14 % 2**14 + 1, bits % 2**14 + 1, bits // 2**28 % 2
+    elif (kind == WEBP_EXTENDED) & (flags // 2 % 2 == 0):
+        height, width, has_alpha = number(27, 3, True) + 1, number(24, 3, True) + 1, flags // 16 % 2
+    return height, width, has_alpha
 
 
 def _in_exif(number, zero, start, end):

@@ -1,4 +1,4 @@
-"""A user's own pictures as a `Source`: DIR/{train,test}/<class>/*.{jpg,jpeg,png} and, where present, DIR/boxes.csv.
+"""A user's own pictures as a `Source`: DIR/{train,test}/<class>/*.jpg, or DIR/<class>/*.jpg that `splits` divides.
 
 Everything but the pixels is checked here, before any long work, and a fault is named with the file it is in. The pixels
 of a file that looks whole are decoded when it is its turn, unless bad ones are to be skipped: then all are, beforehand,
@@ -16,8 +16,9 @@ from tqdm import tqdm
 
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import folder_boxes, pictures
-from cgc_tf.data.folder_listing import Picture, list_pictures
+from cgc_tf.data.folder_listing import ENDINGS, WHOLE, Picture, list_pictures
 from cgc_tf.data.source import Source, on_cpu
+from cgc_tf.data.splits import Splits
 
 PART, SHOWN = 256, 20
 REMEDY = "fix or remove it, or pass --on_bad_image=skip"
@@ -36,10 +37,12 @@ class Pictures:
     skipped: tuple[str, ...] = ()
 
 
-def open_folder(root: pathlib.Path, on_bad_image: str = "fail") -> Source:
+def open_folder(
+    root: pathlib.Path, on_bad_image: str = "fail", splits: Splits = WHOLE, record: pathlib.Path | None = None
+) -> Source:
     """A folder of pictures as a `Source`; arguments and errors are those of `read`."""
-    found = read(root, on_bad_image)
-    files = {}
+    found = read(root, on_bad_image, splits, record)
+    files = {"train": []}
     for picture in sorted(found.files, key=lambda picture: picture.split):
         files.setdefault(picture.split, []).append(picture)
     columns = {split: _columns(of_split, found.boxes) for split, of_split in files.items()}
@@ -57,8 +60,11 @@ def open_folder(root: pathlib.Path, on_bad_image: str = "fail") -> Source:
         return f"{files[split][index].path} ({reason}); {REMEDY}"
 
     def version():
-        stats = [(picture.id, os.stat(picture.path)) for picture in found.files]
-        return repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats] + sorted(found.boxes.items()))
+        stats = [(p.id, p.split, os.stat(p.path)) for p in found.files]
+        return repr([(*name, stat.st_size, stat.st_mtime_ns) for *name, stat in stats] + sorted(found.boxes.items()))
+
+    def listing():
+        return [(picture.id, picture.split, os.stat(picture.path).st_size) for picture in found.files]
 
     return Source(
         name="folder",
@@ -69,6 +75,7 @@ def open_folder(root: pathlib.Path, on_bad_image: str = "fail") -> Source:
         complaint=complaint,
         skipped=found.skipped,
         version=version,
+        listing=listing,
     )
 
 
@@ -87,17 +94,21 @@ def _columns(files, boxes):
     }
 
 
-def read(root: pathlib.Path, on_bad_image: str = "fail") -> Pictures:
+def read(
+    root: pathlib.Path, on_bad_image: str = "fail", splits: Splits = WHOLE, record: pathlib.Path | None = None
+) -> Pictures:
     """Lists and checks a folder of pictures.
 
     Args:
         root: the folder, laid out as this module says. `validation` (or `val`, `valid`) is a third, optional split.
         on_bad_image: "fail", or "skip" to name, count and leave out pictures that cannot be decoded.
+        splits: what is taken of the pictures to train on for a split that has no folder.
+        record: the `splits.csv` of a run, whose splits these are to be; None for those that `splits` makes.
 
     Raises:
         UserError: naming the folder, file or row at fault, and how to fix it.
     """
-    class_names, files = list_pictures(root)
+    class_names, files = list_pictures(root, splits, record)
     _check_complete(root, class_names, files)
     _note_case(files)
     boxes = folder_boxes.read(root / "boxes.csv", {picture.id for picture in files})
@@ -113,12 +124,16 @@ def read(root: pathlib.Path, on_bad_image: str = "fail") -> Pictures:
 
 
 def _check_complete(root, class_names, files):
+    """Raises `UserError` where nothing is left to test on, or of a class to train on, if anything is trained on."""
     present = {(picture.split, picture.label) for picture in files}
-    wanted = {root / "train" / name: ("train", label) in present for label, name in enumerate(class_names)}
-    wanted[root / "test"] = any(split == "test" for split, _ in present)
-    for folder, is_filled in wanted.items():
-        if not is_filled:
-            raise UserError(f"{folder} contains no readable .jpg, .jpeg or .png file; add some, or remove it")
+    found, lacking = {split for split, _ in present}, []
+    if "train" in found or (root / "train").is_dir():
+        within = root / "train" if (root / "train").is_dir() else root
+        lacking = [within / name for label, name in enumerate(class_names) if ("train", label) not in present]
+    if "test" not in found:
+        lacking.append(root / "test")
+    if lacking:
+        raise UserError(f"{lacking[0]} contains no readable picture ({', '.join(ENDINGS)}); add some, or remove it")
 
 
 def _note_case(files):

@@ -1,22 +1,26 @@
 """The class folders and files of a user's folder of pictures: which are used, and a note of everything that is not."""
 
-import dataclasses
 import os
 import pathlib
 import unicodedata
+from dataclasses import dataclass, replace
 
 from cgc_tf.common.errors import UserError, counted, first_few
+from cgc_tf.data import splits as dividing
+from cgc_tf.data.splits import Splits
 
-ENDINGS = (".jpg", ".jpeg", ".png")
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
-LAYOUT = "DIR/{train,test}/<class>/*.{jpg,jpeg,png}"
+LAYOUT = "DIR/{train,test}/<class>/*.jpg"
+MASKS = "masks"  # a folder of the objects' masks, where there are no pictures directly in it
+WHOLE = Splits()
 SYSTEM = {  # folders that systems and tools put among others, hidden ones aside
     "__macosx", "__pycache__", "@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot",
     "$recycle.bin", "recycler", "system volume information", "lost+found", "found.000",
 }  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Picture:
     """One file: its path, its path within the folder (`id`), split, label and orientation (`exif`; 1 is upright)."""
 
@@ -32,8 +36,13 @@ def same_name(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
-def list_pictures(root: pathlib.Path) -> tuple[tuple[str, ...], list[Picture]]:
+def list_pictures(
+    root: pathlib.Path, splits: Splits = WHOLE, record: pathlib.Path | None = None
+) -> tuple[tuple[str, ...], list[Picture]]:
     """The class names, sorted, and the `Picture`s of a folder, none of them read; prints notes of what is not used.
+
+    Class folders lie in folders of splits, or in `root` itself. Where there is no folder of the test or the validation
+    split, `splits` says which share of the pictures to train on is taken for it, unless a `record` says which pictures.
 
     Raises:
         UserError: naming the folder or file at fault, and how to fix it.
@@ -41,24 +50,35 @@ def list_pictures(root: pathlib.Path) -> tuple[tuple[str, ...], list[Picture]]:
     _check_name(str(root), "the folder of --data_dir", surrogates_only=True)
     if not root.is_dir():
         raise UserError(f"--data_dir={root}: no such folder; it should contain {LAYOUT}")
-    splits = _split_folders(root)
-    classes = {split: _class_folders(folder) for split, folder in splits.items()}
-    class_names = tuple(sorted(classes["train"]))
-    if len(class_names) < 2:
-        found = ", ".join(class_names) or "none"
-        raise UserError(f"{root}/train needs a folder for each of two or more classes. Received: {found}")
-    listed, not_used = [], _not_used(root, splits.values())
-    for split, folders in classes.items():
-        for name, folder in sorted(folders.items()):
-            if name not in classes["train"]:
+    folders = _split_folders(root)
+    classes = {split: _class_folders(folder) for split, folder in folders.items()}
+    if not folders:
+        found = _class_folders(root).items()
+        classes["train"] = {name: folder for name, folder in found if any(map(is_picture, os.listdir(folder)))}
+    _check_layout(root, folders, classes, splits)
+    class_names = sorted(classes.get("train") or classes["test"])
+    listed, not_used = [], _not_used(root, folders, classes)
+    for split, of_split in classes.items():
+        prefix = f"{folders[split].name}/" if folders else ""
+        for name, folder in sorted(of_split.items()):
+            if name not in class_names:
                 raise UserError(f"{folder}: this class is not in {root}/train; add it there, or remove it here")
-            listed += _pictures(folder, f"{splits[split].name}/{name}", split, class_names.index(name), not_used)
+            listed += _pictures(folder, f"{prefix}{name}", split, class_names.index(name), not_used)
     _report(not_used, root)
-    return class_names, listed
+    if splits.is_used and record:
+        places = dividing.kept([picture.id for picture in listed], record, root)
+        used = sorted({picture.label for picture in listed if picture.id in places})
+        listed = [replace(p, split=places[p.id], label=used.index(p.label)) for p in listed if p.id in places]
+        class_names = [class_names[label] for label in used]
+    elif splits.is_used:
+        pool = {picture.id: class_names[picture.label] for picture in listed if picture.split == "train"}
+        places = dividing.divide(pool, splits)
+        listed = [replace(picture, split=places.get(picture.id, picture.split)) for picture in listed]
+    return tuple(class_names), listed
 
 
 def _split_folders(root):
-    """{split: its folder}; `validation` may be called otherwise."""
+    """{split: its folder}, of those that are there; `validation` may be called otherwise."""
     present = [entry.name for entry in _entries(root) if entry.is_dir()]
     found = {}
     for split, names in SPLITS.items():
@@ -66,19 +86,44 @@ def _split_folders(root):
         if len(folders) > 1:
             both = " and ".join(f"{name}/" for name in folders)
             raise UserError(f"--data_dir={root} has {both}, which mean the same split; keep one of them")
-        if not folders and split != "validation":
-            held = first_few(sorted(name for name in present if not is_system(name))) or "no folder"
-            raise UserError(f"--data_dir={root} has no {split}/ in it; it should contain {LAYOUT}. It contains: {held}")
         if folders:
             found[split] = root / folders[0]
     return found
+
+
+def _check_layout(root, folders, classes, splits):
+    """Raises `UserError` unless there is a test split and it is clear which, and two classes."""
+    for split, share in (("test", splits.test_fraction), ("validation", splits.validation_fraction)):
+        if split in folders and share:
+            raise UserError(f"--{split}_fraction={share} is not used: {folders[split]} is the {split} split")
+    held = first_few(sorted(e.name for e in _entries(root) if e.is_dir() and not is_system(e.name))) or "no folder"
+    if not folders and len(classes["train"]) < 2:
+        inside = [entry.name for entry in _entries(root) if entry.is_dir() and _split_folders(root / entry.name)]
+        hint = f"; did you mean --data_dir={root / inside[0]}?" if inside else ""
+        raise UserError(
+            f"--data_dir={root} has neither train/ in it nor folders of two or more classes; it should contain "
+            f"{LAYOUT}, or DIR/<class>/*.jpg. It contains: {held}{hint}"
+        )
+    if "test" not in folders and not splits.test_fraction:
+        has = "class folders" if not folders else " and ".join(f"{folder.name}/" for folder in folders.values())
+        raise UserError(
+            f"--data_dir={root} has {has}, but no test/: say which share of its pictures to test on, as in "
+            f"--test_fraction=0.2{'' if 'validation' in folders else ' --validation_fraction=0.1'}, or sort them into "
+            f"{LAYOUT}. It contains: {held}"
+        )
+    if folders and "train" not in folders and splits.is_used:
+        raise UserError(f"--data_dir={root} has no train/ in it to take a share from. It contains: {held}")
+    if len(names := sorted(classes.get("train", classes.get("test")))) < 2:
+        folder = folders.get("train", folders.get("test"))
+        found = ", ".join(names) or "none"
+        raise UserError(f"{folder} needs a folder for each of two or more classes. Received: {found}")
 
 
 def _class_folders(folder):
     """{class's name: its folder} of one split."""
     found = {}
     for entry in _entries(folder):
-        if entry.is_dir() and not is_system(entry.name):
+        if entry.is_dir() and not is_system(entry.name) and not _is_masks(entry):
             _check_name(entry.name, f"a class folder in {folder}")
             name = same_name(entry.name)
             if name in found:
@@ -106,18 +151,23 @@ def _pictures(folder, prefix, split, label, not_used):
             not_used["other files"].append(entry.path)
 
 
-def _not_used(root, splits):
+def _not_used(root, folders, classes):
     """{kind: paths} of what lies outside of the class folders, and room for what is in them and not used either."""
-    loose, folders = [], []
-    for parent in (root, *splits):
+    used = {str(folder) for of_split in (folders, *classes.values()) for folder in of_split.values()}
+    loose, unused = [], []
+    for parent in (root, *folders.values()):
         for entry in _entries(parent):
             if entry.is_dir():
-                is_used = parent / entry.name in splits if parent == root else not is_system(entry.name)
-                if not is_used:
-                    folders.append(entry.path)
+                if entry.path not in used and not _is_masks(entry):
+                    unused.append(entry.path)
             elif is_picture(entry.name):
                 loose.append(entry.path)
-    return {"loose pictures": loose, "folders": folders, "nested folders": [], "other files": []}
+    return {"loose pictures": loose, "folders": unused, "nested folders": [], "other files": []}
+
+
+def _is_masks(entry):
+    """Whether a folder holds masks: it is named so, and has no pictures directly in it, as a class would."""
+    return entry.name == MASKS and not any(map(is_picture, os.listdir(entry.path)))
 
 
 def _report(not_used, root):

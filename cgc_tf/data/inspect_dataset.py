@@ -14,9 +14,10 @@ import tensorflow as tf
 from absl import flags
 from matplotlib.figure import Figure
 
-from cgc_tf.common import errors, files, lettering, program
+from cgc_tf.common import errors, files, lettering, program, settings
 from cgc_tf.data import batches, load, views
 from cgc_tf.data.source import Source, read
+from cgc_tf.data.splits import Splits
 from cgc_tf.method import geometry
 from cgc_tf.method.objective import VIEWS
 from cgc_tf.method.overlay import outline, show
@@ -31,6 +32,7 @@ def define_flags() -> None:
     flags.DEFINE_string("dataset", "toy_aircraft", "The dataset to look at.")
     flags.DEFINE_string("data_dir", None, "Where it is, as for train.py.")
     flags.DEFINE_enum("on_bad_image", "fail", ("fail", "skip"), "As for train.py.")
+    settings.define_flags(Splits)
     flags.DEFINE_string("split", "train", "The split to draw.")
     flags.DEFINE_integer("examples", 12, "How many of its examples to draw, spread over it.", lower_bound=1)
     flags.DEFINE_integer("image_size", 224, "Side of the views in pixels.", lower_bound=16)
@@ -43,9 +45,12 @@ def main(_):
     options = flags.FLAGS
     output = pathlib.Path(options.output)
     _check_output(output)
-    source = load.load_dataset(options.dataset, options.data_dir, options.on_bad_image)
-    if options.split not in source.sizes:
-        raise errors.UserError(f"--split={options.split}: {source.name} has {', '.join(source.sizes)}")
+    splits = settings.from_flags(Splits)
+    load.check(options.dataset, options.data_dir, of_folders=vars(splits))
+    source = load.load_dataset(options.dataset, options.data_dir, options.on_bad_image, splits)
+    if not source.sizes.get(options.split):
+        filled = ", ".join(name for name, size in source.sizes.items() if size)
+        raise errors.UserError(f"--split={options.split}: {source.name} has {filled}")
     print(summary(source))
     chosen = batches.spread(source.sizes[options.split], options.examples)
     shown = [
@@ -68,6 +73,8 @@ def summary(source: Source) -> str:
     """What a source has, as text: its classes, and of each split the examples, and those with boxes and masks."""
     lines = [f"{source.name}: {len(source.class_names)} classes, {errors.first_few(source.class_names, 4)}"]
     for split, size in source.sizes.items():
+        if not size:
+            continue
         labels, boxes, masks = counts(source, split)
         least, most = labels.min(), labels.max()
         found = [errors.counted(size, "example")]

@@ -16,17 +16,17 @@ from cgc_tf.data import exif
 from cgc_tf.data.source import reason
 
 MOST_PIXELS = 2**27  # 400 MB as RGB
-FORMATS = "JPEG, PNG, GIF nor BMP"
+FORMATS = "JPEG, PNG, GIF, BMP nor WebP"
 HEAD = 2048  # bytes that are read at once; few headers are longer
 SIGNATURES = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG": "PNG",
     b"GIF8": "GIF",
     b"BM": "BMP",
+    b"RIFF": "WebP",
 }
 ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB\x60\x82"}
 OTHERS = {  # what is often found under a picture's name, by a regular expression of its first bytes
-    rb"RIFF.{4}WEBP": "WebP",
     rb".{4}ftyp(avif|avis)": "AVIF",
     rb".{4}ftyp(hei|hev|mif1|msf1)": "HEIC",
     rb"II[*+]\0|MM\0[*+]": "TIFF",
@@ -68,6 +68,10 @@ def examine(path: PathLike) -> tuple[int, str]:
             height, width, is_plain = _shape(kind, number)
             end = ENDS.get(kind, b"")
             is_whole = os.pread(file, len(end), max(status.st_size - len(end), 0)) == end
+            if kind == "WebP":
+                if not height:
+                    return 1, "an animated WebP, or of an unknown kind"
+                is_whole = number(4, 4, True) + 8 <= status.st_size
         finally:
             os.close(file)
     except OSError as error:
@@ -89,9 +93,24 @@ def decoding_fault(path: PathLike) -> str:
 
 
 def decode_image(contents: tf.Tensor | bytes) -> tf.Tensor:
-    """An encoded JPEG, PNG, GIF (its first frame) or BMP as uint8 RGB `[H, W, 3]`, not yet turned `upright`."""
-    image = tf.io.decode_image(contents, channels=3, expand_animations=False)
+    """An encoded JPEG, PNG, GIF (its first frame), BMP or WebP as uint8 RGB `[H, W, 3]`, not yet turned `upright`."""
+    image = tf.cond(
+        _is_transparent_webp(contents),  # of others TensorFlow leaves transparency out itself
+        lambda: tf.io.decode_image(contents, 4, expand_animations=False)[..., :3],
+        lambda: tf.io.decode_image(contents, 3, expand_animations=False),
+    )
     return tf.ensure_shape(image, [None, None, 3])
+
+
+def _is_transparent_webp(contents):
+    """Whether contents are those of a WebP with transparency that is not animated, a scalar bool."""
+    head = tf.cast(tf.io.decode_raw([contents], tf.uint8, fixed_length=25)[0], tf.int32)
+
+    def says(start, text):
+        return tf.reduce_all(head[start : start + len(text)] == list(text))
+
+    is_extended, is_lossless = says(12, b"VP8X") & (head[20] & 0x12 == 0x10), says(12, b"VP8L") & (head[24] & 0x10 > 0)
+    return says(0, b"RIFF") & says(8, b"WEBP") & (is_extended | is_lossless)
 
 
 def upright(image: tf.Tensor, orientation: tf.Tensor | int) -> tf.Tensor:
@@ -113,7 +132,7 @@ def upright(image: tf.Tensor, orientation: tf.Tensor | int) -> tf.Tensor:
 
 def _kind(head):
     for signature, kind in SIGNATURES.items():
-        if head.startswith(signature):
+        if head.startswith(signature) and (kind != "WebP" or head[8:12] == b"WEBP"):
             return kind
     return ""
 
@@ -149,6 +168,9 @@ def _shape(kind, number):
         return height, width, begins_right and height > 0 and width > 0
     if kind == "GIF":
         return number(8, 2, True), number(6, 2, True), False
+    if kind == "WebP":
+        height, width, has_alpha = exif.webp_facts(number)
+        return height, width, height > 0 and width > 0 and not has_alpha
     height = number(22, 4, True)
     return min(height, 2**32 - height), number(18, 4, True), False  # below zero: rows from the top
 

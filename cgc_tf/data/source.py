@@ -49,7 +49,8 @@ class Source:
     Attributes:
         name: the dataset's name.
         class_names: the classes' names; a label is an index into them.
-        labels: the labels of each split's examples, int32 `[N]`, in order; at least of `train` and `test`.
+        labels: the labels of each split's examples, int32 `[N]`, in order; at least of `train`, which may be empty, and
+            of `test`.
         has_boxes: whether the objects' boxes are known.
         decode: a function, split and index (a scalar int64 tensor) -> the example, see above. It may be called in a
             graph, as in `tf.data.Dataset.map`.
@@ -57,6 +58,7 @@ class Source:
         has_masks: whether the objects' masks are known.
         skipped: of each picture that was left out because it cannot be decoded, which it is and why.
         version: a function, () -> a text that changes when the data does.
+        listing: a function, () -> of each picture of a folder, before a part of it is taken, its id, split and bytes.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Source:
     has_masks: bool = False
     skipped: tuple[str, ...] = ()
     version: Callable = str
+    listing: Callable[[], list[tuple[str, str, int]]] = list
 
     @property
     def sizes(self) -> dict[str, int]:

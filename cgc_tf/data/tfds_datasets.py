@@ -11,6 +11,7 @@ import pathlib
 import numpy as np
 import requests
 import tensorflow as tf
+from google.protobuf import json_format
 
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import pictures
@@ -41,6 +42,17 @@ def _own(builder, splits, **others):
     return TfdsDataset(builder, f"cgc_tf.data.datasets.{name}.{name}_dataset_builder", splits, **others)
 
 
+UNREADABLE = (  # what TFDS and its file formats raise of prepared data that was changed or cut short
+    json_format.Error,
+    tf.errors.OpError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+)
 THREE = {split: split for split in ("train", "validation", "test")}
 TWO = {split: split for split in ("train", "test")}
 LABELED_TEST = {"train": "train", "test": "validation"}  # the official test labels are not public
@@ -90,12 +102,12 @@ def open_dataset(name: str, data_dir: str | None = None) -> Source:
 
 @contextlib.contextmanager
 def _readable(name, folder):
-    """Says in one line that prepared data cannot be read, whatever TFDS and its file formats raise then."""
+    """Says in one line that prepared data cannot be read."""
     try:
         yield
     except UserError:
         raise
-    except Exception as error:
+    except UNREADABLE as error:
         raise UserError(
             f"{name} was prepared in {folder}, but cannot be read from there ({reason(error)}); if it is damaged, "
             "remove that folder, and it is prepared again"

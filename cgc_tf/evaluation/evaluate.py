@@ -10,6 +10,7 @@ from typing import NamedTuple
 from cgc_tf.common import environment
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.files import PathLike
+from cgc_tf.data import splits
 from cgc_tf.data.source import Source
 from cgc_tf.evaluation import consistency, evaluated_models, examples
 from cgc_tf.evaluation.drawing import Measured, draw
@@ -75,7 +76,8 @@ def evaluate(
     paths = [os.path.realpath(workdir) for workdir in workdirs]
     if len(set(paths)) < len(paths):
         raise UserError(f"--workdir={','.join(map(str, workdirs))} names a run twice")
-    protocols = [protocol.on_data_of(dataclasses.asdict(settings.Config.load(workdir))) for workdir in workdirs]
+    trained = [run_folder.trained_on(workdir) for workdir in workdirs]
+    protocols = [protocol.on_data_of(its) for its in trained]
     for workdir, its in zip(workdirs, protocols, strict=True):
         if (its.dataset, its.data_dir) != (protocols[0].dataset, protocols[0].data_dir):
             raise UserError(
@@ -83,11 +85,21 @@ def evaluate(
                 "--data_dir"
             )
         checkpoints.find(workdir)
-    source = protocols[0].open_source()
+    _check_same_splits(workdirs, trained, protocols)
+    source = protocols[0].open_source(trained[0])
     for workdir in workdirs:
         evaluated_models.check_classes(workdir, run_folder.class_names(workdir), source.class_names)
     models = map(evaluated_models.from_workdir, workdirs, _names_of_folders(paths))
     return evaluate_models(models, source, protocols[0], batch_size, explainers, drawing)
+
+
+def _check_same_splits(workdirs, trained, protocols):
+    """Raises `UserError` where one run would be measured on what another was trained on."""
+    own = [its for its, protocol in zip(trained, protocols, strict=True) if protocol.is_on_own_data(its)]
+    divided = [(splits.Splits.of(its), its["record"] and splits.read(its["record"])) for its in own]
+    for workdir, its in zip(workdirs, divided, strict=False):
+        if (its[0].is_used or divided[0][0].is_used) and its != divided[0]:
+            raise UserError(f"{workdir} was not trained and tested on the same pictures as {workdirs[0]}")
 
 
 def _names_of_folders(paths):

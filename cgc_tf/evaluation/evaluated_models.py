@@ -12,7 +12,7 @@ from cgc_tf.evaluation import explainers
 from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.method.model import CGCModel
 from cgc_tf.networks import pretrained
-from cgc_tf.training import checkpoints, journal, run_folder
+from cgc_tf.training import checkpoints, journal, recorded, run_folder
 from cgc_tf.training import config as settings
 from cgc_tf.training.new_model import NewModel
 
@@ -26,7 +26,8 @@ class EvaluatedModel:
     Attributes:
         name: what tables and figures call it.
         folder: where its reports go.
-        settings: how it was trained, {name of a `Config`'s field: value}; None for what nobody knows.
+        settings: how it was trained, {name of a `Config`'s field: value}, and `record`, as `run_folder.trained_on` has
+            them; None for what nobody knows.
         image_size: the side of its images in pixels.
         class_names: the names of its classes, in the order of its probabilities.
         probabilities: a callable, images `[B, H, W, 3]` in 0..255 -> float32 `[B, classes]`.
@@ -159,7 +160,7 @@ def from_checkpoint(
 def trained_on(weights: PathLike) -> dict:
     """The settings of the run that a file of weights lies in, a dict; empty where it lies in none."""
     run = _run_of(weights)
-    return dataclasses.asdict(settings.Config.load(run)) if run else {}
+    return run_folder.trained_on(run) if run else {}
 
 
 def _run_of(weights):
@@ -167,7 +168,7 @@ def _run_of(weights):
     path = pathlib.Path(weights).absolute()
     run = path if path.is_dir() else path.parent.parent
     is_inside = path.is_dir() or path.parent.name == checkpoints.FOLDER
-    return run if is_inside and (run / settings.FILE).exists() else None
+    return run if is_inside and (run / recorded.FILE).exists() else None
 
 
 def check_labels(source: str, own: Sequence[str] | None, labels: Sequence[str] | None) -> tuple[str, ...]:
@@ -191,7 +192,7 @@ def _of_run(run, checkpoint, name, folder):
     config = settings.Config.load(run)
     model = run_folder.trained_model(config, run, checkpoint)
     known = {"checkpoint": checkpoint.name, "history": tuple(journal.history(run))}
-    return _of_model(model, name, folder, dataclasses.asdict(config), run_folder.class_names(run), **known)
+    return _of_model(model, name, folder, run_folder.trained_on(run), run_folder.class_names(run), **known)
 
 
 def _of_model(model, name, folder, trained, class_names, **known):

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from cgc_tf.common import settings
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.settings import setting
-from cgc_tf.data import load
+from cgc_tf.data import load, splits
 from cgc_tf.data.source import Source
+from cgc_tf.data.splits import Splits
 from cgc_tf.evaluation.curves import STEPS, SUBSTRATES
 from cgc_tf.method import metrics
 
@@ -30,6 +31,12 @@ class Protocol:
     data_dir: str = setting(None, "Where that is, as for train.py (default: as the model was trained).")
     on_bad_image: str = setting(
         None, "What to do about a picture that cannot be read (default: as the model was trained).", ("fail", "skip")
+    )
+    test_fraction: float = setting(
+        None,
+        "For a folder without test/ which the model was not trained on: the share of each class to measure, up to 1.",
+        above=0,
+        most=1,
     )
     split: str = setting("test", "The split to measure on.")
     limit: int = setting(None, "Measure on so many examples, spread over the split.", least=1)
@@ -87,7 +94,7 @@ class Protocol:
         """The same protocol with the data named: its own choice, or else what a model was trained on.
 
         Args:
-            trained: the model's settings as they are known, a dict with perhaps `dataset`, `data_dir`, `on_bad_image`.
+            trained: the model's settings as they are known, a dict such as `run_folder.trained_on` gives.
 
         Raises:
             UserError: nobody says what to measure on.
@@ -95,22 +102,36 @@ class Protocol:
         dataset = self.dataset or trained.get("dataset")
         if not dataset:
             raise UserError("--dataset is missing: this model does not say what to measure it on")
-        if self.on_bad_image and dataset != "folder":
-            raise UserError(f"--on_bad_image is not used by --dataset={dataset}: it is for folders of pictures")
+        load.check(dataset, "-", of_folders={name: getattr(self, name) for name in ("on_bad_image", "test_fraction")})
         data_dir, on_bad_image = self.data_dir, self.on_bad_image or trained.get("on_bad_image") or "fail"
         if data_dir is None and dataset == trained.get("dataset"):
             data_dir = trained.get("data_dir")
         return dataclasses.replace(self, dataset=dataset, data_dir=data_dir or None, on_bad_image=on_bad_image)
 
-    def open_source(self) -> Source:
-        """The `Source` of a protocol whose data is named."""
-        return load.load_dataset(self.dataset, self.data_dir, self.on_bad_image)
+    def open_source(self, trained: Mapping) -> Source:
+        """The `Source` of a protocol whose data is named; the pictures of `trained` are divided as they were then.
+
+        Raises:
+            UserError: the data cannot be used.
+        """
+        named = self.dataset, self.data_dir, self.on_bad_image
+        record = trained.get("record")
+        if self.dataset == "folder" and self.is_on_own_data(trained):
+            if self.test_fraction:
+                raise UserError("--test_fraction is not used: the model was trained on these pictures, and on which")
+            return load.load_dataset(*named, Splits.of(trained), record and pathlib.Path(record))
+        source = load.load_dataset(*named, Splits(self.test_fraction or 0.0))
+        if record and (seen := splits.seen_in_training(record, source.listing(), self.split)):
+            print(f"note: the model was trained on {seen} of the pictures to measure on, by their names and sizes")
+        return source
 
     def is_on_own_data(self, trained: Mapping) -> bool:
-        """Whether a protocol whose data is named measures on the dataset that a model was trained on."""
+        """Whether a protocol whose data is named measures on what a model was trained on, or on a copy of it."""
         if self.dataset != "folder" or trained.get("dataset") != "folder":
             return self.dataset == trained.get("dataset")
-        return os.path.realpath(self.data_dir or "") == os.path.realpath(trained.get("data_dir") or "")
+        if os.path.realpath(self.data_dir or "") == os.path.realpath(trained.get("data_dir") or ""):
+            return True
+        return bool(trained.get("record")) and splits.is_of(trained["record"], self.data_dir or "")
 
     @property
     def is_whole(self) -> bool:

@@ -64,7 +64,7 @@ def from_saved_model(path, folder, image_size=None, labels=None):
     return evaluated_models.EvaluatedModel(
         name=f"{version.parent.name}/{version.name}" if version.name.isdecimal() else version.name,
         folder=pathlib.Path(folder),
-        settings=card.get("configuration") or {},
+        settings=model_card.trained_on(version),
         image_size=size,
         class_names=names,
         probabilities=tf.function(probabilities, reduce_retracing=True),

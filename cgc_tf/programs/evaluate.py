@@ -91,8 +91,9 @@ def main(_):
             print(f"newest run: {workdirs[0]}")
         done = evaluate.evaluate(workdirs, protocol, *rest)
     else:
-        protocol = protocol.on_data_of(_trained_on())
-        source = protocol.open_source()
+        trained = _trained_on()
+        protocol = protocol.on_data_of(trained)
+        source = protocol.open_source(trained)
         done = evaluate.evaluate_models(map(_from_outside, [source]), source, protocol, *rest)
     print(f"{tables.text(*tables.means(done.reports))}\n{tables.what_it_is_of(done.reports)}")
     if done.comparisons:
@@ -115,8 +116,7 @@ def _mode():
 def _trained_on():
     """What is known of how a model from outside was trained."""
     if FLAGS.saved_model:
-        card = model_card.read(model_card.version_of(FLAGS.saved_model)) or {}
-        return card.get("configuration") or {}
+        return model_card.trained_on(model_card.version_of(FLAGS.saved_model))
     if not FLAGS.weights:
         raise UserError("--checkpoint needs --weights: a run, one of its checkpoints, or a PyTorch ResNet")
     from cgc_tf.evaluation import evaluated_models

@@ -9,6 +9,7 @@ from cgc_tf.common.errors import UserError, first_line
 
 CARD = "assets.extra/model_card.json"
 LABELS = "assets/labels.txt"
+RECORD = "assets.extra/splits.csv"  # of its run: which pictures it was trained on
 
 
 def versions(folder: files.PathLike) -> dict[int, pathlib.Path]:
@@ -48,6 +49,13 @@ def read(version):
     if not isinstance(card, dict):
         raise UserError(f"{path} is not a model card: it holds {type(card).__name__}, not a JSON object")
     return card
+
+
+def trained_on(version):
+    """The settings that a version was trained with, a dict, and its `RECORD`'s path as `record`; {} without a card."""
+    record = pathlib.Path(version) / RECORD
+    known = (read(version) or {}).get("configuration") or {}
+    return {**known, "record": str(record) if record.exists() else ""} if known else {}
 
 
 def read_labels(path):

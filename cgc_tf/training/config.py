@@ -1,25 +1,23 @@
-"""Every setting of a run, in one frozen `Config`: its flag, its help, its bounds, and its file in the run's folder."""
+"""Every setting of a run, in one frozen `Config`: its flag, its help and its bounds."""
 
 import dataclasses
-import json
 import pathlib
 import re
 import time
-from typing import Any
 
 from cgc_tf.common import files, settings
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.settings import HARMLESS, NEVER, WHILE_USED, same_as, setting
-from cgc_tf.data import load
 from cgc_tf.method.objective import Objective
 from cgc_tf.networks import backbones, pretrained, registry
+from cgc_tf.training.data_settings import DataSettings
+from cgc_tf.training.recorded import FILE, Recorded
 
-FILE = "config.json"
 INTERVAL = re.compile(r"[1-9]\d*m?", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(DataSettings, Recorded):
     """The settings of one training run; each is a flag of train.py, too.
 
     >>> config = Config(dataset="toy_aircraft", backbone="resnet8", epochs=2, lambda_cgc=1.0)
@@ -34,41 +32,6 @@ class Config:
         UserError: for a setting out of its bounds, or settings that do not go together.
     """
 
-    dataset: str = setting(
-        "toy_aircraft", f"What to train on: {', '.join(load.KNOWN)}.", on_change=NEVER, section="Data"
-    )
-    data_dir: str = setting(
-        "",
-        "For --dataset=folder the folder itself: DIR/{train,test}/<class>/*.{jpg,jpeg,png} and perhaps "
-        "DIR/boxes.csv. For the others, where TFDS keeps prepared data (default: ~/tensorflow_datasets).",
-        on_change=HARMLESS,
-    )
-    on_bad_image: str = setting(
-        "fail", "What to do about a picture that cannot be read.", ("fail", "skip"), on_change=HARMLESS
-    )
-    cache: str = setting(
-        "none",
-        "Where training pictures are kept once decoded: none, memory, or a folder, which later runs use again.",
-        on_change=HARMLESS,
-    )
-    unlabeled_dataset: str = setting(
-        "",
-        "Where the consistency term takes its pictures from, without their labels: a dataset's training split; "
-        "--dataset's own name means its examples that --labeled_fraction leaves without a label.",
-        on_change=NEVER,
-    )
-    unlabeled_data_dir: str = setting("", "As --data_dir, for --unlabeled_dataset.", on_change=HARMLESS)
-    labeled_fraction: float = setting(
-        1.0,
-        "Share of each class's training examples whose labels are used, chosen by --seed.",
-        above=0,
-        most=1,
-        on_change=NEVER,
-    )
-    image_size: int = setting(224, "Side of the training views in pixels.", least=16)
-    color_jitter: float = setting(
-        0.0, "Strength of random changes of color, in the views ce and augmented; 0 for none.", least=0, most=1
-    )
     backbone: str = setting(
         "resnet50",
         f"library:name of the network, a bare name being KerasHub's: {', '.join(registry.known_backbones())}.",
@@ -181,7 +144,7 @@ class Config:
     nan_steps: int = setting(10, "How many steps in a row may be not finite.", least=1, on_change=HARMLESS)
 
     def __post_init__(self):
-        settings.check_bounds(self)
+        super().__post_init__()
         if self.warmup_epochs >= self.epochs:
             raise UserError(f"--warmup_epochs should be below --epochs={self.epochs}. Received: {self.warmup_epochs}")
         if self.step_epochs and self.schedule != "step":
@@ -201,34 +164,13 @@ class Config:
                 "--checkpoint_every should be minutes, as in 10m, or steps, as in 500. "
                 f"Received: {self.checkpoint_every}"
             )
-        if not self.cache:
-            raise UserError("--cache should be none, memory or a folder. Received: nothing")
-        load.check(self.dataset, self.data_dir)
-        if self.unlabeled_dataset:
-            if not self.make_objective().is_consistent or self.explain_class == "label":
-                raise UserError("--unlabeled_dataset needs a consistency term, and --explain_class=predicted")
-            if not self.takes_rest:
-                load.check(self.unlabeled_dataset, self.unlabeled_data_dir, "unlabeled_")
-            elif self.labeled_fraction == 1:
-                raise UserError(
-                    f"--unlabeled_dataset={self.dataset} is --dataset, of which --labeled_fraction=1 leaves nothing"
-                )
-
-    @property
-    def takes_rest(self) -> bool:
-        """Whether the unlabeled examples are those that `labeled_fraction` leaves."""
-        return self.unlabeled_dataset == self.dataset and self.unlabeled_data_dir in ("", self.data_dir)
+        if self.unlabeled_dataset and not (self.make_objective().is_consistent and self.explain_class == "predicted"):
+            raise UserError("--unlabeled_dataset needs a consistency term, and --explain_class=predicted")
 
     def make_objective(self) -> Objective:
         """The `Objective` of these settings."""
         others = [field.name for field in dataclasses.fields(Objective) if field.name != "kind"]
         return Objective(self.objective, **{name: getattr(self, name) for name in others})
-
-    def to_flags(self) -> list[str]:
-        """The settings that are not the defaults, as command-line arguments, a list."""
-        changed = dataclasses.asdict(self).items() - dataclasses.asdict(Config()).items()
-        texts = {name: ",".join(map(str, value)) if isinstance(value, tuple) else value for name, value in changed}
-        return [f"--{name}={text}" for name, text in sorted(texts.items())]
 
     def default_workdir(self) -> pathlib.Path:
         """A new folder's name that says what is in it: runs/<dataset>-<objective>-<time>."""
@@ -239,51 +181,6 @@ class Config:
         """Between checkpoints: `(steps, seconds)`, one of them 0."""
         is_time = self.checkpoint_every.endswith("m")
         return (0, 60 * int(self.checkpoint_every[:-1])) if is_time else (int(self.checkpoint_every), 0)
-
-    def save(self, workdir: files.PathLike) -> None:
-        """Writes the configuration into a run's folder, over one that is there; raises `OSError` where it cannot."""
-        files.write(pathlib.Path(workdir) / FILE, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
-
-    def changes(self, workdir: files.PathLike, are_allowed: bool = False) -> dict[str, tuple]:
-        """What differs from the configuration in a run's folder: {setting: (there, here)}; empty where it has none.
-
-        Raises:
-            UserError: something differs that may not, or is not allowed to; everything that differs is named.
-        """
-        if not (pathlib.Path(workdir) / FILE).exists():
-            return {}
-        stored = Config.load(workdir)
-        pairs = {f.name: (getattr(stored, f.name), getattr(self, f.name)) for f in dataclasses.fields(self)}
-        changed = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-        listed = "; ".join(f"{name} {old} there, {new} here" for name, (old, new) in changed.items())
-        if changed and not are_allowed:
-            raise UserError(
-                f"{workdir} holds a run of another configuration: {listed}. Choose another --workdir, or go on "
-                "differently with --allow_changes"
-            )
-        for field in dataclasses.fields(self):
-            on_change, (old, new) = field.metadata["on_change"], pairs[field.name]
-            if on_change == NEVER and old != new:
-                raise UserError(f"--{field.name} cannot change within a run; choose another --workdir ({listed})")
-            if on_change == WHILE_USED and bool(old) != bool(new):
-                raise UserError(
-                    f"--{field.name} cannot change from or to 0 within a run; choose another --workdir ({listed})"
-                )
-        return changed
-
-    @staticmethod
-    def load(workdir: files.PathLike) -> "Config":
-        """Reads the configuration in a run's folder; raises `UserError` where there is none."""
-        path = pathlib.Path(workdir) / FILE
-        try:
-            stored: dict[str, Any] = json.loads(path.read_text())
-            lists = {name: tuple(value) for name, value in stored.items() if isinstance(value, list)}
-            values: dict[str, Any] = stored | lists
-            return Config(**values)
-        except FileNotFoundError:
-            raise UserError(f"{workdir} is not a run folder: it has no {FILE}; train one with train.py") from None
-        except (json.JSONDecodeError, TypeError) as error:
-            raise UserError(f"{path} is not a configuration of this version: {error}") from error
 
 
 def newest_workdir() -> pathlib.Path:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from cgc_tf.common import files
 from cgc_tf.common.errors import UserError
-from cgc_tf.data import batches, cache, load
+from cgc_tf.data import batches, cache, load, splits
 from cgc_tf.data.source import Source, labeled_part
 from cgc_tf.method.model import CGCModel
 from cgc_tf.method.objective import VIEWS
@@ -44,7 +44,7 @@ def prepare(config: Config, workdir: pathlib.Path, strategy: tf.distribute.Strat
     if not is_resumed:
         with strategy.scope(), device.precision(config.precision):
             new_model = NewModel(config)  # before data is prepared, which may take hours
-    source, unlabeled = open_sources(config)
+    source, unlabeled = open_sources(config, run_folder.record_of(config, workdir))
     if is_resumed:
         if source.class_names != run_folder.class_names(workdir):
             raise UserError(f"{workdir} was trained on other classes than --dataset={config.dataset} has now")
@@ -68,6 +68,8 @@ def prepare(config: Config, workdir: pathlib.Path, strategy: tf.distribute.Strat
         config.save(workdir)
         files.write(workdir / run_folder.CLASSES, "\n".join(source.class_names) + "\n")
         write_skipped(workdir, source, unlabeled)
+        if not is_resumed and (listing := source.listing()):
+            splits.write(workdir / splits.RECORD, listing)
         run_folder.save_architecture(model, workdir)
     return Prepared(model, source, unlabeled, steps, start)
 
@@ -92,9 +94,16 @@ def _check_sizes(workdir, sizes):
             )
 
 
-def open_sources(config: Config) -> tuple[Source, Source | None]:
-    """The source of labeled examples, and that of unlabeled ones or None; each is large enough for a batch."""
-    source = load.load_dataset(config.dataset, config.data_dir or None, config.on_bad_image)
+def open_sources(config: Config, record: pathlib.Path | None = None) -> tuple[Source, Source | None]:
+    """The source of labeled examples, and that of unlabeled ones or None; each is large enough for a batch.
+
+    `record` is the `splits.csv` that says how the labeled ones are divided, where there is one.
+    """
+    source = load.load_dataset(
+        config.dataset, config.data_dir or None, config.on_bad_image, config.make_splits(), record
+    )
+    if not source.sizes["train"]:
+        raise UserError(f"--data_dir={config.data_dir} has no train/ with pictures in it to train on")
     if config.early_stopping and "validation" not in source.sizes:
         raise UserError(f"--early_stopping needs a split named validation, which {source.name} does not have")
     other = None

@@ -25,8 +25,8 @@ def train(config: Config, workdir: files.PathLike | None = None, allow_changes: 
     >>> config = Config("folder", "pictures", backbone="resnet8", image_size=48, batch_size=8, epochs=1)
     >>> workdir = train(config, "runs/first")
     folder: 24 training examples of 3 classes, resnet8, objective cgc; ...
-    >>> sorted(path.name for path in workdir.iterdir())
-    ['checkpoints', 'classes.txt', 'config.json', 'journal.jsonl', 'lock', 'metrics.csv', 'model.json', 'tensorboard']
+    >>> print(*sorted(path.name for path in workdir.iterdir()))
+    checkpoints classes.txt config.json journal.jsonl lock metrics.csv model.json splits.csv tensorboard
 
     Args:
         config: every setting.

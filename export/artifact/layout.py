@@ -4,6 +4,7 @@ VERSION/saved_model.pb, variables/, assets/labels.txt      what TensorFlow loads
 VERSION/assets.extra/model_card.json                       what it is, of what, how good
 VERSION/assets.extra/tf_serving_warmup_requests            one request for each signature (TF Serving runs them)
 VERSION/assets.extra/examples/                             pictures, and what the trained model answered
+VERSION/assets.extra/splits.csv                            the pictures of a folder that it was trained and tested on
 VERSION/assets.extra/SHA256SUMS                            for `sha256sum --check`, from VERSION
 """
 

@@ -24,6 +24,8 @@ def size(contents):
     elif (number(0, 2) == BMP) & tf.reduce_any(number(28, 2, True) == tf.constant(exif.BMP_BITS, tf.int64)):
         height = number(22, 4, True)
         found = tf.stack([tf.minimum(height, 2**32 - height), number(18, 4, True)])  # below zero: rows from the top
+    elif (number(0, 4) == exif.RIFF) & (number(8, 4) == exif.WEBP):
+        found = tf.stack(exif.webp_facts(number, tf.constant(0, tf.int64))[:2])
     else:
         found = tf.zeros([2], tf.int64)
     return found

@@ -16,7 +16,7 @@ from cgc_tf.method.overlay import WHOLE, overlay
 
 from . import picture_headers
 
-KINDS = "JPEG, PNG, GIF or BMP"
+KINDS = "JPEG, PNG, GIF, BMP or WebP"
 MAX_PIXELS = 1 << 25  # 33 megapixels: 100 MB decoded
 _THREADS = 4  # that decode one batch
 

@@ -34,6 +34,7 @@ def write(
     output: files.PathLike,
     precision: str = "float32",
     card: dict[str, Any] | None = None,
+    record: files.PathLike = "",
     **options,
 ) -> pathlib.Path:
     """Writes the next version of a model under `output`, made where there is none; returns its path.
@@ -46,6 +47,7 @@ def write(
         precision: "float16" stores the kernels, which are nearly all of the bytes, in half precision; batch
             normalization's statistics and biases stay float32, and so does all computing.
         card: what is known of the model, JSON's kinds of values, for its model card.
+        record: the `splits.csv` of its run; "" where it has none.
         options: for `Signatures`.
 
     Raises:
@@ -61,7 +63,7 @@ def write(
         partial.chmod(0o755)
         try:
             _save(model, class_names, signatures, stored, partial)
-            _add_extras(model, image_size, stored, card or {}, partial)
+            _add_extras(model, image_size, stored, card or {}, record, partial)
             return _publish(partial, output)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -99,7 +101,7 @@ def _save(model, class_names, signatures, stored, version):
         tf.saved_model.save(module, str(version), signatures.all())
 
 
-def _add_extras(model, image_size, stored, card, version):
+def _add_extras(model, image_size, stored, card, record, version):
     examples = layout.example_pictures(image_size)
     (version / layout.EXAMPLES).mkdir(parents=True)
     for name, encoded in examples.items():
@@ -108,6 +110,8 @@ def _add_extras(model, image_size, stored, card, version):
     answers = {"pictures": list(examples), **{name: value.tolist() for name, value in answers.items()}}
     (version / layout.EXAMPLES / "expected.json").write_text(json.dumps(answers) + "\n")
     (version / model_card.CARD).write_text(json.dumps(card, indent=2) + "\n")
+    if record:
+        shutil.copyfile(record, version / model_card.RECORD)
     layout.write_warmup(version, examples["0.jpg"], image_size)
     written = [request.model_spec.signature_name for request in layout.read_warmup(version)]
     if sorted(written) != sorted(layout.signature_defs(version)):

@@ -7,7 +7,7 @@ import pathlib
 from cgc_tf.common.errors import UserError
 from cgc_tf.data.folder_listing import is_system
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
+ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 DRAWN = "-explained.png"  # how the names of drawings end
 FOLDER = "explained"
 

@@ -116,8 +116,11 @@ def damages():
         (root / PLACE).write_bytes(whole[: len(whole) // 2])
 
     yield "the file is empty", lambda root, photo: (root / PLACE).write_bytes(b"")
-    yield "neither JPEG, PNG, GIF nor BMP", lambda root, photo: (root / PLACE).write_bytes(b"no picture")
-    yield "TIFF, neither JPEG, PNG, GIF nor BMP", lambda root, photo: saved(root, photo, format="TIFF", quality=None)
+    yield "neither JPEG, PNG, GIF, BMP nor WebP", lambda root, photo: (root / PLACE).write_bytes(b"no picture")
+    yield (
+        "TIFF, neither JPEG, PNG, GIF, BMP nor WebP",
+        lambda root, photo: saved(root, photo, format="TIFF", quality=None),
+    )
     yield "Invalid JPEG data", lambda root, photo: (saved(root, photo), cut(root))
     yield "Invalid PNG data", lambda root, photo: (saved(root, photo, format="PNG"), cut(root))
     yield "20000 x 20000 pixels are more than the 134,217,728", lambda root, photo: huge_png(root / PLACE, 20000)
@@ -197,11 +200,11 @@ def test_other_failures_pass_through(pictures):
 
 
 def test_files_left_out_are_noted(copy, photo, capsys):
-    photo.save(copy / "train/red_wings/other.webp")
+    photo.save(copy / "train/red_wings/other.tif")
     (copy / "train/red_wings/.hidden").write_text("")
     assert load.load_dataset("folder", str(copy)).sizes["train"] == 24
     assert (
-        "note: not used: 1 file with endings other than .jpg, .jpeg, .png: train/red_wings/other.webp\n"
+        "note: not used: 1 file with endings other than .jpg, .jpeg, .png, .webp, .bmp: train/red_wings/other.tif\n"
         in capsys.readouterr().out
     )
 

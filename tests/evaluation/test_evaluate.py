@@ -239,5 +239,5 @@ def test_what_cannot_be_evaluated(workdir, tmp_path):
         path.unlink()
     with pytest.raises(UserError, match="has no checkpoint"):
         evaluate.evaluate([broken])
-    with pytest.raises(UserError, match="--split=dev: folder has test, train"):
+    with pytest.raises(UserError, match="--split=dev: folder has train, test"):
         evaluate.evaluate([workdir], Protocol(split="dev"))

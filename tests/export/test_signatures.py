@@ -99,13 +99,13 @@ def test_a_picture_too_large_is_refused_by_its_header(header):
 
 def test_every_kind_and_extreme_shapes_decode():
     kinds = []
-    for kind in ("JPEG", "PNG", "GIF", "BMP"):
+    for kind in ("JPEG", "PNG", "GIF", "BMP", "WebP"):
         stream = io.BytesIO()
         Image.fromarray(np.full([30, 40, 3], 99, np.uint8)).save(stream, kind)
         kinds.append(stream.getvalue())
     sizes = [tf.io.encode_png(np.zeros([*size, 3], np.uint8)).numpy() for size in ((1, 1), (1, 300), (1, 30_000))]
     # A strip of one pixel by thirty thousand would be enlarged to 55 by 1.6 million.
-    assert pictures_of([*kinds, *sizes]) == [True] * 6 + [False]
+    assert pictures_of([*kinds, *sizes]) == [True] * 7 + [False]
 
 
 def test_pictures_are_turned_as_exif_asks():

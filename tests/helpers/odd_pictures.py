@@ -15,7 +15,7 @@ from PIL import Image
 CASES = pathlib.Path(__file__).parents[1] / "testdata/cases"
 EXIF = b"Exif\0\0"
 BYTE, ASCII, SHORT, LONG, RATIONAL = 1, 2, 3, 4, 5
-NONE = "neither JPEG, PNG, GIF nor BMP"
+NONE = "neither JPEG, PNG, GIF, BMP nor WebP"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +104,7 @@ def icc(size):
 def carried():
     """The files of data/cases."""
     rights = {"exif6.png": (6, ""), "exif6_long_mm.jpg": (6, ""), "noeoi.jpg": (1, "Invalid JPEG data"),
-              "webp_as.jpg": (1, f"WebP, {NONE}")}  # fmt: skip
+              }  # fmt: skip
     return {path.name: Odd(path.read_bytes(), *rights.get(path.name, ())) for path in sorted(CASES.glob("*.*g"))}
 
 
@@ -229,6 +229,12 @@ def rgb16(pixels, *chunks):
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + pixels + chunk(b"IEND", b"")
 
 
+def _see_through():
+    image = bird().convert("RGBA")
+    image.putalpha(100)
+    return image
+
+
 def other_formats():
     whole = saved(bird(), "JPEG")
     marker = whole.index(b"\xff\xc0")
@@ -240,8 +246,16 @@ def other_formats():
         "animated.gif.png": Odd(saved(bird(), "GIF", save_all=True, append_images=[bird().rotate(90)])),
         "bmp.jpg": Odd(saved(bird(), "BMP")),
         "palette_bmp.jpg": Odd(saved(bird().quantize(64), "BMP"), fault="a BMP of 8 bits a pixel"),
-        "webp.png": Odd(saved(bird(), "WEBP"), fault=f"WebP, {NONE}"),
-        "webp_with_exif.jpg": Odd(saved(bird(), "WEBP", exif=EXIF + tiff(turned())), fault=f"WebP, {NONE}"),
+        "webp.png": Odd(saved(bird(), "WEBP")),
+        "webp_lossless.webp": Odd(saved(bird(), "WEBP", lossless=True)),
+        "webp_with_alpha.webp": Odd(saved(_see_through(), "WEBP", exact=True, exif=EXIF + tiff(turned())), 6),
+        "webp_lossless_with_alpha.webp": Odd(saved(_see_through(), "WEBP", lossless=True, exact=True)),
+        "webp_with_exif.jpg": Odd(saved(bird(), "WEBP", exif=EXIF + tiff(turned())), 6),
+        "animated.webp": Odd(
+            saved(bird(), "WEBP", save_all=True, append_images=[bird().rotate(90)]), fault="an animated WebP"
+        ),
+        "half.webp": Odd(saved(bird(), "WEBP")[:500], fault="Failed to decode WebP"),
+        "sound.webp": Odd(b"RIFF\x24\0\0\0WAVEfmt " + bytes(30), fault=NONE),
         "tiff.jpg": Odd(saved(bird(), "TIFF"), fault=f"TIFF, {NONE}"),
         "avif.jpg": Odd(saved(bird(), "AVIF"), fault=f"AVIF, {NONE}"),
         "heic.jpg": Odd(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), fault=f"HEIC, {NONE}"),

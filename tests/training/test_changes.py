@@ -22,6 +22,10 @@ CHANGED = {
     "dataset": "toy_aircraft",
     "data_dir": "elsewhere",
     "on_bad_image": "skip",
+    "test_fraction": 0.5,
+    "validation_fraction": 0.2,
+    "split_groups": "a+",
+    "split_seed": 1,
     "cache": "memory",
     "unlabeled_dataset": "toy_aircraft",
     "unlabeled_data_dir": "elsewhere",
@@ -76,7 +80,7 @@ KINDS = {field.name: field.metadata["on_change"] for field in dataclasses.fields
 @pytest.fixture(scope="module")
 def before(small_config):
     used = {"head_learning_rate": 0.02, "ema_momentum": 0.5, "schedule": "step", "step_epochs": (1.0,)}
-    return dataclasses.replace(small_config, **used, weight_decay=0.01, epochs=3)
+    return dataclasses.replace(small_config, **used, weight_decay=0.01, epochs=3, test_fraction=0.3)
 
 
 @pytest.fixture
@@ -87,7 +91,7 @@ def recorded(before, tmp_path):
 
 def change(before, name):
     """The configuration with another value, and whatever else that wants."""
-    also = {"schedule": {"step_epochs": ()}}.get(name, {})
+    also = {"schedule": {"step_epochs": ()}, "dataset": {"test_fraction": 0.0}}.get(name, {})
     return dataclasses.replace(before, **also, **{name: CHANGED[name]})
 
 

@@ -73,6 +73,6 @@ def test_a_blank_answer_is_said(page, pictures):
     """What a version exported with --on_bad_image=blank answers to a picture that only the browser can decode."""
     page.route("**/v1/models/cgc:predict", lambda route: route.fulfill(json={"outputs": {"class_id": [-1]}}))
     drop(page, "cat.webp", pictures[0])
-    sync_api.expect(page.locator("#message")).to_contain_text("no JPEG, PNG, GIF or BMP picture")
+    sync_api.expect(page.locator("#message")).to_contain_text("no JPEG, PNG, GIF, BMP or WebP picture")
     page.unroute("**/v1/models/cgc:predict")
     assert page.faults == []
