@@ -29,7 +29,6 @@ from cgc_tf.training import config as settings
 from .artifact import pictures, writer
 from .artifact.signatures import ON_BAD_IMAGE
 
-_NOT_METRICS = ("config", "workdir")
 NO_RUN = {"name": "an unknown run", "identity": None}
 
 
@@ -96,7 +95,7 @@ def describe(config, workdir, checkpoint, class_names):
         "commit": environment.commit(),
         "checkpoint": checkpoint.name,
         "data": {"dataset": config.dataset, "classes": len(class_names)},
-        "metrics": {name: value for name, value in report.items() if name not in _NOT_METRICS},
+        "metrics": {name: value for name, value in report.items() if name not in ("config", "workdir")},
         "no_metrics": reason,
         "image_size": config.image_size,
         "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},

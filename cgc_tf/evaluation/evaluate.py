@@ -153,12 +153,7 @@ def _measure_and_write(model, source, protocol, batch_size, explainer):
 
 
 def report_of(
-    model: EvaluatedModel,
-    measurement: Measurement,
-    source: Source,
-    protocol: Protocol,
-    explainer: str = "",
-    batch_size: int = 32,
+    model: EvaluatedModel, measurement: Measurement, source: Source, protocol: Protocol, explainer: str, batch_size: int
 ) -> dict:
     """What evaluation.json says of a model: `results.scores`, and of what and how they were measured.
 

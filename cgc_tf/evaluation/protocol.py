@@ -65,14 +65,10 @@ class Protocol:
     )
     curve_steps: int = setting(STEPS, "Steps of insertion and deletion.", least=1)
     explained_class: str = setting(
-        "predicted",
-        "Insertion and deletion: the class whose heatmap orders the pixels.",
-        choices=CLASSES,
+        "predicted", "Insertion and deletion: the class whose heatmap orders the pixels.", choices=CLASSES
     )
     scored_class: str = setting(
-        "predicted",
-        "Insertion and deletion: the class whose probability is followed.",
-        choices=CLASSES,
+        "predicted", "Insertion and deletion: the class whose probability is followed.", choices=CLASSES
     )
     randomization: int = setting(
         0,

@@ -28,11 +28,7 @@ SECONDS = 15  # of steps, after which no other is begun
 
 
 def check(
-    config: Config,
-    workdir: PathLike | None,
-    evaluate: Callable[[pathlib.Path], object],
-    export: Callable[[pathlib.Path, pathlib.Path], object],
-    allow_changes: bool = False,
+    config: Config, workdir: PathLike | None, evaluate: Callable, export: Callable, allow_changes: bool = False
 ) -> str:
     """Tries all that a run does: data, weights, steps, validation, a checkpoint, an evaluation and an export.
 
@@ -66,8 +62,7 @@ def check(
             validation_seconds = _validate(config, prepared)
         _say("a checkpoint")
         began = time.monotonic()
-        state = state_of(prepared.model)
-        step = Checkpoint(state, Position(0, 1, prepared.steps))
+        step = Checkpoint(state_of(prepared.model), Position(0, 1, prepared.steps))
         (scratch / checkpoints.FOLDER).mkdir()
         size = checkpoints.write(scratch / checkpoints.FOLDER, step).stat().st_size
         checkpoint_seconds = time.monotonic() - began

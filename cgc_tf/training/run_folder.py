@@ -6,7 +6,7 @@ import os
 import pathlib
 
 from cgc_tf.common import files
-from cgc_tf.common.errors import UserError
+from cgc_tf.common.errors import UserError, first_line
 from cgc_tf.data import splits
 from cgc_tf.method.model import CGCModel
 from cgc_tf.networks import backbones
@@ -90,6 +90,6 @@ def read_model(config: Config, workdir: files.PathLike, precision: str) -> CGCMo
         text = (pathlib.Path(workdir) / ARCHITECTURE).read_text()
         model = CGCModel.from_config(json.loads(text.replace(f'"{config.precision}"', f'"{precision}"')))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{workdir}/{ARCHITECTURE} cannot be read: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{workdir}/{ARCHITECTURE} cannot be read: {first_line(error)}") from error
     model.objective = config.make_objective()  # which may have been changed on the way
     return model

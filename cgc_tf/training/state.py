@@ -10,6 +10,7 @@ import numpy as np
 from cgc_tf.common.errors import UserError
 
 State = dict[str, np.ndarray]  # {"group/index/name": array}
+TRAINED = ("model", "average", "optimizer")  # the groups of a state that training goes on from
 UNNAMED = re.compile(r"variable_\d+")
 
 
@@ -24,10 +25,7 @@ def state_of(model: keras.Model) -> State:
 
 
 def restore(
-    state: State,
-    model: keras.Model,
-    groups: Sequence[str] = ("model", "average", "optimizer"),
-    source: object = "the checkpoint",
+    state: State, model: keras.Model, groups: Sequence[str] = TRAINED, source: object = "the checkpoint"
 ) -> None:
     """Puts groups of a state into a model of the same architecture, compiled alike if `optimizer` is among them.
 

@@ -24,8 +24,7 @@ def note(url: str) -> str:
     if is_loopback(url) or not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
         return ""
     if parts.scheme == "grpc":
-        set_ones = [os.environ[name] for name in _OF_GRPC if os.environ.get(name)]
-        proxy = set_ones[0] if set_ones else ""
+        proxy = next(filter(None, map(os.environ.get, _OF_GRPC)), "")
     else:
         found = urllib.request.getproxies()
         proxy = found.get(parts.scheme) or found.get("all", "")

@@ -176,7 +176,7 @@ def test_what_a_foreign_saved_model_does_not_say(foreign, source, tmp_path):
     subject = from_saved_model(foreign, tmp_path, 48, source.class_names)
     assert subject.notes[0] == evaluated_models.TOLD_LABELS and "no model card" in subject.notes[1]
     protocol = Protocol(curves="none", limit=2, data_dir="DIR")
-    made = evaluate.report_of(subject, measure(subject, source, protocol), source, protocol)
+    made = evaluate.report_of(subject, measure(subject, source, protocol), source, protocol, "", 32)
     assert {made["config"][name] for name in ("objective", "backbone", "dataset", "lambda_cgc")} == {None}
     assert tables.label(made) == f"unknown objective ({foreign.name}/1)"
 
