@@ -12,6 +12,7 @@ import datetime
 import hashlib
 import json
 import pathlib
+from collections.abc import Sequence
 
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import keras
@@ -20,7 +21,10 @@ from absl import flags
 
 from cgc_tf.common import environment, errors, program
 from cgc_tf.common.files import PathLike
+from cgc_tf.evaluation.own_model import known_of
 from cgc_tf.evaluation.protocol import Protocol
+from cgc_tf.method.for_pictures import for_pictures, image_size_of
+from cgc_tf.method.model import CGCModel
 from cgc_tf.report import model_card, tables
 from cgc_tf.report.results import REPORT
 from cgc_tf.training import checkpoints, journal, run_folder
@@ -63,6 +67,50 @@ def export(
     return writer.write(model, class_names, config.image_size, output, precision, card, record, **options)
 
 
+def export_saved_model(
+    model: CGCModel,
+    output: PathLike,
+    class_names: Sequence[str] | None = None,
+    precision: str = "float32",
+    on_bad_image: str = "blank",
+    max_pixels: int = pictures.MAX_PIXELS,
+    allow_other_run: bool = False,
+) -> pathlib.Path:
+    """`export` of a model in memory, without a run: its model card says null of what nobody knows.
+
+    Args:
+        model: the model.
+        output: the folder of versions, made where there is none.
+        class_names: of its classes in order; None numbers them from 0.
+        precision: as for `export`.
+        on_bad_image: as for `export`.
+        max_pixels: as for `export`.
+        allow_other_run: whether the newest version in `output` may be of a run.
+
+    Raises:
+        UserError: `output` cannot be written, or holds a run; or the names are not one for each class.
+        ValueError: the model does not say of which size its images are.
+    """
+    names = tuple(class_names or map(str, range(model.classes)))
+    if len(set(names)) != model.classes:
+        raise errors.UserError(f"class_names should be {model.classes} different names. Received: {class_names}")
+    size = image_size_of(model)
+    run = {"name": model.name, "identity": None}
+    if not allow_other_run:
+        check_same_run(run, output)
+    card = {
+        **_exported(len(names), size),
+        "name": model.name,
+        "no_metrics": "it was exported without a run",
+        "configuration": known_of(model),
+        "run": run,
+        "precision": precision,
+        "on_bad_image": on_bad_image,
+    }
+    options = {"on_bad_image": on_bad_image, "max_pixels": max_pixels}
+    return writer.write(for_pictures(model), names, size, output, precision, card, **options)
+
+
 def run_of(workdir: PathLike) -> dict[str, str]:
     """Which run a workdir holds: its folder's `name`, and an `identity` that it keeps where it is moved or renamed."""
     started = next(iter(journal.read(workdir)), None) or settings.Config.load(workdir).to_flags()
@@ -88,18 +136,30 @@ def describe(config, workdir, checkpoint, class_names):
     history = journal.history(workdir)
     changes = f" ({tables.changes(history)})" if history else ""
     return {
+        **_exported(len(class_names), config.image_size, config.dataset),
         "name": f"{config.backbone} trained with {config.objective} on {config.dataset}{changes}",
         "history": history,
+        "checkpoint": checkpoint.name,
+        "metrics": {name: value for name, value in report.items() if name not in ("config", "workdir")},
+        "no_metrics": reason,
+        "configuration": dataclasses.asdict(config),
+    }
+
+
+def _exported(classes, image_size, dataset=None):
+    """What a model card says in any case, and None of what only a run's own says."""
+    return {
+        "name": None,
+        "history": None,
         "method": "Contrastive Grad-CAM Consistency, CVPR 2022, arXiv 2110.00527",
         "exported": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": environment.commit(),
-        "checkpoint": checkpoint.name,
-        "data": {"dataset": config.dataset, "classes": len(class_names)},
-        "metrics": {name: value for name, value in report.items() if name not in ("config", "workdir")},
-        "no_metrics": reason,
-        "image_size": config.image_size,
+        "checkpoint": None,
+        "data": {"dataset": dataset, "classes": classes},
+        "metrics": {},
+        "no_metrics": None,
+        "image_size": image_size,
         "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
-        "configuration": dataclasses.asdict(config),
     }
 
 

@@ -67,7 +67,7 @@ def from_workdir(workdir: PathLike, version: pathlib.Path) -> dict[str, np.ndarr
 
     settings = config.Config.load(workdir)
     card = model_card.read(version) or {}
-    path = pathlib.Path(workdir) / checkpoints.FOLDER / card.get("checkpoint", "unknown")
+    path = pathlib.Path(workdir) / checkpoints.FOLDER / (card.get("checkpoint") or "unknown")
     if not path.exists():
         raise UserError(
             f"--workdir={workdir} does not hold the checkpoint that {version} was exported from, {path.name}: another "

@@ -126,6 +126,7 @@ def test_a_flag_that_a_mode_does_not_read(mode):
             )
         ),
         ("train.py", ["--unlabeled_data_dir=x"], "--unlabeled_data_dir is not used without --unlabeled_dataset"),
+        ("train.py", ["--callback=nowhere:Mine"], "--callback=nowhere:Mine cannot be imported"),
         ("export.client", ["--image=x", "--version=1", "--label=stable"], "--label=stable is not used by --version=1"),
         ("evaluate.py", ["--show_ids=x", "--examples=3"], "--examples is not used by --show_ids"),
         ("evaluate.py", ["--curves=none", "--curve_steps=3"], "--curve_steps is not used by --curves=none"),

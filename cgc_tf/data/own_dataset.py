@@ -55,6 +55,8 @@ def look(dataset: tf.data.Dataset) -> OwnDataset:
     if image.dtype == tf.string or label.dtype == tf.string:
         raise UserError(f"{WANTED}, images decoded and labels as ids or one-hot. Received: {image} and {label}")
     is_batched = image.shape.rank == 4
+    if label.shape.rank - is_batched not in (0, 1):
+        raise UserError(f"{WANTED}, one label for each image. Received: {image} and {label}")
     is_one_hot = label.shape.rank > is_batched and label.shape[-1] != 1
     batch_size = image.shape[0] if is_batched else None
     value_range = (0, 255)

@@ -7,17 +7,20 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import tensorflow as tf
+
 from cgc_tf.common import environment
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.files import PathLike
 from cgc_tf.data import splits
 from cgc_tf.data.source import Source
-from cgc_tf.evaluation import consistency, evaluated_models, examples
+from cgc_tf.evaluation import consistency, evaluated_models, examples, own_model
 from cgc_tf.evaluation.drawing import Measured, draw
 from cgc_tf.evaluation.evaluated_models import EvaluatedModel
 from cgc_tf.evaluation.examples import Drawing
 from cgc_tf.evaluation.measure import measure
 from cgc_tf.evaluation.protocol import Protocol
+from cgc_tf.method.model import CGCModel
 from cgc_tf.report import results
 from cgc_tf.report.results import Measurement
 from cgc_tf.training import checkpoints, run_folder
@@ -30,32 +33,33 @@ class Evaluation(NamedTuple):
     Attributes:
         reports: a dict for each model and explainer, which evaluation.json holds: see `report_of`.
         comparisons: each against the first, as `results.compare` gives them.
-        figure: the figure's path; of several runs, that of all together.
+        figure: the figure's path; of several runs, that of all together; of a model object None.
         page: the HTML page's path, likewise.
     """
 
     reports: list[dict]
     comparisons: list[dict]
-    figure: pathlib.Path
-    page: pathlib.Path
+    figure: pathlib.Path | None = None
+    page: pathlib.Path | None = None
 
 
 PROTOCOL, DRAWING = Protocol(), Drawing()
 
 
 def evaluate(
-    workdirs: Sequence[PathLike],
+    models: CGCModel | Sequence[PathLike],
+    dataset: Source | tf.data.Dataset | None = None,
     protocol: Protocol = PROTOCOL,
     batch_size: int = 32,
     explainers: Sequence[str] = ("",),
     drawing: Drawing = DRAWING,
 ) -> Evaluation:
-    """Evaluates trained runs, and sets them side by side.
+    """Evaluates a model in memory; or trained runs, which are set side by side.
 
-    Into each run's folder go evaluation.json, per_image.csv, curves.csv, explanations.{png,pdf} and report.html; beside
-    several of them comparison.{json,md,tex,html,png,pdf}.
+    Of a model nothing is written. Into each run's folder go evaluation.json, per_image.csv, curves.csv,
+    explanations.{png,pdf} and report.html; beside several of them comparison.{json,md,tex,html,png,pdf}.
 
-    >>> evaluation = evaluate(["runs/first"], Protocol(limit=4, curves="none"))
+    >>> evaluation = evaluate(["runs/first"], protocol=Protocol(limit=4, curves="none"))
     >>> for report in evaluation.reports:
     ...     print(f"{report['name']}: {report['examples']} images, CH {100 * report['content_heatmap']:.1f}%")
     first: 4 images, CH ...%
@@ -63,16 +67,24 @@ def evaluate(
     runs/first/report-limit-4.html
 
     Args:
-        workdirs: folders of trained runs.
-        protocol: how to measure; by default as the reference does, on the data that the runs were trained on.
+        models: folders of trained runs; or a `CGCModel`.
+        dataset: what a `CGCModel` is measured on: a `Source`, or a `tf.data.Dataset` of (image, label) or of dicts of
+            `image`, `label` and perhaps `boxes` `[n, 4]` and `mask`, whose examples are kept in memory. Without boxes
+            there is no Content Heatmap. Runs are measured on the data that they were trained on, or the protocol's.
+        protocol: how to measure; by default as the reference does.
         batch_size: images at a time.
         explainers: names, as `explainers.make` takes them; "" is the heatmap that a run was trained with.
         drawing: what to draw.
 
     Raises:
-        UserError: the runs cannot be evaluated together, or one of them has no checkpoint that can be read; before any
-            measuring.
+        UserError: the runs cannot be evaluated together, or one of them has no checkpoint that can be read; the dataset
+            is no such, or of other classes; before any measuring.
     """
+    if isinstance(models, CGCModel):
+        return _evaluate_object(models, dataset, protocol, batch_size, explainers, drawing)
+    if dataset is not None:
+        raise UserError("dataset=... goes with a CGCModel: what runs are measured on is the protocol's dataset")
+    workdirs = models
     paths = [os.path.realpath(workdir) for workdir in workdirs]
     if len(set(paths)) < len(paths):
         raise UserError(f"--workdir={','.join(map(str, workdirs))} names a run twice")
@@ -89,8 +101,17 @@ def evaluate(
     source = protocols[0].open_source(trained[0])
     for workdir in workdirs:
         evaluated_models.check_classes(workdir, run_folder.class_names(workdir), source.class_names)
-    models = map(evaluated_models.from_workdir, workdirs, _names_of_folders(paths))
-    return evaluate_models(models, source, protocols[0], batch_size, explainers, drawing)
+    runs = map(evaluated_models.from_workdir, workdirs, _names_of_folders(paths))
+    return evaluate_models(runs, source, protocols[0], batch_size, explainers, drawing)
+
+
+def _evaluate_object(model, dataset, protocol, batch_size, explainers, drawing):
+    if drawing != DRAWING:
+        raise UserError("drawing=... is not used: of a model object nothing is drawn")
+    model, source = own_model.opened(model, dataset, protocol)
+    reports = [_measure(model, source, protocol, batch_size, explainer).report for explainer in explainers]
+    unknown = {} if isinstance(dataset, Source) else {"dataset": None, "split": None}
+    return Evaluation([{**report, **unknown} for report in reports], [])
 
 
 def _check_same_splits(workdirs, trained, protocols):
@@ -129,11 +150,13 @@ def evaluate_models(
         examples.check_ids(source, protocol.split, protocol.limit, drawing.show_ids)
     if len(set(explainers)) < len(explainers):
         raise UserError(f"--explainer={','.join(explainers)} names an explainer twice")
-    found = [
-        _measure_and_write(model, source, protocol, batch_size, explainer)
-        for model in models
-        for explainer in explainers
-    ]
+    found = []
+    for model in models:
+        for explainer in explainers:
+            each = _measure(model, source, protocol, batch_size, explainer)
+            variant = protocol.variant(model.settings, explainer)
+            results.write(model.folder, each.report, each.measurement, source.class_names, variant)
+            found.append(each)
     folders = list(dict.fromkeys(each.model.folder for each in found))
     for folder in folders:
         inside = [each for each in found if each.model.folder == folder]
@@ -143,12 +166,10 @@ def evaluate_models(
     return Evaluation([each.report for each in found], compared, figure, page)
 
 
-def _measure_and_write(model, source, protocol, batch_size, explainer):
+def _measure(model, source, protocol, batch_size, explainer):
     model = model.explained_by(explainer, protocol.evaluation_seed).in_order_of(source.class_names)
     measurement = measure(model, source, protocol, batch_size)
     report = report_of(model, measurement, source, protocol, explainer, batch_size)
-    variant = protocol.variant(model.settings, explainer)
-    results.write(model.folder, report, measurement, source.class_names, variant)
     return Measured(model, explainer, measurement, report)
 
 
@@ -167,7 +188,7 @@ def report_of(
     report = {
         **scores,
         "name": model.name,
-        "workdir": str(model.folder),
+        "workdir": model.folder and str(model.folder),
         "checkpoint": model.checkpoint,
         "image_size": model.image_size,
         "explainer": explainer or model.settings.get("cam"),

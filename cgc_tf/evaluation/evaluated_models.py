@@ -25,7 +25,7 @@ class EvaluatedModel:
 
     Attributes:
         name: what tables and figures call it.
-        folder: where its reports go.
+        folder: where its reports go; None where none are written.
         settings: how it was trained, {name of a `Config`'s field: value}, and `record`, as `run_folder.trained_on` has
             them; None for what nobody knows.
         image_size: the side of its images in pixels.
@@ -154,7 +154,7 @@ def from_checkpoint(
     config = settings.Config(weights=str(weights), **told)
     model = NewModel(config).with_classes(len(names))
     known = {"weights": str(weights), "cam": config.cam, **told}
-    return _of_model(model, pathlib.Path(weights).name, folder, known, names, notes=(TOLD_LABELS,))
+    return of_model(model, pathlib.Path(weights).name, folder, known, names, notes=(TOLD_LABELS,))
 
 
 def trained_on(weights: PathLike) -> dict:
@@ -192,10 +192,13 @@ def _of_run(run, checkpoint, name, folder):
     config = settings.Config.load(run)
     model = run_folder.trained_model(config, run, checkpoint)
     known = {"checkpoint": checkpoint.name, "history": tuple(journal.history(run))}
-    return _of_model(model, name, folder, run_folder.trained_on(run), run_folder.class_names(run), **known)
+    return of_model(model, name, folder, run_folder.trained_on(run), run_folder.class_names(run), **known)
 
 
-def _of_model(model, name, folder, trained, class_names, **known):
+def of_model(
+    model: CGCModel, name: str, folder: PathLike, trained: dict, class_names: tuple[str, ...], **known
+) -> EvaluatedModel:
+    """A `CGCModel` of images in 0..255 as an `EvaluatedModel`, whose `settings` are `trained`; `known` are others."""
     probabilities = tf.function(lambda images: tf.nn.softmax(model(images, training=False)), reduce_retracing=True)
     first = name, pathlib.Path(folder), trained, trained["image_size"], class_names, probabilities
     return EvaluatedModel(*first, explainers.make("", model), network=model, **known)

@@ -70,16 +70,6 @@ class CGCModel(KerasCalls):
         model.build(classifier.input_shape)
         return model
 
-    def for_pictures(self) -> "CGCModel":
-        """The same model for images in 0..255, as pictures are read: itself, or one that shares its layers."""
-        if self.value_range == (0, 255):
-            return self
-        scaling = [keras.Input(self.trunk.input_shape[1:]), keras.layers.Rescaling(self.value_range[1] / 255)]
-        trunk = keras.Sequential([*scaling, self.trunk], name="trunk")
-        model = CGCModel(trunk, self.head, self.objective, image_size=self.image_size, name=self.name)
-        model.build(trunk.input_shape)
-        return model
-
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Logits, float32 `[B, classes]`, of images `[B, H, W, 3]` in the model's `value_range`."""
         return tf.cast(self.head(self.trunk(images, training=training), training=training), tf.float32)

@@ -89,7 +89,7 @@ def main(_):
         workdirs = FLAGS.workdir or [str(config.newest_workdir())]
         if not FLAGS.workdir:
             print(f"newest run: {workdirs[0]}")
-        done = evaluate.evaluate(workdirs, protocol, *rest)
+        done = evaluate.evaluate(workdirs, None, protocol, *rest)
     else:
         trained = _trained_on()
         protocol = protocol.on_data_of(trained)

@@ -48,23 +48,29 @@ def define_flags():
             False,
             "Check everything on a few examples, in a folder that is removed, and estimate time and memory.",
         ),
+        flags.DEFINE_list(
+            "callback",
+            [],
+            "Keras callbacks of your own, module:Class, made without arguments; --dry_run makes them and no more.",
+        ),
     )
     config.define_flags()
 
 
 def main(_):
     """Trains, or checks all of it with --dry_run."""
-    from cgc_tf.training import dry_run, train
+    from cgc_tf.training import dry_run, own_callback, train
 
     workdir, allow_changes = flags.FLAGS.workdir, flags.FLAGS.allow_changes
     if allow_changes and not workdir:
         raise UserError("--allow_changes is not used without --workdir: a new run has nothing to change")
     settings = config.from_flags(workdir)
     _refuse_unread(settings)
+    callbacks = [own_callback.load(path) for path in flags.FLAGS.callback]
     if flags.FLAGS.dry_run:
         print(dry_run.check(settings, workdir, _evaluate, cgc.load("export").export, allow_changes))
         return
-    workdir = train.train(settings, workdir, allow_changes)
+    workdir = train.train(settings, workdir, allow_changes, callbacks)
     print(program.as_started(f"trained: {workdir}\nnext: python evaluate.py --workdir={workdir}"))
 
 
@@ -83,7 +89,7 @@ def _evaluate(workdir):
     from cgc_tf.evaluation import evaluate, examples, protocol
 
     little = protocol.Protocol(limit=1, curve_steps=1, resamples=100)
-    evaluate.evaluate([workdir], little, drawing=examples.Drawing(1, gallery=1))
+    evaluate.evaluate([workdir], protocol=little, drawing=examples.Drawing(1, gallery=1))
 
 
 if __name__ == "__main__":

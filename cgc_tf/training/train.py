@@ -4,6 +4,9 @@ import contextlib
 import dataclasses
 import pathlib
 import sys
+from collections.abc import Sequence
+
+import keras
 
 from cgc_tf.common import environment, files
 from cgc_tf.data import batches
@@ -17,7 +20,12 @@ from cgc_tf.training.setup import prepare, training_stream, writing
 from cgc_tf.training.signals import Interruption
 
 
-def train(config: Config, workdir: files.PathLike | None = None, allow_changes: bool = False) -> pathlib.Path:
+def train(
+    config: Config,
+    workdir: files.PathLike | None = None,
+    allow_changes: bool = False,
+    own_callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> pathlib.Path:
     """Trains, or goes on with a run that was interrupted, from its last whole checkpoint.
 
     With pictures in `pictures/train/<class>/` and `pictures/test/<class>/`:
@@ -32,6 +40,7 @@ def train(config: Config, workdir: files.PathLike | None = None, allow_changes: 
         config: every setting.
         workdir: the run's folder; None makes `config.default_workdir()`.
         allow_changes: whether the run may go on with another configuration than it has had so far.
+        own_callbacks: called after the run's own.
 
     Returns:
         The run's folder: config.json, journal.jsonl, checkpoints/, metrics.csv, tensorboard/.
@@ -55,11 +64,11 @@ def train(config: Config, workdir: files.PathLike | None = None, allow_changes: 
             print("changed:", ", ".join(f"{name} from {old} to {new}" for name, (old, new) in changes.items()))
         with Interruption() as interruption, writing(workdir), _recorded(config, workdir, prepared, changes):
             files.remove_partial(workdir)
-            _fit(config, workdir, prepared, interruption)
+            _fit(config, workdir, prepared, interruption, own_callbacks)
     return workdir
 
 
-def _fit(config, workdir, prepared, interruption):
+def _fit(config, workdir, prepared, interruption, own_callbacks):
     source, start = prepared.source, prepared.start
     forget_rows_after(workdir, start.position.epoch)
     validation = batches.validation_batches(
@@ -75,7 +84,7 @@ def _fit(config, workdir, prepared, interruption):
             steps_per_epoch=prepared.steps,
             shuffle=False,
             validation_data=validation,
-            callbacks=callbacks(config, workdir, prepared, checkpointing),
+            callbacks=[*callbacks(config, workdir, prepared, checkpointing), *own_callbacks],
             verbose=1 if sys.stdout.isatty() else 2,
         )
     writer.wait()

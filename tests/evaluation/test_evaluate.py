@@ -115,7 +115,7 @@ def test_report_says_how_it_was_made_and_of_what(evaluated, workdir, small_confi
 def test_curves_can_be_left_out(workdir, tmp_path, curves):
     other = shutil.copytree(workdir, tmp_path / "other", ignore=shutil.ignore_patterns("*.png"))
     (other / "curves-limit-2.png").touch()  # of an earlier evaluation
-    (report,) = evaluate.evaluate([other], Protocol(limit=2, curves=curves), drawing=Drawing(1)).reports
+    (report,) = evaluate.evaluate([other], protocol=Protocol(limit=2, curves=curves), drawing=Drawing(1)).reports
     assert list(report["curves"]) == ([] if curves == "none" else [curves])
     assert report["deletion_auc"] is None and (report["insertion_auc"] is None) == (curves == "none")
     assert (other / "curves-limit-2.png").exists() == (curves != "none")
@@ -164,7 +164,7 @@ def test_comparison_of_two_runs(workdir, tmp_path):
 def test_runs_of_one_name_are_told_apart(workdir, tmp_path):
     copies = [shutil.copytree(workdir, tmp_path / seed / "run") for seed in ("seed-0", "seed-1")]
     protocol, drawing = Protocol(limit=2, curves="none"), Drawing(1, gallery=1)
-    reports = evaluate.evaluate(copies, protocol, drawing=drawing).reports
+    reports = evaluate.evaluate(copies, protocol=protocol, drawing=drawing).reports
     assert [tables.label(report) for report in reports] == ["cgc (seed-0/run)", "cgc (seed-1/run)"]
     with pytest.raises(UserError, match="names a run twice"):
         evaluate.evaluate([copies[0], tmp_path / "seed-1" / ".." / "seed-0" / "run"])
@@ -177,14 +177,14 @@ def test_other_pictures_of_the_same_classes(workdir, small_config, draw_folder, 
         draw_folder(tmp_path / "others", {"train": 1, "test": 1}),
     )
     protocol = Protocol(data_dir=str(folder), curves="none")
-    (report,) = evaluate.evaluate([other], protocol, drawing=Drawing(1, gallery=1)).reports
+    (report,) = evaluate.evaluate([other], protocol=protocol, drawing=Drawing(1, gallery=1)).reports
     assert (report["examples"], report["data_dir"]) == (3, str(folder))
     assert json.loads((other / "evaluation-others.json").read_text()) == report
     for split in ("train", "test"):
         (folder / split / "red_wings").rename(folder / split / "a_wing")
     (folder / "boxes.csv").unlink()
     with pytest.raises(UserError, match="the model alone has 1: red_wings; the dataset alone has 1: a_wing"):
-        evaluate.evaluate([other], protocol)
+        evaluate.evaluate([other], protocol=protocol)
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps({**config, "data_dir": str(folder)}))
     with pytest.raises(UserError, match=r"was trained on other data than .* --dataset and --data_dir"):
@@ -240,4 +240,4 @@ def test_what_cannot_be_evaluated(workdir, tmp_path):
     with pytest.raises(UserError, match="has no checkpoint"):
         evaluate.evaluate([broken])
     with pytest.raises(UserError, match="--split=dev: folder has train, test"):
-        evaluate.evaluate([workdir], Protocol(split="dev"))
+        evaluate.evaluate([workdir], protocol=Protocol(split="dev"))

@@ -187,10 +187,10 @@ def test_model_card_has_whole_evaluations_of_these_weights(workdir, small_config
     copy = shutil.copytree(workdir, tmp_path / "run", ignore=shutil.ignore_patterns("evaluation*"))
     last, earlier = checkpoints.find(copy), checkpoints.files(copy / checkpoints.FOLDER)[0].name
     no_curves = Protocol(curves="none", limit=4)
-    evaluate.evaluate([copy], no_curves, drawing=Drawing(1, gallery=1))
+    evaluate.evaluate([copy], protocol=no_curves, drawing=Drawing(1, gallery=1))
     describe = functools.partial(saved_model.describe, small_config, copy, last, ("a", "b", "c"))
     assert (describe()["metrics"], describe()["no_metrics"]) == ({}, "it was not evaluated")
-    evaluate.evaluate([copy], Protocol(curves="none"), drawing=Drawing(1, gallery=1))
+    evaluate.evaluate([copy], protocol=Protocol(curves="none"), drawing=Drawing(1, gallery=1))
     card = describe()
     assert card["metrics"]["examples"] == 12 and card["metrics"]["checkpoint"] == last.name == card["checkpoint"]
     assert card["no_metrics"] is None

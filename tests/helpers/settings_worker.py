@@ -46,7 +46,7 @@ def take_through(settings, workdir):
         train.train(settings, workdir)
     rows = metrics_file.rows(workdir)
     measured = [float(value) for row in rows for value in row.values()]
-    (report,) = evaluate.evaluate([workdir], FEW, drawing=Drawing(1, gallery=1)).reports
+    (report,) = evaluate.evaluate([workdir], protocol=FEW, drawing=Drawing(1, gallery=1)).reports
     version = saved_model.export(workdir, workdir / "exported")
     answer = tf.saved_model.load(str(version)).signatures["explain_tensor"](
         images=np.full((1, 48, 48, 3), 99, np.float32)

@@ -279,6 +279,7 @@ DATA_REFUSED = {
     "texts": (lambda: dataset(labels=LABELS.astype(str)), "ids or one-hot"),
     "soft": (lambda: dataset(labels=ONE_HOT * 0.9 + 0.1 / 3), "of one class each"),
     "fractions": (lambda: dataset(labels=LABELS + 0.5), r"Received: a label \[0.5\]"),
+    "masks": (lambda: dataset(labels=IMAGES[..., 0]), "one label for each image"),
     "empty": (lambda: dataset(IMAGES.astype("float32")).take(0), "one that is empty"),
     "oblong": (lambda: dataset(IMAGES[:, :8]), "image_size=... is needed"),
 }

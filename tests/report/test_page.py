@@ -18,7 +18,7 @@ from cgc_tf.report import page as html
 def file(workdir, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     runs = [shutil.copytree(workdir, folder / name) for name in ("first", "second")]
-    evaluate.evaluate(runs, Protocol(randomization=2), drawing=Drawing(2), batch_size=12)
+    evaluate.evaluate(runs, protocol=Protocol(randomization=2), drawing=Drawing(2), batch_size=12)
     return folder / "comparison.html"
 
 

@@ -217,8 +217,10 @@ def test_trains_with(settings, small_config, tmp_path):
     """Every way of training goes through a whole run, and what it leaves can be read and explained in float32."""
     settings = dataclasses.replace(small_config, **settings)
     before = keras.config.dtype_policy()
-    train.train(settings, tmp_path / "run")
+    own = keras.callbacks.CSVLogger(tmp_path / "own.csv")
+    train.train(settings, tmp_path / "run", own_callbacks=[own])
     assert keras.config.dtype_policy() == before
+    assert "val_accuracy" in next(iter(csv.DictReader((tmp_path / "own.csv").open())))
     rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
     assert len(rows) == 2 and all(np.isfinite(float(value)) for row in rows for value in row.values())
     model = run_folder.trained_model(settings, tmp_path / "run")
