@@ -315,14 +315,10 @@ CALLS_REFUSED = {
 }
 
 
-IN_GRAPH = [*CALLS_REFUSED][1:]
-WAYS = [*((kind, False) for kind in IN_GRAPH), *((kind, True) for kind in [*CALLS_REFUSED][:3])]
-
-
-@pytest.mark.parametrize(("kind", "eagerly"), WAYS)
-def test_calls_that_are_refused(kind, eagerly):
+@pytest.mark.parametrize("kind", CALLS_REFUSED)
+def test_calls_that_are_refused(kind):
     call, message = CALLS_REFUSED[kind]
-    model = compiled(run_eagerly=eagerly)
+    model = compiled(run_eagerly=kind in ("labels from 1", "range that changes"))  # a step in a graph takes seconds
     with pytest.raises(ValueError, match=message) as refused:
         call(model)
     assert "\n" not in str(refused.value)
