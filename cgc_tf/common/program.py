@@ -26,6 +26,7 @@ MODULES = {  # what `cgc NAME` runs
     "serve": "export.server",
     "query": "export.client",
     "inspect": "cgc_tf.data.inspect_dataset",
+    "convert": "cgc_tf.data.convert",
     "onnx": "export.onnx_model",
     "torch": "export.torch_checkpoint",
 }

@@ -15,8 +15,9 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from cgc_tf.common.errors import UserError
-from cgc_tf.data import folder_boxes, pictures
+from cgc_tf.data import pictures
 from cgc_tf.data.folder_listing import ENDINGS, WHOLE, Picture, list_pictures
+from cgc_tf.data.objects import boxes_csv, drawn, find
 from cgc_tf.data.source import Source, on_cpu
 from cgc_tf.data.splits import Splits
 
@@ -26,7 +27,7 @@ REMEDY = "fix or remove it, or pass --on_bad_image=skip"
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """The folder's class names, files, and boxes: {id: [[ymin, xmin, ymax, xmax], ...]} in [0, 1].
+    """The folder's class names, files, boxes: {id: [[ymin, xmin, ymax, xmax], ...]} in [0, 1], and objects with masks.
 
     `skipped` says of each picture that was left out which it is, and why.
     """
@@ -34,14 +35,19 @@ class Pictures:
     class_names: tuple[str, ...]
     files: list[Picture]
     boxes: dict[str, list]
+    masks: dict[str, list[drawn.Drawn]] = dataclasses.field(default_factory=dict)
     skipped: tuple[str, ...] = ()
 
 
 def open_folder(
-    root: pathlib.Path, on_bad_image: str = "fail", splits: Splits = WHOLE, record: pathlib.Path | None = None
+    root: pathlib.Path,
+    on_bad_image: str = "fail",
+    splits: Splits = WHOLE,
+    record: pathlib.Path | None = None,
+    objects: str = "",
 ) -> Source:
     """A folder of pictures as a `Source`; arguments and errors are those of `read`."""
-    found = read(root, on_bad_image, splits, record)
+    found = read(root, on_bad_image, splits, record, objects)
     files = {"train": []}
     for picture in sorted(found.files, key=lambda picture: picture.split):
         files.setdefault(picture.split, []).append(picture)
@@ -54,14 +60,16 @@ def open_folder(
         if not all_upright:
             image = pictures.upright(image, row["orientation"])
         boxes = columns[split]["boxes"][row["first_box"] : row["end_box"]]
-        return {"image": image, "label": row["label"], "boxes": boxes, "id": row["id"]}
+        example = {"image": image, "label": row["label"], "boxes": boxes, "id": row["id"]}
+        return {**example, "mask": _mask(image, row["id"], found.masks)} if found.masks else example
 
     def complaint(split, index, reason):
         return f"{files[split][index].path} ({reason}); {REMEDY}"
 
     def version():
         stats = [(p.id, p.split, os.stat(p.path)) for p in found.files]
-        return repr([(*name, stat.st_size, stat.st_mtime_ns) for *name, stat in stats] + sorted(found.boxes.items()))
+        facts = [(*name, stat.st_size, stat.st_mtime_ns) for *name, stat in stats]
+        return repr(facts + sorted(found.boxes.items()) + sorted(found.masks))
 
     def listing():
         return [(picture.id, picture.split, os.stat(picture.path).st_size) for picture in found.files]
@@ -71,6 +79,7 @@ def open_folder(
         class_names=found.class_names,
         labels={split: np.array([p.label for p in of_split], np.int32) for split, of_split in files.items()},
         has_boxes=bool(found.boxes),
+        has_masks=bool(found.masks),
         decode=decode,
         complaint=complaint,
         skipped=found.skipped,
@@ -95,7 +104,11 @@ def _columns(files, boxes):
 
 
 def read(
-    root: pathlib.Path, on_bad_image: str = "fail", splits: Splits = WHOLE, record: pathlib.Path | None = None
+    root: pathlib.Path,
+    on_bad_image: str = "fail",
+    splits: Splits = WHOLE,
+    record: pathlib.Path | None = None,
+    objects: str = "",
 ) -> Pictures:
     """Lists and checks a folder of pictures.
 
@@ -104,6 +117,7 @@ def read(
         on_bad_image: "fail", or "skip" to name, count and leave out pictures that cannot be decoded.
         splits: what is taken of the pictures to train on for a split that has no folder.
         record: the `splits.csv` of a run, whose splits these are to be; None for those that `splits` makes.
+        objects: where the objects are, in one of `find.FORMS`; "" for boxes.csv and masks/ in the folder, or nothing.
 
     Raises:
         UserError: naming the folder, file or row at fault, and how to fix it.
@@ -111,7 +125,8 @@ def read(
     class_names, files = list_pictures(root, splits, record)
     _check_complete(root, class_names, files)
     _note_case(files)
-    boxes = folder_boxes.read(root / "boxes.csv", {picture.id for picture in files})
+    if not objects:  # before what takes long
+        boxes_csv.read(root / find.BOXES, {picture.id for picture in files}, root)
     readable, faults = _examined(files, thorough=on_bad_image == "skip")
     if faults and on_bad_image == "fail":
         raise UserError(f"{len(faults)} of {len(files)} pictures cannot be read, the first: {faults[0]}; {REMEDY}")
@@ -120,7 +135,19 @@ def read(
             print(f"skipped: {text}")
         print(f"skipped {len(faults)} of {len(files)} pictures")
     _check_complete(root, class_names, readable)
-    return Pictures(class_names, readable, boxes, tuple(faults))
+    boxes, masks = find.read(objects, root, readable, class_names)
+    return Pictures(class_names, readable, boxes, masks, tuple(faults))
+
+
+def _mask(image, identity, masks):
+    """The mask, uint8 `[H, W, 1]`, of a decoded picture, a tensor, by its id."""
+
+    def draw(name, shape):
+        return drawn.mask_of(masks.get(name.decode(), []), *shape[:2])[..., None]
+
+    # Stateless, or tf.data would draw it where nobody asks for it, and one at a time.
+    mask = tf.numpy_function(draw, [identity, tf.shape(image)], tf.uint8, stateful=False)
+    return tf.ensure_shape(mask, [None, None, 1])
 
 
 def _check_complete(root, class_names, files):

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import unicodedata
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
 LAYOUT = "DIR/{train,test}/<class>/*.jpg"
 MASKS = "masks"  # a folder of the objects' masks, where there are no pictures directly in it
+MASK_OF = re.compile(r"(.+?)[-_.]?(?:mask|segmentation|seg)\.png", re.IGNORECASE)  # beside the picture of that stem
 WHOLE = Splits()
 SYSTEM = {  # folders that systems and tools put among others, hidden ones aside
     "__macosx", "__pycache__", "@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot",
@@ -134,9 +136,12 @@ def _class_folders(folder):
 
 def _pictures(folder, prefix, split, label, not_used):
     """The `Picture`s of one class in one split; what else is in its folder goes into `not_used`."""
-    seen = set()
+    seen, stems = set(), {pathlib.PurePath(name).stem for name in os.listdir(folder)}
     for entry in _entries(folder):
         if is_system(entry.name):
+            continue
+        if (mask := MASK_OF.fullmatch(entry.name)) and mask[1] in stems:
+            not_used["masks"].append(entry.path)
             continue
         if entry.name.lower().endswith(ENDINGS):
             _check_name(entry.name, f"a picture in {folder}")
@@ -162,7 +167,7 @@ def _not_used(root, folders, classes):
                     unused.append(entry.path)
             elif is_picture(entry.name):
                 loose.append(entry.path)
-    return {"loose pictures": loose, "folders": unused, "nested folders": [], "other files": []}
+    return {"loose pictures": loose, "folders": unused, "nested folders": [], "masks": [], "other files": []}
 
 
 def _is_masks(entry):
@@ -177,6 +182,7 @@ def _report(not_used, root):
         ("loose pictures", "picture", "outside of the class folders"),
         ("folders", "folder", "outside of the splits and classes"),
         ("nested folders", "folder", f"inside class folders, with {inside}"),
+        ("masks", "file", f"beside pictures, as masks of theirs; --objects={root} reads them"),
         ("other files", "file", f"with endings other than {', '.join(ENDINGS)}"),
     ):
         if paths := sorted(not_used[kind]):

@@ -32,6 +32,7 @@ def define_flags() -> None:
     flags.DEFINE_string("dataset", "toy_aircraft", "The dataset to look at.")
     flags.DEFINE_string("data_dir", None, "Where it is, as for train.py.")
     flags.DEFINE_enum("on_bad_image", "fail", ("fail", "skip"), "As for train.py.")
+    flags.DEFINE_string("objects", "", "As for train.py.")
     settings.define_flags(Splits)
     flags.DEFINE_string("split", "train", "The split to draw.")
     flags.DEFINE_integer("examples", 12, "How many of its examples to draw, spread over it.", lower_bound=1)
@@ -46,8 +47,8 @@ def main(_):
     output = pathlib.Path(options.output)
     _check_output(output)
     splits = settings.from_flags(Splits)
-    load.check(options.dataset, options.data_dir, of_folders=vars(splits))
-    source = load.load_dataset(options.dataset, options.data_dir, options.on_bad_image, splits)
+    load.check(options.dataset, options.data_dir, of_folders={**vars(splits), "objects": options.objects})
+    source = load.load_dataset(options.dataset, options.data_dir, options.on_bad_image, splits, None, options.objects)
     if not source.sizes.get(options.split):
         filled = ", ".join(name for name, size in source.sizes.items() if size)
         raise errors.UserError(f"--split={options.split}: {source.name} has {filled}")

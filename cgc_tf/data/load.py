@@ -18,6 +18,7 @@ def load_dataset(
     on_bad_image: str = "fail",
     splits: Splits = WHOLE,
     record: pathlib.Path | None = None,
+    objects: str = "",
 ) -> Source:
     """Opens a dataset by name, preparing it where it must be.
 
@@ -27,6 +28,7 @@ def load_dataset(
         on_bad_image: "fail" or "skip", for pictures of a folder that cannot be decoded.
         splits: how a folder's pictures are divided where its folders do not say it.
         record: a run's `splits.csv`, which then says it instead; None where there is none yet.
+        objects: where the objects of a folder's pictures are; "" for what the folder itself has.
 
     Raises:
         UserError: for an unknown dataset, or data that cannot be used.
@@ -34,7 +36,7 @@ def load_dataset(
     check(dataset, data_dir)
     if dataset == "folder":
         assert data_dir, "`check` has refused the lack of it"
-        return folder.open_folder(pathlib.Path(data_dir), on_bad_image, splits, record)
+        return folder.open_folder(pathlib.Path(data_dir), on_bad_image, splits, record, objects)
     return tfds_datasets.open_dataset(dataset, data_dir)
 
 

@@ -32,6 +32,7 @@ class Protocol:
     on_bad_image: str = setting(
         None, "What to do about a picture that cannot be read (default: as the model was trained).", ("fail", "skip")
     )
+    objects: str = setting(None, "Where its objects are, as for train.py (default: as the model was trained).")
     test_fraction: float = setting(
         None,
         "For a folder without test/ which the model was not trained on: the share of each class to measure, up to 1.",
@@ -98,7 +99,8 @@ class Protocol:
         dataset = self.dataset or trained.get("dataset")
         if not dataset:
             raise UserError("--dataset is missing: this model does not say what to measure it on")
-        load.check(dataset, "-", of_folders={name: getattr(self, name) for name in ("on_bad_image", "test_fraction")})
+        of_folders = ("on_bad_image", "objects", "test_fraction")
+        load.check(dataset, "-", of_folders={name: getattr(self, name) for name in of_folders})
         data_dir, on_bad_image = self.data_dir, self.on_bad_image or trained.get("on_bad_image") or "fail"
         if data_dir is None and dataset == trained.get("dataset"):
             data_dir = trained.get("data_dir")
@@ -115,8 +117,9 @@ class Protocol:
         if self.dataset == "folder" and self.is_on_own_data(trained):
             if self.test_fraction:
                 raise UserError("--test_fraction is not used: the model was trained on these pictures, and on which")
-            return load.load_dataset(*named, Splits.of(trained), record and pathlib.Path(record))
-        source = load.load_dataset(*named, Splits(self.test_fraction or 0.0))
+            objects = self.objects or trained.get("objects") or ""
+            return load.load_dataset(*named, Splits.of(trained), record and pathlib.Path(record), objects)
+        source = load.load_dataset(*named, Splits(self.test_fraction or 0.0), objects=self.objects or "")
         if record and (seen := splits.seen_in_training(record, source.listing(), self.split)):
             print(f"note: the model was trained on {seen} of the pictures to measure on, by their names and sizes")
         return source

@@ -7,6 +7,7 @@
   cgc serve --model_dir=exported              serves it as TensorFlow Serving does, with a page to try it
   cgc query --image=cat.jpg                   asks a server about pictures
   cgc inspect --dataset=toy_aircraft          counts a dataset's examples and draws some
+  cgc convert --data_dir=DIR --objects=FILE   writes where objects are, from a tool's form into ours
   cgc onnx --workdir=runs/A                   writes its model for ONNX Runtime
   cgc torch --workdir=runs/A                  writes its weights for PyTorch
 

@@ -7,6 +7,7 @@ from cgc_tf.common.errors import UserError
 from cgc_tf.common.settings import HARMLESS, NEVER, same_as, setting
 from cgc_tf.data import load
 from cgc_tf.data.folder_listing import LAYOUT
+from cgc_tf.data.objects import find
 from cgc_tf.data.splits import Splits
 
 
@@ -21,6 +22,11 @@ class DataSettings:
         "",
         f"For --dataset=folder the folder itself: {LAYOUT}, or DIR/<class>/*.jpg with --test_fraction. For the others, "
         "where TFDS keeps prepared data (default: ~/tensorflow_datasets).",
+        on_change=HARMLESS,
+    )
+    objects: str = setting(
+        "",
+        f"Where the objects of a folder's pictures are: {find.FORMS} (default: boxes.csv and masks/ in the folder).",
         on_change=HARMLESS,
     )
     test_fraction: float = same_as(Splits, "test_fraction")
@@ -58,7 +64,7 @@ class DataSettings:
         settings.check_bounds(self)
         if not self.cache:
             raise UserError("--cache should be none, memory or a folder. Received: nothing")
-        load.check(self.dataset, self.data_dir, of_folders=vars(self.make_splits()))
+        load.check(self.dataset, self.data_dir, of_folders={**vars(self.make_splits()), "objects": self.objects})
         if self.test_fraction + self.validation_fraction == 1:
             raise UserError(f"--test_fraction={self.test_fraction} leaves nothing to train on")
         if self.unlabeled_dataset and not self.takes_rest:

@@ -100,7 +100,7 @@ def open_sources(config: Config, record: pathlib.Path | None = None) -> tuple[So
     `record` is the `splits.csv` that says how the labeled ones are divided, where there is one.
     """
     source = load.load_dataset(
-        config.dataset, config.data_dir or None, config.on_bad_image, config.make_splits(), record
+        config.dataset, config.data_dir or None, config.on_bad_image, config.make_splits(), record, config.objects
     )
     if not source.sizes["train"]:
         raise UserError(f"--data_dir={config.data_dir} has no train/ with pictures in it to train on")

@@ -22,6 +22,7 @@ CHANGED = {
     "dataset": "toy_aircraft",
     "data_dir": "elsewhere",
     "on_bad_image": "skip",
+    "objects": "elsewhere.json",
     "test_fraction": 0.5,
     "validation_fraction": 0.2,
     "split_groups": "a+",

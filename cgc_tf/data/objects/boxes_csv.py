@@ -1,4 +1,4 @@
-"""boxes.csv: where the objects of a folder's pictures are."""
+"""boxes.csv: where the objects of a folder's pictures are, in this project's own form."""
 
 import csv
 import io
@@ -10,12 +10,13 @@ from cgc_tf.data.folder_listing import same_name
 COLUMNS = ["file", "ymin", "xmin", "ymax", "xmax"]
 
 
-def read(path: pathlib.Path, ids: set[str]) -> dict[str, list]:
+def read(path: pathlib.Path, ids: set[str], root: pathlib.Path) -> dict[str, list]:
     """Reads the boxes of pictures.
 
     Args:
         path: the file, which need not exist.
         ids: the pictures' paths within their folder.
+        root: that folder. Rows of pictures in it that are not used are passed over.
 
     Returns:
         {id: [[ymin, xmin, ymax, xmax], ...]}, fractions in [0, 1] of the picture.
@@ -38,19 +39,20 @@ def read(path: pathlib.Path, ids: set[str]) -> dict[str, list]:
         if header != COLUMNS:
             raise UserError(f"{path}: the first line should be {','.join(COLUMNS)}. Received: {_shown(header)}")
         for row in filter(None, rows):
-            name, box = _parse(row, f"{path}, line {rows.line_num}", ids)
-            boxes.setdefault(name, []).append(box)
+            name, box = _parse(row, f"{path}, line {rows.line_num}", ids, root)
+            if name in ids:
+                boxes.setdefault(name, []).append(box)
     except csv.Error as error:
         raise UserError(f"{path}, line {rows.line_num}: this is not CSV: {error}") from None
     return boxes
 
 
-def _parse(row, where, ids):
+def _parse(row, where, ids, root):
     """A row's picture and box."""
     if len(row) != len(COLUMNS):
         raise UserError(f"{where}: {counted(len(row), 'field')} instead of {len(COLUMNS)}. Received: {_shown(row)}")
     name = same_name(row[0])
-    if name not in ids:
+    if name not in ids and ("\0" in name or not (root / name).is_file()):
         raise UserError(f"{where}: there is no picture {_shown(row[0])} in the folder")
     try:
         box = [float(value) for value in row[1:]]
