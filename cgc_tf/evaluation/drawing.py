@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from cgc_tf.common import files
 from cgc_tf.data.source import Source
-from cgc_tf.evaluation import examples
+from cgc_tf.evaluation import examples, hiding
 from cgc_tf.evaluation.evaluated_models import EvaluatedModel
 from cgc_tf.evaluation.examples import Drawing
 from cgc_tf.evaluation.protocol import Protocol
-from cgc_tf.report import figures, page, results, tables
+from cgc_tf.report import confusion, figures, page, results, tables
 from cgc_tf.report.results import Measurement
 
 
@@ -25,9 +25,15 @@ class Measured:
     report: dict
 
 
-NAMES = {  # of the figure, the page, the curves and the histogram of the models in a folder, and of those of several
-    False: ("explanations.png", "report.html", "curves.png", "content_heatmap.png"),
-    True: ("comparison.png", "comparison.html", "comparison_curves.png", "comparison_content_heatmap.png"),
+NAMES = {  # of the figure, the page, the charts of the models in a folder, and of those of several
+    False: ("explanations.png", "report.html", "curves.png", "reliability.png", "content_heatmap.png"),
+    True: (
+        "comparison.png",
+        "comparison.html",
+        "comparison_curves.png",
+        "comparison_reliability.png",
+        "comparison_content_heatmap.png",
+    ),
 }
 
 
@@ -49,30 +55,46 @@ def draw(
     explainers = [each.explainer for each in found]
     variant = protocol.variant(found[0].model.settings, "" if "" in explainers else explainers[0])
     folder = found[0].model.folder.parent if are_together else found[0].model.folder
-    figure, page_file, curves, histogram = (results.file(folder, name, variant) for name in NAMES[are_together])
+    figure, page_file, curves, reliability, histogram = (
+        results.file(folder, name, variant) for name in NAMES[are_together]
+    )
+
+    columns = [measurement.columns for measurement in measurements]
 
     def chosen(how, count, ids=()):
-        columns = [measurement.columns for measurement in measurements]
-        indices = examples.choose(how, count, columns, ids, protocol.evaluation_seed)
-        return examples.examples(source, protocol.split, indices)
+        return explained(examples.choose(how, count, columns, ids, protocol.evaluation_seed))
 
-    def explained(shown):
-        return {
+    def explained(indices):
+        shown = examples.examples(source, protocol.split, indices)
+        return shown, {
             title: examples.explain(each.model, each.measurement.columns, shown, protocol.ch_resize)
             for title, each in zip(titles, found, strict=True)
         }
 
-    in_figure = chosen(drawing.show, drawing.examples, drawing.show_ids)
-    on_page = chosen("quantiles", drawing.gallery)
-    rows, answers = examples.rows_of_figure(explained(in_figure)), explained(on_page)
+    in_figure, answers = chosen(drawing.show, drawing.examples, drawing.show_ids)
+    pictures = page.Pictures(
+        gallery=chosen("quantiles", drawing.gallery),
+        mistakes=explained(examples.mistakes(drawing.gallery, columns)),
+        backgrounds={title: _backgrounds(each, source, protocol) for title, each in zip(titles, found, strict=True)},
+        cells={
+            cell: images
+            for title, its in zip(titles, columns, strict=True)
+            for cell, images in confusion.images(its, source.class_names, title).items()
+        },
+    )
     compared = results.compare(titles, measurements, protocol.resamples, protocol.evaluation_seed)
     with files.reported(folder):
         if len(found) > 1:
             _write_comparison(folder, variant, reports, compared)
-        figures.explanations(figure, in_figure, rows)
-        charts = _draw_charts(curves, histogram, dict(zip(titles, found, strict=True)))
-        page.write(page_file, reports, compared, charts, on_page, answers)
+        figures.explanations(figure, in_figure, examples.rows_of_figure(answers))
+        charts = _draw_charts(curves, reliability, histogram, dict(zip(titles, found, strict=True)))
+        page.write(page_file, reports, compared, charts, pictures)
     return compared, figure, page_file
+
+
+def _backgrounds(each, source, protocol):
+    columns, found = each.measurement.columns, each.report["background"]
+    return hiding.given_away(source, protocol.split, columns, found, each.model.image_size)
 
 
 def _titles(found):
@@ -84,15 +106,17 @@ def _titles(found):
     return [each.model.name for each in found]
 
 
-def _draw_charts(curves, histogram, found):
+def _draw_charts(curves, reliability, histogram, found):
     """Removes the charts of an earlier evaluation, and draws those of what was measured: {title: PNG}."""
-    for path in (curves, histogram):
+    for path in (curves, reliability, histogram):
         path.unlink(missing_ok=True)
         path.with_suffix(".pdf").unlink(missing_ok=True)
     charts = {}
     if all(each.report["curves"] for each in found.values()):
         charts["Insertion and deletion"] = curves
         figures.curves(curves, {title: each.report["curves"] for title, each in found.items()})
+    charts["Reliability: as often right as sure?"] = reliability
+    figures.reliability(reliability, {title: each.report["calibration"] for title, each in found.items()})
     if all("content_heatmap" in each.measurement.columns for each in found.values()):
         charts["Content Heatmap"] = histogram
         shares = {title: each.measurement.columns["content_heatmap"] for title, each in found.items()}

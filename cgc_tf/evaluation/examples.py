@@ -28,7 +28,9 @@ class Drawing:
         "spread", "Which images to draw; best and worst by CH, or by the last run's gain in it.", choices=CHOICES
     )
     show_ids: tuple[str, ...] = setting((), "Ids of the images to draw, as per_image.csv names them.", items=str)
-    gallery: int = setting(24, "How many images the HTML report shows, at most.", least=1)
+    gallery: int = setting(
+        24, "How many images the HTML report's gallery shows, at most; and as many mistakes before it.", least=1
+    )
 
     def __post_init__(self):
         settings.check_bounds(self)
@@ -84,6 +86,19 @@ def choose(how: str, count: int, all_columns: Sequence[Mapping], ids: Sequence[s
     return chosen[::-1] if how == "best" else chosen
 
 
+def mistakes(count: int, all_columns: Sequence[Mapping]) -> list[int]:
+    """The places of at most `count` examples that any model gets wrong, of each (label, answer) the surest mistake."""
+    wrong = []
+    for columns in all_columns:
+        for row in np.flatnonzero(columns["label"] != columns["predicted"]):
+            kind = int(columns["label"][row]), int(columns["predicted"][row])
+            wrong.append((-float(columns["probability_of_predicted"][row]), int(columns["index"][row]), kind))
+    surest = {}
+    for _, index, kind in sorted(wrong):
+        surest.setdefault(kind, index)
+    return list(dict.fromkeys(surest.values()))[:count]
+
+
 def gain(all_columns: Sequence[Mapping]) -> dict[int, float]:
     """{index: CH of the last model less CH of the first, or the one model's CH}; NaN where it is not known."""
     first, last = _shares(all_columns[0]), _shares(all_columns[-1])
@@ -111,21 +126,26 @@ def explain(model: EvaluatedModel, columns: Mapping, shown: Sequence[Mapping], c
 
     Returns:
         Dicts: `heatmap` `[h, w]`, of the labeled class where the model can be asked for one, else of the predicted
-        class; `box`, the part of the image that it covers; `content_heatmap`, a float or NaN; `caption`, whose heatmap
-        it is, or that the two are the same, and CH in percent; and `mistake`, the same of the predicted class, without
-        CH, where that is another one; else None.
+        class; `box`, the part of the image that it covers; `label` and `predicted`, names of classes;
+        `content_heatmap`, a float or NaN; `caption`, whose heatmap it is, or that the two are the same, the
+        prediction's probability, and CH in percent; and `mistake`, the same of the predicted class, without CH, where
+        that is another one; else None.
     """
-    predicted = {int(index): int(columns["predicted"][row]) for row, index in enumerate(columns["index"])}
-    shares = _shares(columns)
-    return [_answer(model, one, predicted[one["index"]], shares[one["index"]], ch_resize) for one in shown]
+    rows, shares = {int(index): row for row, index in enumerate(columns["index"])}, _shares(columns)
+    answers = []
+    for one in shown:
+        row, share = rows[one["index"]], shares[one["index"]]
+        predicted, sure = int(columns["predicted"][row]), float(columns["probability_of_predicted"][row])
+        answers.append(_answer(model, one, predicted, sure, share, ch_resize))
+    return answers
 
 
-def _answer(model, example, predicted, share, ch_resize):
+def _answer(model, example, predicted, sure, share, ch_resize):
     view, box = _view(model, example["image"], ch_resize)
     label, mistake = int(example["label"]), None
-    says = f"says {readable(model.class_names[predicted])}"
+    says = f"says {readable(model.class_names[predicted])}, {100 * sure:.0f}% sure"
     if predicted == label:
-        caption = "right"
+        caption = f"right, {100 * sure:.0f}% sure"
     elif model.takes_any_class:
         caption = f"label {readable(model.class_names[label])}"
         mistake = {"heatmap": _heatmap(model, view, predicted), "box": box, "caption": says}
@@ -134,7 +154,9 @@ def _answer(model, example, predicted, share, ch_resize):
     if not np.isnan(share):
         caption += f", CH {100 * share:.0f}"
     heatmap = _heatmap(model, view, label)
-    return {"heatmap": heatmap, "box": box, "content_heatmap": share, "caption": caption, "mistake": mistake}
+    names = {"label": model.class_names[label], "predicted": model.class_names[predicted]}
+    found = {"heatmap": heatmap, "box": box, "content_heatmap": share, "caption": caption, "mistake": mistake}
+    return names | found
 
 
 def _heatmap(model, view, class_id):

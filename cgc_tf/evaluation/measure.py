@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from cgc_tf.data import batches
 from cgc_tf.data.source import Source, read
-from cgc_tf.evaluation import curves, sanity_check
+from cgc_tf.evaluation import curves, hiding, sanity_check
 from cgc_tf.evaluation.consistency import Consistency
 from cgc_tf.evaluation.evaluated_models import EvaluatedModel
 from cgc_tf.evaluation.protocol import CURVES, Protocol
@@ -86,13 +86,14 @@ def _score(model, batch, protocol, follow):
         "label": label,
         "predicted": predicted,
         "top1": predicted == label,
+        "probability_of_predicted": tf.reduce_max(probabilities, -1),
         "probability_of_label": tf.gather(probabilities, label, axis=1, batch_dims=1),
         **{f"{name}_auc": curves.area_under(curve) for name, curve in followed.items()},
     }
     if probabilities.shape[-1] > 5:  # of five classes or fewer it would be 1 whatever is predicted
         values["top5"] = tf.math.in_top_k(label, probabilities, 5)
     if "region" in batch:
-        values |= _parts(model, images, label, batch["region"])
+        values |= _parts(model, images, label, predicted, batch["region"])
     return values, followed, (original, augmented)
 
 
@@ -108,15 +109,19 @@ def _follow(model, protocol):
     return follow
 
 
-def _parts(model, images, label, region):
-    """Whether the object alone, and the background alone, are classified as the label; NaN where there is no box."""
-    images, inside = tf.cast(images, tf.float32), region[..., None]
+def _parts(model, images, label, predicted, region):
+    """What the object alone, and the background alone, are classified as; NaN, or the class -1, without a box."""
     known = tf.reduce_any(region > 0, [1, 2])
     values = {}
-    for name, kept in (("object_only_top1", inside), ("background_only_top1", 1 - inside)):
-        probabilities = model.probabilities(images * kept + curves.neutral_color() * (1 - kept))
-        right = tf.argmax(probabilities, -1, output_type=tf.int32) == label
-        values[name] = tf.where(known, tf.cast(right, tf.float32), np.nan)
+    for name, part in hiding.parts(images, region).items():
+        probabilities = model.probabilities(part)
+        answer = tf.argmax(probabilities, -1, output_type=tf.int32)
+        values |= {
+            f"{name}_top1": tf.where(known, tf.cast(answer == label, tf.float32), np.nan),
+            f"{name}_same": tf.where(known, tf.cast(answer == predicted, tf.float32), np.nan),
+            f"{name}_predicted": tf.where(known, answer, -1),
+            f"{name}_probability": tf.where(known, tf.reduce_max(probabilities, -1), np.nan),
+        }
     return values
 
 

@@ -81,7 +81,7 @@ def main(_):
     if unknown := set(FLAGS.explainer) - {"", *explainers.NAMES}:
         raise UserError(f"unknown --explainer={unknown.pop()}; known: {', '.join(explainers.NAMES)}")
     from cgc_tf.evaluation import evaluate
-    from cgc_tf.report import tables
+    from cgc_tf.report import tables, verdict
 
     protocol = settings.from_flags(Protocol)
     rest = FLAGS.batch_size, FLAGS.explainer, settings.from_flags(Drawing)
@@ -96,6 +96,8 @@ def main(_):
         source = protocol.open_source(trained)
         done = evaluate.evaluate_models(map(_from_outside, [source]), source, protocol, *rest)
     print(f"{tables.text(*tables.means(done.reports))}\n{tables.what_it_is_of(done.reports)}")
+    for report in done.reports:
+        print(verdict.headline(tables.label(report), report["background"]))
     if done.comparisons:
         print(f"\n{tables.text(*tables.differences(done.comparisons, done.reports))}")
     print(f"figure: {done.figure}\npage:   {done.page}")

@@ -93,6 +93,24 @@ def histogram(path: PathLike, shares: Mapping[str, ArrayLike]) -> None:
         _save(figure, path)
 
 
+def reliability(path: PathLike, found: Mapping[str, Mapping]) -> None:
+    """Draws accuracy over confidence; `found` are {name: what `calibration` gives}. Dots grow with their bins."""
+    with lettering.styled(found):
+        figure = Figure(figsize=(4.6, 4.0 + 0.17 * len(found)))
+        axis = figure.subplots()
+        axis.plot([0, 100], [0, 100], linestyle=":", linewidth=1, color="gray")
+        for color, (name, its) in zip(_colors(found), found.items(), strict=True):
+            keys = "confidence", "accuracy", "examples"
+            sure, right, count = np.array([[one[key] for one in its["bins"]] for key in keys])
+            axis.plot(100 * sure, 100 * right, label=f"{_in_legend(name)}, {100 * its['ece']:.1f}", color=color)
+            axis.scatter(100 * sure, 100 * right, 4 + 60 * count / count.max(), color=[color])
+        axis.set_xlabel("confidence, %; dotted: as often right as sure", fontsize=8)
+        axis.set_ylabel("right, %", fontsize=8)
+        axis.tick_params(labelsize=7)
+        _legend_below(axis, title="ECE, %")
+        _save(figure, path)
+
+
 def _in_legend(name):
     return lettering.fitted(name, 2.2, 7)
 

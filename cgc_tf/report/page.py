@@ -1,22 +1,36 @@
-"""report.html: one file with its tables, curves and a gallery to sort, which needs no network."""
+"""report.html: what a model looks at, in plain words, and all that this rests on; one file that needs no network."""
 
-import base64
+import dataclasses
 import html
-import io
 import json
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
 
-import cv2
-import numpy as np
-from PIL import Image
-
 from cgc_tf.common import files
-from cgc_tf.method.overlay import BOX_COLOR, overlay
-from cgc_tf.report import tables
+from cgc_tf.report import confusion, gallery, page_tables, tables, verdict
 
-SIDE = 224  # pixels of a picture in the gallery, the longer side at most
+FIRST = 8  # mistakes that are seen at once
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """The page's images.
+
+    Attributes:
+        gallery: `(shown, answers)`: dicts of `image` uint8 `[H, W, 3]`, `boxes` `[n, 4]`, `id` and `title`; and
+            {model's name: a list parallel to them, of dicts: `heatmap` `[h, w]`, the `box` of the image that it covers,
+            `caption`, `label` and `predicted`, names of classes, `content_heatmap`, a float or NaN, and `mistake`, the
+            same of the class that was predicted wrongly, or None}.
+        mistakes: the most confident mistakes, likewise.
+        backgrounds: {model's name: dicts of `image`, its object hidden, and `caption`}.
+        cells: what `confusion.images` lists of every model.
+    """
+
+    gallery: tuple[Sequence[Mapping], Mapping[str, Sequence[Mapping]]]
+    mistakes: tuple[Sequence[Mapping], Mapping[str, Sequence[Mapping]]]
+    backgrounds: Mapping[str, Sequence[Mapping]]
+    cells: Mapping[str, list]
 
 
 def write(
@@ -24,8 +38,7 @@ def write(
     reports: Sequence[Mapping],
     comparisons: Sequence[Mapping],
     charts: Mapping[str, files.PathLike],
-    shown: Sequence[Mapping],
-    answers: Mapping[str, Sequence[Mapping]],
+    pictures: Pictures,
 ) -> None:
     """Writes the page.
 
@@ -34,40 +47,85 @@ def write(
         reports: what evaluation.json says of each model.
         comparisons: as `results.compare` gives them.
         charts: {caption: a PNG's path}, to embed.
-        shown: the gallery's images, dicts: `image` uint8 `[H, W, 3]`, `boxes` `[n, 4]`, `id`, `title`.
-        answers: {model's name: a list parallel to `shown`, of dicts: `heatmap` `[h, w]`, the `box` of the image that it
-            covers, `caption`, `content_heatmap`, a float or NaN, and `mistake`, the same of the class that was
-            predicted wrongly, or None}.
+        pictures: the images, whose names of models are in the order of the reports.
 
     Raises:
         UserError: it cannot be written.
     """
-    first = reports[0]
-    settings = {key: first[key] for key in ("protocol", "config", "versions", "hardware")}
+    names = list(pictures.gallery[1])
     sections = [
         f"<h1>{html.escape(' · '.join(tables.label(report) for report in reports))}</h1>",
-        _facts(reports),
-        "<h2>Scores</h2><p>Percent, with the 95% bootstrap interval of the mean over images. Arrows: what is better.",
-        _table(*tables.every_score(reports), "scores"),
+        *(_verdict(name, report, pictures) for name, report in zip(names, reports, strict=True)),
+        *_mistakes(reports, names, pictures),
+        "<h2>Scores</h2><p>Percent, with the 95% bootstrap interval of the mean over images. Arrows: what is better. "
+        "What a measure is stands behind its name.",
+        page_tables.scores(reports),
     ]
     if comparisons:
-        sections += ["<h2>Paired differences</h2>", _table(*tables.differences(comparisons, reports))]
-    sections += [_chart(caption, pathlib.Path(file)) for caption, file in charts.items()]
-    sections += [_randomization(report) for report in reports if report["randomization"]]
+        sections += ["<h2>Paired differences</h2>", page_tables.table(*tables.differences(comparisons, reports))]
+    sections += [_chart(caption, names, pathlib.Path(file)) for caption, file in charts.items()]
+    sections += [page_tables.randomization(report) for report in reports if report["randomization"]]
     sections += [
-        f"<h2>Gallery</h2><p>{len(shown)} of the {first['examples']} images.",
-        _sorting(list(answers)),
-        f'<div id=gallery style="--pictures: {1 + len(answers)}">',
-        *(_figure(shown, answers, place) for place in range(len(shown))),
-        "</div><h2>Classes</h2>",
-        _classes(reports),
-        "<details><summary>Settings, versions, hardware</summary><pre>",
-        html.escape(json.dumps(settings, indent=1)),
-        "</pre></details>",
+        "<h2>Classes</h2>",
+        page_tables.classes(reports),
+        *_gallery(reports[0], pictures),
+        "<h2>What this is of</h2>",
+        _facts(reports),
+        _settings(reports[0]),
     ]
     template = pathlib.Path(__file__).with_name("page.html").read_text("utf-8")
+    parts = {
+        "{body}": "\n".join(sections),
+        "{cells}": json.dumps(pictures.cells).replace("<", "\\u003c"),  # an id may hold the end of a script
+    }
     with files.reported(path):
-        files.write(path, template.replace("{body}", "\n".join(sections)))
+        files.write(path, re.sub("{body}|{cells}", lambda found: parts[found[0]], template))
+
+
+def _verdict(name, report, pictures):
+    lines = "".join(f"<li>{html.escape(line)}" for line in verdict.evidence(report))
+    parts = [f"<section class=verdict><h2>{html.escape(verdict.headline(name, report['background']))}</h2>"]
+    parts.append(f"<p>Measured on {html.escape(tables.images(report))}.</p><ul>{lines}</ul>")
+    if left := pictures.backgrounds.get(name):
+        shown = "".join(
+            gallery.picture(one["image"], one["caption"], f"Object hidden: {one['caption']}") for one in left
+        )
+        parts.append(f"<p>With the object hidden, it still says:</p><div class=strip>{shown}</div>")
+    if found := report["background"]:
+        rows = page_tables.backgrounds(found)
+        parts.append(
+            f"<details><summary>How this is decided, class by class</summary><p>{verdict.RULE}</p>{rows}</details>"
+        )
+    return "".join([*parts, "</section>"])
+
+
+def _mistakes(reports, names, pictures):
+    yield "<h2>What is taken for what</h2><p>Choose a number to see its pictures.</p><div class=matrices>"
+    for name, report in zip(names, reports, strict=True):
+        yield confusion.matrix(report, name)
+    yield "</div><div id=cell aria-live=polite></div>"
+    shown, drawn = pictures.mistakes[0], gallery.figures(*pictures.mistakes)
+    if not shown:
+        return
+    style = f'class=figures style="--pictures: {1 + 2 * len(names)}"'
+    yield "<h2>The most confident mistakes</h2><p>The surest of each pair of classes; the heatmaps of both.</p>"
+    yield f"{gallery.scale()}<div {style}>{''.join(drawn[:FIRST])}</div>"
+    if rest := drawn[FIRST:]:
+        yield f"<details><summary>{len(rest)} more</summary><div {style}>{''.join(rest)}</div></details>"
+
+
+def _gallery(first, pictures):
+    shown, answers = pictures.gallery
+    yield f"<h2>Gallery</h2><p>{len(shown)} of the {first['examples']} images.{gallery.scale()}"
+    yield _sorting(list(answers))
+    yield f'<div id=gallery class=figures style="--pictures: {1 + len(answers)}">'
+    yield "".join([*gallery.figures(shown, answers), "</div>"])
+
+
+def _settings(report):
+    settings = {key: report[key] for key in ("protocol", "config", "versions", "hardware")}
+    text = html.escape(json.dumps(settings, indent=1))
+    return f"<details><summary>Settings, versions, hardware</summary><pre>{text}</pre></details>"
 
 
 def _facts(reports):
@@ -87,37 +145,6 @@ def _facts(reports):
     return "<dl>" + "".join(f"<dt>{k}<dd>{html.escape(str(v))}" for k, v in facts.items()) + "</dl>"
 
 
-def _table(head, rows, name=""):
-    body = "".join(_row(row, "td") for row in rows)
-    return f"<div class='wide {name}'><table><thead>{_row(head, 'th')}</thead><tbody>{body}</tbody></table></div>"
-
-
-def _row(cells, tag):
-    texts = (re.sub(r"(\[.+)", r"<small>\1</small>", html.escape(cell)) for cell in cells)  # an interval is small
-    return "<tr>" + "".join(f"<{tag}>{text}</{tag}>" for text in texts) + "</tr>"
-
-
-def _classes(reports):
-    head = ["class", "images", *(f"{title}, {r['name']}" for r in reports for title in ("top-1", "CH"))]
-    rows = []
-    for name, found in reports[0]["per_class"].items():
-        each = [report["per_class"].get(name, {}) for report in reports]
-        values = [one.get(key) for one in each for key in ("top1", "content_heatmap")]
-        cells = ["-" if value is None else f"{100 * value:.1f}" for value in values]
-        rows.append([name, str(found["examples"]), *cells])
-    return _table(head, rows)
-
-
-def _randomization(report):
-    rows = [
-        [found["layer"], "-" if found["spearman"] is None else f"{found['spearman']:.3f}"]
-        for found in report["randomization"]
-    ]
-    count = report["randomization_examples"]
-    title = f"<h2>Randomization check, {html.escape(report['name'])}, {count} images</h2>"
-    return title + _table(["layers shuffled down to", "rank correlation with the heatmap before"], rows)
-
-
 def _sorting(names):
     options = ['<option value="place">order of the choice</option>']
     if len(names) > 1:
@@ -129,41 +156,9 @@ def _sorting(names):
     )
 
 
-def _figure(shown, answers, place):
-    example, each = shown[place], [explained[place] for explained in answers.values()]
-    shares = [answer["content_heatmap"] for answer in each]
-    values = {"place": -place, "gain": shares[-1] - shares[0], **{f"ch{i}": share for i, share in enumerate(shares)}}
-    data = " ".join(f'data-{key}="{"" if np.isnan(value) else round(value, 5)}"' for key, value in values.items())
-    cells = [_picture(example["image"], example["boxes"], "image")]
-    for name, answer in zip(answers, each, strict=True):
-        captions = {f"{name}: {answer['caption']}": answer}
-        if mistake := answer.get("mistake"):
-            captions[f"{name} {mistake['caption']}"] = mistake
-        for caption, one in captions.items():
-            drawn = overlay(example["image"], one["heatmap"], one["box"])
-            cells.append(_picture(drawn, example["boxes"], caption))
-    identity = example["id"].decode() if isinstance(example["id"], bytes) else str(example["id"])
-    title = f"<figcaption>{html.escape(example['title'])} <small>{html.escape(identity)}</small></figcaption>"
-    return f"<figure {data}>{title}<div class=row>{''.join(cells)}</div></figure>"
-
-
-def _picture(image, boxes, caption):
-    factor = min(1.0, SIDE / max(image.shape[:2]))
-    height, width = (max(1, round(length * factor)) for length in image.shape[:2])
-    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    for ymin, xmin, ymax, xmax in np.asarray(boxes):
-        corners = (round(xmin * width), round(ymin * height)), (round(xmax * width) - 1, round(ymax * height) - 1)
-        cv2.rectangle(image, *corners, BOX_COLOR, 1)
-    with io.BytesIO() as stream:
-        Image.fromarray(image).save(stream, "JPEG", quality=88)
-        source = _data_url("jpeg", stream.getvalue())
-    return f'<div><img src="{source}" alt=""><span>{html.escape(caption)}</span></div>'
-
-
-def _chart(caption, file):
-    source = _data_url("png", file.read_bytes())
-    return f'<h2>{html.escape(caption)}</h2><img class=chart src="{source}" alt="{html.escape(caption)}">'
-
-
-def _data_url(kind, contents):
-    return f"data:image/{kind};base64,{base64.b64encode(contents).decode()}"
+def _chart(caption, names, file):
+    source, alt = (
+        gallery.data_url("png", file.read_bytes()),
+        f"{caption} of {', '.join(names)}: the means are under Scores",
+    )
+    return f'<h2>{html.escape(caption)}</h2><img class=chart src="{source}" alt="{html.escape(alt)}">'

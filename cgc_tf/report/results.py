@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from cgc_tf.common import files
-from cgc_tf.report import uncertainty
+from cgc_tf.report import confusion, uncertainty, verdict
+from cgc_tf.report.calibration import calibration
 
 WHOLE_AND_LABELED = "whole images, labeled class"  # what CH is of, unless it says otherwise
 REPORT, PER_IMAGE, CURVES = "evaluation.json", "per_image.csv", "curves.csv"
@@ -39,6 +40,12 @@ METRICS = {
     "sparsity": Metric("Gini", "inequality of the heatmap's cells: 0 uniform, towards 100 one cell alone", 0),
     "object_only_top1": Metric("object only", "top-1 where the background is hidden"),
     "background_only_top1": Metric("background only", "top-1 where the object is hidden", 0),
+    "object_only_same": Metric(
+        "same, object only", "how often hiding the background leaves the prediction as it is", 0
+    ),
+    "background_only_same": Metric(
+        "same, background only", "how often hiding the object leaves the prediction as it is", 0
+    ),
 }
 COLUMNS = {
     key: METRICS[key].title
@@ -52,7 +59,9 @@ class Measurement:
 
     Attributes:
         columns: {name: `[N]`}: `index`, ints, the images' places in the split, and their `id`, texts; `label` and
-            `predicted`, ints; and floats, NaN where an image has no such value: those of `METRICS` that were measured;
+            `predicted`, ints; `object_only_predicted` and `background_only_predicted`, ints, -1 without a box, where
+            objects are known; and floats, NaN where an image has no such value: those of `METRICS` that were measured;
+            the probabilities of the predictions and of the label;
             `content_heatmap_of_uniform`, what a uniform heatmap would score; and `zero_heatmap`, 1 where a heatmap is
             all zero and so has no CH, NaN where an image has no box.
         curves: {"insertion", "deletion": float `[N, steps + 1]`}, those that were measured.
@@ -69,11 +78,14 @@ def scores(measurement: Measurement, class_names: Sequence[str], resamples: int,
 
     Returns:
         {metric: its mean, or None}; `statistics`, {metric: `uncertainty.summary`}; counts of images: `examples`,
-        `zero_heatmaps`, `without_boxes`; `per_class`, {name: means and `examples`}; and `curves`, {name: lists, `mean`
-        and `standard_error` at each step}.
+        `zero_heatmaps`, `without_boxes`; `classes`, how many; `per_class`, {name: means and `examples`}, and
+        `balanced_top1`, the mean of its top-1; `confusion`, {label: {prediction: images}}; `calibration` and
+        `background`, as the functions of these names give them; and `curves`, {name: lists, `mean` and
+        `standard_error` at each step}.
     """
     columns, names = measurement.columns, (*METRICS, "content_heatmap_of_uniform")
     found = {name: uncertainty.summary(columns.get(name, ()), resamples, seed) for name in names}
+    per_class = _per_class(columns, class_names)
     zero = columns.get("zero_heatmap", np.full(len(columns["label"]), np.nan))
     return {
         **{name: summary and summary["mean"] for name, summary in found.items()},
@@ -81,7 +93,12 @@ def scores(measurement: Measurement, class_names: Sequence[str], resamples: int,
         "zero_heatmaps": int(np.nansum(zero)),
         "without_boxes": int(np.sum(np.isnan(zero))),
         "statistics": found,
-        "per_class": _per_class(columns, class_names),
+        "classes": len(class_names),
+        "per_class": per_class,
+        "balanced_top1": float(np.mean([one["top1"] for one in per_class.values()])),
+        "confusion": confusion.counts(columns, class_names),
+        "calibration": calibration(columns["probability_of_predicted"], columns["top1"]),
+        "background": verdict.backgrounds(columns, class_names),
         "curves": {name: _mean_curve(values) for name, values in measurement.curves.items()},
     }
 
@@ -159,13 +176,19 @@ def write(
 
 
 def _per_image(columns, class_names):
-    first = ["index", "id", "label", "predicted"]
-    others = [name for name in columns if name not in first]
-    yield [*first, *others]
-    for row, index in enumerate(columns["index"]):
-        classes = [class_names[columns[name][row]] for name in ("label", "predicted")]
-        values = [columns[name][row] for name in others]
-        yield [index, columns["id"][row], *classes, *("" if np.isnan(value) else f"{value:.6g}" for value in values)]
+    first = ["index", "id", "label", "predicted", "probability_of_predicted"]
+    names = [*first, *(name for name in columns if name not in first)]
+    yield names
+    for row in range(len(columns["index"])):
+        yield [_cell(name, columns[name][row], class_names) for name in names]
+
+
+def _cell(name, value, class_names):
+    if name == "label" or (name.endswith("predicted") and not name.startswith("probability")):
+        return class_names[value] if value >= 0 else ""
+    if isinstance(value, np.floating):
+        return "" if np.isnan(value) else f"{value:.6g}"
+    return value
 
 
 def _curve_rows(ids, curves):

@@ -42,6 +42,10 @@ def every_score(reports: Sequence[Mapping]) -> Table:
         if any(found):
             cells = [_with_interval(one, key) for one in found]
             rows.append([f"{title(key, reports[0])} {ARROWS[metric.better]}".strip(), *cells, metric.meaning])
+    balanced = [f"{100 * report['balanced_top1']:.2f}" for report in reports]
+    rows.append(["balanced top-1 ↑", *balanced, "mean over classes of the top-1 of their images"])
+    errors = [f"{100 * report['calibration']['ece']:.2f}" for report in reports]
+    rows.append(["ECE ↓", *errors, "expected calibration error: how far confidence and top-1 are apart"])
     return ["metric", *map(label, reports), "what it is"], rows
 
 
@@ -85,12 +89,17 @@ def what_it_is_of(reports: Sequence[Mapping]) -> str:
 
 def measured_on(report: Mapping) -> str:
     """The images that a report is of, and what a heatmap that says nothing scores on them, a line."""
-    count, size = report["examples"], report["split_examples"]
-    whole = f"{count} images" if count == size else f"{count} of the {size} images"
-    line = f"{whole} of split {report['split']} of {report['dataset']}"
+    line = images(report)
     if report["content_heatmap_of_uniform"] is not None:
         line += f"; a uniform heatmap scores CH {100 * report['content_heatmap_of_uniform']:.2f}"
     return line
+
+
+def images(report: Mapping) -> str:
+    """The images that a report is of, in words."""
+    count, size = report["examples"], report["split_examples"]
+    whole = f"{count} images" if count == size else f"{count} of the {size} images"
+    return f"{whole} of split {report['split']} of {report['dataset']}"
 
 
 def label(report: Mapping) -> str:

@@ -82,6 +82,13 @@ def test_files_beside_the_report(evaluated, workdir):
     for key in ("top1", "content_heatmap", "insertion_auc", "deletion_auc", "pointing_game", "consistency"):
         values = [float(row[key]) for row in rows if row[key]]
         np.testing.assert_allclose(np.mean(values), report[key], rtol=1e-4, err_msg=key)
+    assert sum(count for row in report["confusion"].values() for count in row.values()) == 12
+    for row in rows:
+        assert report["confusion"][row["label"]][row["predicted"]] and (row["label"] == row["predicted"]) == (
+            row["top1"] == "1"
+        )
+        assert float(row["probability_of_label"]) <= float(row["probability_of_predicted"]) <= 1
+        assert row["background_only_predicted"] in report["per_class"]
     curves = [row for row in csv.reader((workdir / "curves.csv").open()) if row[1] == "deletion"]
     scores = np.array([row[2:] for row in curves], float)
     assert scores.shape == (12, 29)
@@ -90,7 +97,14 @@ def test_files_beside_the_report(evaluated, workdir):
     np.testing.assert_allclose(scores.mean(0), report["curves"]["deletion"]["mean"], atol=1e-4)
     error = scores.std(0, ddof=1) / np.sqrt(12)
     np.testing.assert_allclose(error, report["curves"]["deletion"]["standard_error"], atol=1e-4)
-    for name in ("explanations.pdf", "curves.png", "curves.pdf", "content_heatmap.png", "report.html"):
+    for name in (
+        "explanations.pdf",
+        "curves.png",
+        "curves.pdf",
+        "content_heatmap.png",
+        "reliability.png",
+        "report.html",
+    ):
         assert (workdir / name).stat().st_size > 1000, name
 
 
@@ -201,7 +215,9 @@ def test_on_a_mistake_both_heatmaps_are_drawn(workdir, small_config):
     answers = examples.explain(subject, columns, shown)
     label, predicted = (examples.readable(source.class_names[columns[key][wrong]]) for key in ("label", "predicted"))
     assert (
-        answers[0]["caption"].startswith(f"label {label}") and answers[0]["mistake"]["caption"] == f"says {predicted}"
+        answers[0]["caption"].startswith(f"label {label}")
+        and answers[0]["mistake"]["caption"]
+        == f"says {predicted}, {100 * columns['probability_of_predicted'][wrong]:.0f}% sure"
     )
     assert answers[1]["caption"].startswith("right") and answers[1]["mistake"] is None
     whole = resizing.resize_image(shown[0]["image"], geometry.shorter_side(*shown[0]["image"].shape[:2], 96))[None]

@@ -1,5 +1,6 @@
 """The page in a real browser: it shows, sorts, and asks the network for nothing."""
 
+import collections
 import csv
 import json
 import re
@@ -11,6 +12,7 @@ import pytest
 from cgc_tf.evaluation import evaluate
 from cgc_tf.evaluation.examples import Drawing
 from cgc_tf.evaluation.protocol import Protocol
+from cgc_tf.report import confusion
 from cgc_tf.report import page as html
 
 
@@ -49,12 +51,47 @@ def test_page_shows_what_it_should(page, file):
     rows = list(csv.DictReader((file.parent / "first" / "per_image.csv").open()))
     shown = [row for row in rows if row["content_heatmap"]]  # those whose heatmap is zero have no place among them
     mistakes = sum(row["label"] != row["predicted"] for row in shown)
-    # Charts; the examples, each with two runs, and once more with each where they are wrong.
-    assert len(widths) == 2 + len(shown) * 3 + 2 * mistakes and all(widths) and mistakes
+    surest = len({(row["label"], row["predicted"]) for row in rows if row["label"] != row["predicted"]})
+    # Charts; the examples, each with two runs, and once more with each where they are wrong; a mistake of each kind.
+    assert len(widths) == 3 + len(shown) * 3 + 2 * mistakes + 5 * surest and all(widths) and mistakes
     text = page.inner_text("body")
-    for expected in ("Paired differences", "Gallery", "Randomization check", "95% bootstrap", "deletion ↓"):
+    for expected in ("Paired differences", "Gallery", "Randomization check", "95% bootstrap", "deletion ↓", "ECE ↓"):
         assert expected in text
+    order = ["first: 12 pictures are too few to say", "What is taken for what", "most confident mistakes", "Scores"]
+    assert sorted(map(text.index, order)) == list(map(text.index, order))
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_page_speaks_to_everyone(page):
+    """Every picture has a text of its own kind, every cell of a table a head; what a measure is opens by its name."""
+    assert page.evaluate("[...document.images].every(image => image.alt)")
+    assert page.evaluate("[...document.querySelectorAll('th')].every(head => head.scope)")
+    meaning = page.get_by_text("share of the heatmap inside the object", exact=True)
+    assert not meaning.is_visible()
+    page.locator("summary", has_text="CH").first.click()
+    assert meaning.is_visible()
+    colors = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        colors.append(page.evaluate("['color', 'background-color'].map(x => getComputedStyle(document.body)[x])"))
+    assert colors[0] != colors[1] and colors[0][0] != colors[0][1] and colors[1][0] != colors[1][1]
+
+
+def test_a_cell_of_the_matrix_shows_its_pictures(page, file):
+    rows = list(csv.DictReader((file.parent / "first" / "per_image.csv").open()))
+    kinds = collections.Counter((row["label"], row["predicted"]) for row in rows)
+    buttons = page.locator("button[data-cell]")
+    assert buttons.count() == 2 * len(kinds)
+    (label, predicted), count = next(item for item in kinds.items() if item[0][0] != item[0][1])
+    told = f"{count} × {label}, answer {predicted}"
+    page.get_by_role("button", name=told).nth(1).click()
+    assert page.inner_text("#cell h3").startswith(f"second: {told}")
+    mine = [row for row in rows if (row["label"], row["predicted"]) == (label, predicted)]
+    surest = max(mine, key=lambda row: float(row["probability_of_predicted"]))
+    percent = round(100 * float(surest["probability_of_predicted"]))
+    assert page.inner_text("#cell p").startswith(f"All: {surest['id']} ({percent}%)")
+    drawn = page.locator("#cell figure", has_text=surest["id"])
+    assert f"second says {predicted.replace('_', ' ')}, {percent}% sure" in drawn.inner_text()
 
 
 @pytest.mark.parametrize("key", ["ch0", "ch1", "gain"])
@@ -75,16 +112,23 @@ def test_page_does_not_scroll_sideways(width, file, browser, tmp_path):
     for report in reports:
         report["name"] = f"{long}{report['name']}"
         report["per_class"] = {f"{long}$cost$": report["per_class"]["red_wings"]}
+        report["confusion"] = {f"{long}$cost$": {f"{long}$cost$": 4, f"{long}</script>": 2}}
+        found = {**report["background"]["classes"]["red_wings"], "interval": [0.2, 0.6], "difference": 0.4}
+        report["background"]["classes"] = {f"{long}$cost$": {**found, "by_background": True}}
     image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
     example = {"image": image, "boxes": [(0.2, 0.2, 0.8, 0.8)], "id": f"{long}.jpg", "title": f"{long}$cost$ 红色翅膀"}
     answer = {"heatmap": np.eye(4), "box": (0, 0, 1, 1), "content_heatmap": 0.5, "caption": f"says {long}"}
+    answer |= {"label": long, "predicted": long}
     wrong = {**answer, "mistake": answer}
     answers = {report["name"]: [wrong, answer, answer] for report in reports}
     pictures = {"Content Heatmap": file.parent / "comparison_content_heatmap.png"}
-    html.write(tmp_path / "page.html", reports, [], pictures, [example] * 3, answers)
+    drawn = [example] * 3, answers
+    left = {report["name"]: [{"image": image, "caption": long}] for report in reports}
+    cells = {confusion.pair(long, long, "</script>"): [[f"{long}</script>", 0.5]]}
+    html.write(tmp_path / "page.html", reports, [], pictures, html.Pictures(drawn, drawn, left, cells))
     page = browser.new_page(viewport={"width": width, "height": 900})
     page.goto((tmp_path / "page.html").as_uri(), wait_until="load")
-    page.evaluate("document.querySelector('details').open = true")
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     texts = "[...document.querySelectorAll('figcaption, .row, .row span, dd, h1')]"
     assert page.evaluate(f"{texts}.filter(x => x.scrollWidth > x.clientWidth).map(x => x.textContent)") == []
