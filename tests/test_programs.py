@@ -45,6 +45,11 @@ def test_a_missing_input_is_told_before_tensorflow_is_loaded(module):
     assert done.returncode == 2 and " is missing: " in done.stderr and "tensorflow" not in done.stderr
 
 
+def test_train_without_flags_says_how_to_begin(run):
+    done = run("train.py")
+    assert done.returncode == 2 and "python train.py --flagfile=configs/demo.flags" in done.stdout
+
+
 def test_a_flag_that_is_none_of_ours(run):
     done = run("train.py", "--objective=gcg")
     assert done.returncode == 2

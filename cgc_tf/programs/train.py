@@ -59,6 +59,9 @@ def define_flags():
 
 def main(_):
     """Trains, or checks all of it with --dry_run."""
+    if len(sys.argv) == 1:
+        print(program.as_started(f"{__doc__.strip()}\n--help lists every flag."))
+        return 2
     from cgc_tf.training import dry_run, own_callback, train
 
     workdir, allow_changes = flags.FLAGS.workdir, flags.FLAGS.allow_changes
@@ -69,9 +72,10 @@ def main(_):
     callbacks = [own_callback.load(path) for path in flags.FLAGS.callback]
     if flags.FLAGS.dry_run:
         print(dry_run.check(settings, workdir, _evaluate, cgc.load("export").export, allow_changes))
-        return
+        return 0
     workdir = train.train(settings, workdir, allow_changes, callbacks)
     print(program.as_started(f"trained: {workdir}\nnext: python evaluate.py --workdir={workdir}"))
+    return 0
 
 
 def _refuse_unread(settings):

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import pathlib
 from collections.abc import Iterator
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 from cgc_tf.common import files
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import batches, cache, load, splits
+from cgc_tf.data.folder_listing import list_pictures
 from cgc_tf.data.source import Source, labeled_part
 from cgc_tf.method.model import CGCModel
 from cgc_tf.method.objective import VIEWS
@@ -41,10 +43,14 @@ def prepare(config: Config, workdir: pathlib.Path, strategy: tf.distribute.Strat
         UserError: for whatever the user can fix.
     """
     is_resumed = bool(checkpoints.files(workdir / checkpoints.FOLDER))
+    record = run_folder.record_of(config, workdir)
     if not is_resumed:
+        if config.dataset == "folder":  # a wrong one shows before weights are downloaded; its notes come later
+            with contextlib.redirect_stdout(io.StringIO()):
+                list_pictures(pathlib.Path(config.data_dir), config.make_splits(), record)
         with strategy.scope(), device.precision(config.precision):
             new_model = NewModel(config)  # before data is prepared, which may take hours
-    source, unlabeled = open_sources(config, run_folder.record_of(config, workdir))
+    source, unlabeled = open_sources(config, record)
     if is_resumed:
         if source.class_names != run_folder.class_names(workdir):
             raise UserError(f"{workdir} was trained on other classes than --dataset={config.dataset} has now")

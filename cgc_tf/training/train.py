@@ -19,6 +19,8 @@ from cgc_tf.training.metrics_file import forget_rows_after
 from cgc_tf.training.setup import prepare, training_stream, writing
 from cgc_tf.training.signals import Interruption
 
+FEW = 5000  # pictures, of which a network without pretrained weights learns little
+
 
 def train(
     config: Config,
@@ -127,6 +129,7 @@ def _summary(config, prepared, workdir):
     source, unlabeled = prepared.source, prepared.unlabeled
     beside = f" and {unlabeled.sizes['train']} without labels ({unlabeled.name})" if unlabeled else ""
     start = _first_step(prepared.start.position)
+    is_small = config.dataset == "folder" and config.weights == "none" and source.sizes["train"] < FEW
     return "\n".join(
         [
             f"{config.dataset}: {source.sizes['train']} training examples of {len(source.class_names)} classes"
@@ -135,6 +138,7 @@ def _summary(config, prepared, workdir):
             f"steps: {prepared.steps} an epoch, of {config.batch_size} examples{_left_out(config, source, unlabeled)}",
             f"val_accuracy and the like: {_validated(config, source)}",
             f"device: {environment.device()}",
+            *(["note: for so few pictures start from --weights=imagenet, a preset or a file"] if is_small else ()),
         ]
     )
 

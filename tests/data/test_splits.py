@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import folder, splits
@@ -202,3 +203,10 @@ def test_weights_of_a_run_bring_its_splits(flat, recorded, tmp_path):
     others = dataclasses.replace(settings, data_dir=str(tmp_path / "others"))
     assert run_folder.record_of(others, tmp_path / "next") is None
     assert run_folder.record_of(settings, recorded) == recorded / splits.RECORD
+
+
+def test_a_wrong_folder_is_found_before_any_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(setup, "NewModel", lambda _: pytest.fail("weights would be downloaded"))
+    settings = config.Config("folder", str(tmp_path / "nowhere"), weights="imagenet")
+    with pytest.raises(UserError, match="nowhere: no such folder"):
+        setup.prepare(settings, tmp_path / "run", tf.distribute.get_strategy())
