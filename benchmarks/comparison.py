@@ -1,9 +1,10 @@
 """Trains several configurations under several seeds, evaluates them, and prints them as a table."""
 
+import pathlib
+
 from absl import flags
 
-from cgc_tf.evaluation import paper_tables
-from cgc_tf.report import tables
+from cgc_tf.evaluation import grouped, paper_tables
 
 
 def define_flags(output):
@@ -15,12 +16,11 @@ def define_flags(output):
 def compare(configs):
     """Trains each of {name: Config} with each seed, and prints mean and standard deviation over the seeds in percent.
 
-    A run that is already there is kept. Writes summary.json into the folder of the runs, and what compares a seed's
-    runs into seed-<number>/.
+    A run that is already there is kept. Writes the table into the folder of the runs, with tests of the differences,
+    and what compares a seed's runs into seed-<number>/.
     """
     output, seeds = flags.FLAGS.output, range(flags.FLAGS.seeds)
     runs = {name: config.to_flags() for name, config in configs.items()}
-    reports = paper_tables.evaluated(runs, seeds, output)
-    print(tables.markdown(*paper_tables.summary(reports, runs, seeds)))
-    print(paper_tables.what_it_is_of(reports))
-    print(f"summary: {output}/summary.json\nfigures: {output}/seed-*/comparison.png")
+    found = paper_tables.evaluated(runs, seeds, output)
+    print(grouped.write(pathlib.Path(output) / "table", found))
+    print(f"table: {output}/table.{{md,tex,json}}\nfigures: {output}/seed-*/comparison.png")

@@ -9,7 +9,7 @@ import pytest
 from cgc_tf.data import view_batches
 from cgc_tf.evaluation import evaluate
 from cgc_tf.method import model, objective
-from cgc_tf.report import calibration, verdict
+from cgc_tf.report import calibration, groups, verdict
 from cgc_tf.training import config, train
 
 
@@ -23,6 +23,7 @@ from cgc_tf.training import config, train
         (train, "train"),
         (evaluate, "evaluate"),
         (calibration, "calibration"),
+        (groups, "holm"),
         (verdict, "difference_of_shares"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -83,6 +83,7 @@ MODES = {
     "saved_model": ["--saved_model=absent"],
     "checkpoint": ["--checkpoint", "--weights=absent"],
     "table": ["--table=absent"],
+    "group_by": ["--group_by=objective", "absent"],
 }
 MEASURED = {field.name for field in dataclasses.fields(Protocol)} | {"batch_size"}
 DRAWN = {"examples", "show", "show_ids", "gallery"}
@@ -92,6 +93,7 @@ READ = {
     "saved_model": MEASURED | DRAWN | {"image_size", "labels", "output"},
     "checkpoint": MEASURED | DRAWN | OF_WEIGHTS | {"explainer", "image_size", "labels", "output"},
     "table": {"dataset", "data_dir", "seeds", "output"},
+    "group_by": {"resamples", "output"},
 }
 
 

@@ -70,8 +70,8 @@ def _parse(argv, main):
         sys.exit(0)
     try:
         rest = flags.FLAGS([argv[0], *expanded(argv[1:])])
-        if len(rest) > 1:
-            raise UserError(f"flags start with --. Received: {' '.join(rest[1:])}")
+        if not main.__globals__.get("TAKES_ARGUMENTS"):
+            refuse_arguments(rest)
         check_paths()
     except (flags.Error, UserError) as error:
         print(as_started(f"error: {first_line(error)}"), file=sys.stderr)
@@ -93,6 +93,15 @@ def _status(main, argv):
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
+
+
+def refuse_arguments(argv):
+    """Raises `UserError` for what is no flag in a program's arguments, but for the first, its own name.
+
+    `run` calls it, unless the program's module says `TAKES_ARGUMENTS = True`.
+    """
+    if len(argv) > 1:
+        raise UserError(f"flags start with --. Received: {' '.join(argv[1:])}")
 
 
 def check_paths():

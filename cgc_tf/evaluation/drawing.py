@@ -129,7 +129,7 @@ def _write_comparison(folder, variant, reports, compared):
     texts = {
         ".json": json.dumps(compared, indent=2) + "\n",
         ".md": f"{tables.markdown(*scores)}\n{tables.markdown(*differences)}\n{tables.what_it_is_of(reports)}\n",
-        ".tex": f"{tables.latex(*scores)}\n{tables.latex(*differences)}",
+        ".tex": tables.latex_document(scores, differences),
     }
     for suffix, text in texts.items():
         files.write(results.file(folder, f"comparison{suffix}", variant), text)

@@ -27,9 +27,7 @@ def parts(images: tf.Tensor, regions: tf.Tensor) -> dict[str, tf.Tensor]:
     return {name: images * share + curves.neutral_color() * (1 - share) for name, share in kept.items()}
 
 
-def given_away(
-    source: Source, split: str, columns: Mapping, found: Mapping | None, image_size: int
-) -> list[dict[str, np.ndarray | str]]:
+def given_away(source: Source, split: str, columns: Mapping, found: Mapping | None, image_size: int) -> list[dict]:
     """For each class that a model recognizes by its background, the picture that shows it best.
 
     Args:

@@ -1,6 +1,5 @@
 """The paper's tables: trains what is missing under each seed, evaluates it, and sets the published figures beside."""
 
-import json
 import os
 import pathlib
 import subprocess
@@ -8,13 +7,10 @@ import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
-
 from cgc_tf.common import files, program
 from cgc_tf.common.errors import UserError
-from cgc_tf.evaluation import evaluate
-from cgc_tf.report import tables
-from cgc_tf.report.results import COLUMNS
+from cgc_tf.evaluation import evaluate, grouped
+from cgc_tf.report import group_tables, groups, tables
 
 
 def make(
@@ -45,15 +41,15 @@ def make(
     published = {row["objective"]: row["published"] for row in table["rows"]}
     numbers = range(seeds or chosen["seeds"])
     try:
-        reports = evaluated(runs, numbers, output)
+        found = evaluated(runs, numbers, output)
     except UserError as error:
-        empty = tables.markdown(*summary({}, runs, (), published))
+        empty = tables.markdown(*group_tables.scores({name: () for name in runs}, published))
         raise UserError(f"{table['source']}:\n\n{empty}\nnot run here: {error}") from None
     origin = f"Published: {table['source']}."
     if not chosen.get("has_published"):
         origin += f" Another dataset than {dataset}: compare the order, not the numbers."
-    filled = tables.markdown(*summary(reports, runs, numbers, published))
-    text = f"{table['title']}: {dataset}, {output}\n\n{filled}\n{what_it_is_of(reports)}\n\n{origin}"
+    filled = grouped.write(output / "table", found, published)
+    text = f"{table['title']}: {dataset}, {output}\n\n{filled}\n\n{origin}"
     with files.reported(output):
         files.write(output / "table.md", text + "\n")
     return text
@@ -69,14 +65,14 @@ def read(name: str) -> dict:
 
 def evaluated(
     runs: Mapping[str, Sequence[str]], seeds: Iterable[int], output: files.PathLike
-) -> dict[tuple[str, int], dict]:
+) -> dict[str, list[groups.Run]]:
     """Trains what is missing of {name: arguments of train.py} under each seed, and evaluates it seed by seed.
 
     Each run is a process of its own, so that it is the run train.py would make; a trained one is kept as it is. The
-    comparison of a seed's runs goes into the folder of that seed, their reports into summary.json.
+    comparison of a seed's runs goes into the folder of that seed.
 
     Returns:
-        {(name, seed): report}.
+        {name: its runs, by seed}.
 
     Raises:
         UserError: a training did not succeed; the message is its last line.
@@ -85,14 +81,9 @@ def evaluated(
     folders = {(name, seed): output / f"seed-{seed}" / name for seed in seeds for name in runs}
     for (name, seed), workdir in folders.items():
         _train([*runs[name], f"--seed={seed}", f"--workdir={workdir}"])
-    reports = {}
     for seed in seeds:
-        found = evaluate.evaluate([folders[name, seed] for name in runs]).reports
-        reports |= {(name, seed): report for name, report in zip(runs, found, strict=True)}
-    kept = {f"{name}-{seed}": report for (name, seed), report in reports.items()}
-    with files.reported(output):
-        files.write(output / "summary.json", json.dumps(kept, indent=2) + "\n")
-    return reports
+        evaluate.evaluate([folders[name, seed] for name in runs])
+    return {name: [groups.read(folders[name, seed]) for seed in seeds] for name in runs}
 
 
 def _train(arguments):
@@ -103,40 +94,3 @@ def _train(arguments):
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["interrupted"]
         raise UserError(lines[-1].removeprefix("error: "))
-
-
-def summary(
-    reports: Mapping[tuple[str, int], Mapping],
-    names: Iterable[str],
-    seeds: Sequence[int],
-    published: Mapping[str, Mapping[str, float]] | None = None,
-) -> tables.Table:
-    """Mean and standard deviation over the seeds, in percent: `(head, rows)` as `tables.markdown` takes them.
-
-    Args:
-        reports: {(name, seed): report}, as `evaluated` gives them.
-        names: the runs, in order.
-        seeds: the seeds.
-        published: {name: {metric: percent}}, put beside; None for no such columns.
-    """
-    columns, rows = tables.columns(reports.values()) if reports else COLUMNS, []
-    beside = [key for key in columns if any(key in row for row in (published or {}).values())]
-    for name in names:
-        cells = [_over_seeds([reports[name, seed][key] for seed in seeds]) for key in columns]
-        rows.append([f"`{name}`", *cells, *(f"{published[name][key]:.2f}" for key in beside)])
-    return ["run", *columns.values(), *(f"{columns[key]}, published" for key in beside)], rows
-
-
-def what_it_is_of(reports: Mapping[tuple[str, int], Mapping]) -> str:
-    """What the numbers of `summary` are of, in a sentence."""
-    seeds = {seed for _, seed in reports}
-    measured_on = tables.measured_on(next(iter(reports.values())))
-    return f"Mean ± standard deviation of {len(seeds)} seeds, in percent: {measured_on}."
-
-
-def _over_seeds(values):
-    if not values or None in values:
-        return "-"
-    percent = 100 * np.array(values)
-    spread = f" ± {np.std(percent, ddof=1):.1f}" if len(values) > 1 else ""
-    return f"{np.mean(percent):.1f}{spread}"

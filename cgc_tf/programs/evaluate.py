@@ -8,6 +8,7 @@
   python evaluate.py --saved_model=exported           an exported model, which says what it was trained on, and how
   python evaluate.py --checkpoint --weights=FILE --backbone=resnet50 --image_size=224 --labels=FILE --dataset=imagenet
   python evaluate.py --table=no_negatives --dataset=toy_aircraft             a table of the paper, trained if missing
+  python evaluate.py --group_by=objective runs/*      seeds pooled, differences tested: by-objective.{md,tex,json}
 
 Into each workdir go evaluation.json, per_image.csv, curves.csv, explanations.{png,pdf} and report.html; several
 together also make comparison.{html,md,tex,json,png,pdf} beside them. What is not of the whole test split of the run's
@@ -36,7 +37,9 @@ READ = {  # what each mode reads
     "saved_model": {"saved_model", "image_size", "labels", "output"} | SETTINGS,
     "checkpoint": {"checkpoint", "weights", *TOLD, "labels", "output", "explainer"} | SETTINGS,
     "table": {"table", "dataset", "data_dir", "seeds", "output"},
+    "group_by": {"group_by", "output", "resamples"},
 }
+TAKES_ARGUMENTS = True  # of --group_by, as a shell spells them out
 
 
 def define_flags():
@@ -58,6 +61,9 @@ def define_flags():
         ),
         flags.DEFINE_string("table", None, "A table of configs/tables/ to make, training what is missing."),
         flags.DEFINE_integer("seeds", 0, "Of --table: how many seeds; 0 for its own number.", lower_bound=0),
+        flags.DEFINE_string(
+            "group_by", None, "A setting, such as objective: pool the seeds of the runs whose folders follow the flags."
+        ),
         flags.DEFINE_string("output", None, "Folder of what has no workdir (default: one under runs/)."),
     )
     settings.define_flags(Protocol)
@@ -71,8 +77,14 @@ def define_flags():
     settings.define_flags(Drawing)
 
 
-def main(_):
+def main(argv):
     mode = _mode()
+    if mode == "group_by":
+        from cgc_tf.evaluation import grouped
+
+        print(grouped.make(argv[1:], FLAGS.group_by, FLAGS.output, FLAGS.resamples))
+        return
+    program.refuse_arguments(argv)
     if mode == "table":
         from cgc_tf.evaluation import paper_tables
 

@@ -157,8 +157,18 @@ def latex(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([*lines, *map(_latex_row, rows), "\\bottomrule", "\\end{tabular}"]) + "\n"
 
 
+def latex_document(*found: Table) -> str:
+    """A LaTeX file that compiles as it stands, of one or more tables."""
+    packages = (
+        "\\documentclass{article}\n\\usepackage[a4paper, landscape, margin=1cm]{geometry}\n\\usepackage{booktabs}\n"
+    )
+    body = "\n\\bigskip\n\n".join(latex(*table) for table in found)
+    return f"{packages}\\begin{{document}}\n\\noindent\\footnotesize\n{body}\\end{{document}}\n"
+
+
 def _latex_row(cells):
     cells = [re.sub(r"(?<!\w)-(?=\d)", "−", cell).translate(LATEX) for cell in cells]
+    cells = [re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", cell) for cell in cells]
     return " & ".join(cells) + " \\\\"
 
 

@@ -8,7 +8,6 @@ from cgc_tf.common import program
 from cgc_tf.common.errors import UserError
 from cgc_tf.evaluation import paper_tables
 from cgc_tf.method.objective import OBJECTIVES
-from cgc_tf.report.results import COLUMNS
 
 
 @pytest.mark.parametrize(
@@ -26,7 +25,7 @@ def test_table_without_its_data(tmp_path, monkeypatch):
     with pytest.raises(UserError) as caught:
         paper_tables.make("no_negatives", data_dir=str(tmp_path), output=tmp_path / "out")
     message = str(caught.value)
-    assert "| `cgc` | - |" in message and "| 84.04 | 72.32 |" in message
+    assert "| cgc | 0 | - |" in message and "| 84.04 | 72.32 |" in message
     assert message.splitlines()[-1].startswith("not run here: imagenet100 cannot be prepared: missing ")
 
 
@@ -35,11 +34,3 @@ def test_unknown_table_and_dataset():
         paper_tables.make("two")
     with pytest.raises(UserError, match="--dataset=cub200: the table is made for imagenet100, toy_aircraft"):
         paper_tables.make("no_negatives", "cub200")
-
-
-def test_mean_and_deviation_over_seeds():
-    reports = {("cgc", seed): dict.fromkeys(COLUMNS, 0.5 + seed / 10) for seed in (0, 1, 2)}
-    reports["cgc", 0]["top5"] = None
-    head, rows = paper_tables.summary(reports, ["cgc"], range(3), {"cgc": {"content_heatmap": 72.32}})
-    assert rows[0][:3] == ["`cgc`", "60.0 ± 10.0", "-"]
-    assert head[-1] == "CH, published" and rows[0][-1] == "72.32"

@@ -1,0 +1,69 @@
+"""Runs as groups, such as an objective under several seeds: evaluates what is missing, tests, and writes a table."""
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+
+from cgc_tf.common import files
+from cgc_tf.common.errors import UserError, first_few
+from cgc_tf.evaluation import evaluate
+from cgc_tf.report import group_tables, groups, tables
+from cgc_tf.report.groups import Run
+from cgc_tf.report.results import PER_IMAGE, REPORT
+from cgc_tf.report.uncertainty import RESAMPLES
+
+
+def make(paths: Sequence[str], key: str, output: files.PathLike | None = None, resamples: int = RESAMPLES) -> str:
+    """Pools runs by a setting, and returns what `write` does; what is no run's folder is named and left out.
+
+    Args:
+        paths: folders of trained runs; those without an evaluation of their whole test split are evaluated.
+        key: the setting that tells the groups apart, such as "objective".
+        output: the folder of the tables; None for the one that the runs have in common.
+        resamples: of the intervals.
+
+    Raises:
+        UserError: there is nothing to group, or the runs cannot be compared.
+    """
+    workdirs = [path for path in paths if os.path.isfile(os.path.join(path, "config.json"))]
+    if not workdirs:
+        raise UserError(f"--group_by={key} needs folders of trained runs: python evaluate.py --group_by={key} runs/*")
+    if others := [path for path in paths if path not in workdirs]:
+        print(f"left out, not folders of runs: {first_few(others)}")
+    found = groups.group(evaluated(workdirs), key)
+    folder = pathlib.Path(output or os.path.commonpath([pathlib.Path(path).resolve().parent for path in workdirs]))
+    return write(folder / f"by-{key}", found, resamples=resamples)
+
+
+def evaluated(workdirs: Sequence[files.PathLike]) -> list[Run]:
+    """Reads what was measured of runs, and measures it first where it is missing."""
+    for workdir in map(pathlib.Path, workdirs):
+        if not (workdir / REPORT).exists() or not (workdir / PER_IMAGE).exists():
+            evaluate.evaluate([workdir])
+    return [groups.read(workdir) for workdir in workdirs]
+
+
+def write(
+    stem: pathlib.Path,
+    found: Mapping[str, Sequence[Run]],
+    published: Mapping[str, Mapping] | None = None,
+    resamples: int = RESAMPLES,
+) -> str:
+    """Writes the tables of groups into STEM.md, STEM.tex and STEM.json, and returns the first, a text.
+
+    Raises:
+        UserError: they cannot be written.
+    """
+    tested = groups.differences(found, resamples)
+    both = [group_tables.scores(found, published, resamples)]
+    if tested:
+        both.append(group_tables.differences(tested))
+    text = "\n".join([*(tables.markdown(*table) for table in both), group_tables.what_it_is_of(found)])
+    with files.reported(stem.parent):
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        files.write(stem.with_suffix(".md"), text + "\n")
+        files.write(stem.with_suffix(".tex"), tables.latex_document(*both))
+        reports = {name: [run.report for run in runs] for name, runs in found.items()}
+        files.write(stem.with_suffix(".json"), json.dumps({"differences": tested, "reports": reports}, indent=2) + "\n")
+    return text

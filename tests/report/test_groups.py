@@ -1,0 +1,130 @@
+"""Groups of runs against answers known by hand, and their LaTeX through a real LaTeX."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from cgc_tf.common.errors import UserError
+from cgc_tf.evaluation import grouped
+from cgc_tf.report import group_tables, groups, tables
+from cgc_tf.report.results import COLUMNS
+
+RNG = np.random.default_rng(0)
+HARD = RNG.normal(0, 0.1, 80)  # what all runs find hard or easy about the images
+
+
+def run(objective, seed, mean, spread=0.02, **settings):
+    """A run whose CH is known: HARD, the group's mean, and what its seed adds."""
+    shares = (mean + HARD + np.random.default_rng([seed, len(objective)]).normal(0, spread, 80)).astype(float)
+    shares[seed] = np.nan
+    report = {**dict.fromkeys(COLUMNS), "content_heatmap": float(np.nanmean(shares)), "name": f"{objective}-{seed}"}
+    report |= {
+        "config": {"objective": objective, "seed": seed, "epochs": 6, **settings},
+        "workdir": f"{objective}{seed}",
+    }
+    report |= {"dataset": "toy", "split": "test", "examples": 80, "split_examples": 80, "protocol": {}}
+    report["content_heatmap_of_uniform"] = 0.2
+    return groups.Run(report, tuple(map(str, range(80))), {"content_heatmap": shares})
+
+
+def _renamed(one, objective):
+    return groups.Run({**one.report, "config": {**one.report["config"], "objective": objective}}, one.ids, one.values)
+
+
+RUNS = [run(name, seed, mean) for name, mean in (("baseline_a", 0.5), ("cgc_b", 0.6)) for seed in (0, 1, 2)]
+
+
+def test_pooled_by_hand_and_by_a_loop():
+    found = groups.pooled(RUNS[:3], "content_heatmap", resamples=3000)
+    means = [np.nanmean(each.values["content_heatmap"]) for each in RUNS[:3]]
+    np.testing.assert_allclose([found["mean"], found["deviation"]], [np.mean(means), np.std(means, ddof=1)])
+    values, drawn = np.stack([each.values["content_heatmap"] for each in RUNS[:3]]), []
+    for _ in range(3000):
+        images = RNG.integers(80, size=80)
+        drawn.append(np.mean([np.nanmean(values[one][images]) for one in RNG.integers(3, size=3)]))
+    np.testing.assert_allclose(found["interval"], np.percentile(drawn, [2.5, 97.5]), atol=2e-3)
+    assert groups.pooled(RUNS[:3], "top1") is None
+
+
+def test_differences_are_paired():
+    """What all runs find hard cancels out; the test is over the seeds that both groups have, or else over images."""
+    (found,) = groups.differences(groups.group(RUNS, "objective"))
+    np.testing.assert_allclose(found["difference"], 0.1, atol=5e-3)
+    low, high = found["interval"]
+    assert 0.08 < low < 0.1 < high < 0.12 and found["paired_over"] == "3 seeds"
+    means = [np.mean(each.values["content_heatmap"][3:]) for each in RUNS]  # each of the first three is unknown to one
+    np.testing.assert_allclose(found["p"], stats.ttest_rel(means[3:], means[:3]).pvalue)
+    assert found["p"] == found["p_holm"] < 1e-2
+    (over_images,) = groups.differences(groups.group(RUNS[2:5], "objective"))
+    assert over_images["paired_over"] == "77 images" and over_images["p"] < 1e-6
+    (none,) = groups.differences(groups.group([RUNS[0], _renamed(RUNS[0], "b")], "objective"))
+    assert none["difference"] == 0 and none["p"] == 1
+
+
+def test_what_cannot_be_pooled(tmp_path):
+    with pytest.raises(UserError, match="--group_by=color is no setting of a run; there are objective, seed"):
+        groups.group(RUNS, "color")
+    with pytest.raises(UserError, match="two runs of cgc_b have the seed 2"):
+        groups.group([*RUNS, RUNS[-1]], "objective")
+    other = groups.Run({**RUNS[0].report, "split": "train"}, RUNS[0].ids, RUNS[0].values)
+    with pytest.raises(UserError, match="baseline_a0 and cgc_b0 were not measured alike, but with other split: "):
+        groups.group([other, RUNS[3]], "objective")
+    with pytest.raises(UserError, match=r"has no evaluation that can be read .*: python evaluate.py --workdir="):
+        groups.read(tmp_path)
+    with pytest.raises(UserError, match="needs folders of trained runs"):
+        grouped.make([str(tmp_path)], "objective")
+
+
+def test_tables(tmp_path):
+    """The best is bold, and best is low where less is better; what else differs is said."""
+    found = groups.group([*RUNS, run("cgc_b", 3, 0.62, epochs=9)], "objective")
+    text = grouped.write(tmp_path / "by-objective", found, resamples=100)
+    assert re.search(r"\| baseline_a \| 3 \| 5[\d.]+ ± [\d.]+ \[", text)
+    assert re.search(r"\| cgc_b \| 4 \| \*\*6[\d.]+ ± [\d.]+\*\* \[", text)
+    assert "Runs of one group differ in epochs." in text
+    assert json.loads((tmp_path / "by-objective.json").read_text())["differences"][0]["second"] == "cgc_b"
+    less = [
+        groups.Run(
+            {**one.report, "deletion_auc": 0.1},
+            one.ids,
+            {**one.values, "deletion_auc": 1 - one.values["content_heatmap"]},
+        )
+        for one in RUNS
+    ]
+    head, rows = group_tables.scores(
+        groups.group(less, "objective"), {"cgc_b": {"deletion_auc": 7}, "baseline_a": {"deletion_auc": 8}}
+    )
+    assert head[-1] == "deletion, published" and [row[-1] for row in rows] == ["8.00", "7.00"]
+    assert "**" in rows[1][head.index("deletion")] and "**" not in rows[0][head.index("deletion")]
+    source = (tmp_path / "by-objective.tex").read_text()
+    assert "\\textbf{6" in source and "cgc\\_b" in source
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX: install texlive-latex-recommended")
+def test_latex_compiles_as_it_stands(tmp_path):
+    table = ["run", "top-1"], [["a_b{50%}^2\\ & #1 ~$", "**-1.5 ± 2.0** [-2.00, +1.00]"], ["b", '<0.1 | "x"']]
+    (tmp_path / "table.tex").write_text(tables.latex_document(table, table))
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "table.pdf").stat().st_size > 5000 and "Overfull" not in done.stdout
+
+
+def test_reads_what_an_evaluation_wrote(tmp_path):
+    for one in RUNS[:1]:
+        (tmp_path / "evaluation.json").write_text(json.dumps(one.report))
+        with (tmp_path / "per_image.csv").open("w", newline="") as stream:
+            rows = csv.writer(stream)
+            rows.writerow(["index", "id", "label", "content_heatmap"])
+            for place in reversed(range(80)):
+                value = one.values["content_heatmap"][place]
+                rows.writerow([place, place, "a", "" if np.isnan(value) else value])
+        found = groups.read(tmp_path)
+        assert found.ids == one.ids and found.report == one.report
+        np.testing.assert_array_equal(found.values["content_heatmap"], one.values["content_heatmap"])
