@@ -20,8 +20,8 @@ NAMED = 8  # classes that a sentence names
 RULE = (
     "A model counts as recognizing a class at least partly by its background if, when the object is hidden, it still "
     "answers with the class more often among the pictures that it gives the class than among the others: by more than "
-    f"{MARGIN:.0%}, with the whole 95% interval of the difference. Classes that fewer than {LEAST} pictures are given "
-    "are left open."
+    f"{100 * MARGIN:.0f} points, with the whole 95% interval of the difference. Classes that fewer than {LEAST} "
+    "pictures are given are left open."
 )
 
 
