@@ -58,5 +58,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    define_flags()
     program.run(main)
