@@ -119,7 +119,10 @@ def test_nesterov_looks_ahead():
         ({"ce_views": ("other",)}, "--ce_views should be one or more of"),
         ({"unlabeled_dataset": "toy_aircraft"}, "of which --labeled_fraction=1 leaves nothing"),
         ({"unlabeled_dataset": "nothing", "labeled_fraction": 0.5}, "unknown --unlabeled_dataset=nothing"),
-        ({"unlabeled_dataset": "toy_aircraft", "labeled_fraction": 0.5, "objective": "baseline"}, "needs a consistency term"),
+        (
+            {"unlabeled_dataset": "toy_aircraft", "labeled_fraction": 0.5, "objective": "baseline"},
+            "needs a consistency term",
+        ),
     ],
 )
 def test_refused_by_name(settings, message):
