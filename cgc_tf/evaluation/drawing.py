@@ -78,8 +78,8 @@ def draw(
         backgrounds={title: _backgrounds(each, source, protocol) for title, each in zip(titles, found, strict=True)},
         cells={
             cell: images
-            for title, its in zip(titles, columns, strict=True)
-            for cell, images in confusion.images(its, source.class_names, title).items()
+            for title, its, report in zip(titles, columns, reports, strict=True)
+            for cell, images in confusion.images(its, report, source.class_names, title).items()
         },
     )
     compared = results.compare(titles, measurements, protocol.resamples, protocol.evaluation_seed)

@@ -25,12 +25,14 @@ def pair(name: str, label: str, predicted: str) -> str:
     return json.dumps([name, label, predicted])
 
 
-def images(columns: Mapping, class_names: Sequence[str], name: str) -> dict[str, list]:
-    """{cell, as `pair` names it: `[[id, probability of the prediction], ...]`, the `LISTED` surest of its images}."""
-    found = {}
+def images(columns: Mapping, report: Mapping, class_names: Sequence[str], name: str) -> dict[str, list]:
+    """{cell of `matrix`, as `pair` names it: `[[id, probability of the prediction], ...]`, the `LISTED` surest}."""
+    found, shown = {}, {class_names.index(one) for one in _most_confused(report)}
     sure = columns["probability_of_predicted"]
     for row in np.argsort(sure, kind="stable")[::-1].tolist():
         label, predicted = int(columns["label"][row]), int(columns["predicted"][row])
+        if not {label, predicted} <= shown:
+            continue
         cell = pair(name, class_names[label], class_names[predicted])
         if len(found.setdefault(cell, [])) < LISTED:
             found[cell].append([columns["id"][row], round(float(sure[row]), 3)])
@@ -42,8 +44,7 @@ def matrix(report: Mapping, name: str) -> str:
 
     Of many classes it has those that take part in most mistakes.
     """
-    confusion = report["confusion"]
-    shown = _most_confused(confusion, list(report["per_class"]))
+    confusion, shown = report["confusion"], _most_confused(report)
     largest = max(max(row.values()) for row in confusion.values())
     caption = f"{html.escape(name)}: rows are the labels, columns the answers"
     if len(shown) < report["classes"]:
@@ -56,13 +57,13 @@ def matrix(report: Mapping, name: str) -> str:
     )
 
 
-def _most_confused(confusion, labels):
+def _most_confused(report):
     mistakes = collections.Counter()
-    for label, row in confusion.items():
+    for label, row in report["confusion"].items():
         for predicted, count in row.items():
             if predicted != label:
                 mistakes.update({label: count, predicted: count})
-    names = list(dict.fromkeys([*labels, *mistakes]))
+    names = list(dict.fromkeys([*report["per_class"], *mistakes]))
     kept = set(sorted(names, key=lambda name: -mistakes[name])[:SHOWN])
     return [name for name in names if name in kept]
 

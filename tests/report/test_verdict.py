@@ -1,5 +1,7 @@
 """The verdict on models whose answer is known: one reads the border of a picture alone, one its object alone."""
 
+import html
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,7 +12,7 @@ from cgc_tf.evaluation import hiding
 from cgc_tf.evaluation.evaluated_models import EvaluatedModel
 from cgc_tf.evaluation.measure import measure
 from cgc_tf.evaluation.protocol import Protocol
-from cgc_tf.report import calibration, results, verdict
+from cgc_tf.report import calibration, confusion, results, verdict
 
 PAINTS = np.array([(200, 40, 40), (40, 40, 200)])
 
@@ -121,3 +123,21 @@ def test_calibration_against_a_loop():
     np.testing.assert_allclose(found["ece"], expected, rtol=1e-5)
     assert sum(one["examples"] for one in found["bins"]) == 500 and found["ece"] > 0.05
     assert calibration.calibration([1.0, 1.0], [1, 1])["ece"] == 0
+
+
+def test_a_matrix_of_many_classes_has_the_most_confused():
+    """30 classes, of which class 29 is taken for class 28 most often; what is listed is what can be clicked."""
+    names = [f"c<{index}>" for index in range(30)]
+    label = np.repeat(np.arange(30), 4)
+    predicted = np.where((label == 29) | (label < 19) & (np.arange(120) % 4 == 0), 28, label)
+    columns = {"label": label, "predicted": predicted, "probability_of_predicted": np.linspace(0.5, 1, 120)}
+    columns["id"] = np.array([f"id{index}" for index in range(120)])
+    report = {"confusion": confusion.counts(columns, names), "per_class": dict.fromkeys(names), "classes": 30}
+    assert report["confusion"]["c<29>"] == {"c<28>": 4}
+    drawn = confusion.matrix(report, "it")
+    assert "20 of 30 classes, those in most mistakes" in drawn and drawn.count("<th scope=col>") == 20
+    listed = confusion.images(columns, report, names, "it")
+    assert listed[confusion.pair("it", "c<29>", "c<28>")] == [
+        [f"id{i}", round(0.5 + i / 238, 3)] for i in (119, 118, 117, 116)
+    ]
+    assert all(html.escape(cell) in drawn for cell in listed) and drawn.count("<button") == len(listed)
