@@ -115,8 +115,8 @@ def evidence(report: Mapping) -> list[str]:
     share, uniform = report["content_heatmap"], report["content_heatmap_of_uniform"]
     if share is not None:
         lines.append(
-            f"{share:.1%} of its heatmaps lies on the object (CH), {share / uniform:.1f} times as much as of a uniform "
-            f"heatmap ({uniform:.1%})."
+            f"On average {share:.1%} of its heatmap lies on the object (CH), {share / uniform:.1f} times as much as of a "
+            f"uniform heatmap ({uniform:.1%})."
         )
     sure = report["calibration"]
     lines.append(
@@ -134,6 +134,7 @@ def _accuracies(report):
         f"alone and {alone['mean']:.1%} of the backgrounds alone; a guess among {report['classes']} classes would be "
         f"in {guess:.1%}."
     )
-    if alone["interval"][0] <= guess:
-        line += " So following the background does not help it with these pictures."
+    low, high = alone["interval"]
+    if low <= guess and high <= guess + MARGIN:
+        line += " So the background alone is worth no more than a guess here."
     return line
