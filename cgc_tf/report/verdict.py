@@ -115,8 +115,8 @@ def evidence(report: Mapping) -> list[str]:
     share, uniform = report["content_heatmap"], report["content_heatmap_of_uniform"]
     if share is not None:
         lines.append(
-            f"On average {share:.1%} of its heatmap lies on the object (CH), {share / uniform:.1f} times as much as of a "
-            f"uniform heatmap ({uniform:.1%})."
+            f"On average {share:.1%} of its heatmap lies on the object (CH), {share / uniform:.1f} times as much as "
+            f"of a uniform heatmap ({uniform:.1%})."
         )
     sure = report["calibration"]
     lines.append(
