@@ -3,7 +3,7 @@ BIN := .venv/bin
 DEMO := runs/demo
 export PYTHONPATH := .
 
-.PHONY: demo venv test test-all lint docs wheel lock audit clean
+.PHONY: demo venv test test-all lint docs notebook wheel lock audit clean
 
 demo: .venv/installed  ## train, evaluate, draw, export and verify on the embedded toy aircraft
 	$(BIN)/python train.py --flagfile=configs/demo.flags --workdir=$(DEMO)
@@ -29,6 +29,11 @@ lint: .venv/installed-dev
 
 docs: .venv/installed-dev  ## the documentation's pages, into site/; a warning is an error
 	$(BIN)/mkdocs build --strict
+
+notebook: .venv/installed-dev  ## run docs/cgc.ipynb anew and keep its figures
+	rm -rf build/notebook && mkdir -p build/notebook && cp docs/cgc.ipynb build/notebook
+	PYTHONPATH=$(CURDIR) $(BIN)/jupyter execute --inplace --NotebookClient.record_timing=False build/notebook/cgc.ipynb
+	cp build/notebook/cgc.ipynb docs
 
 wheel: .venv/installed-dev  ## the package that `pip install` takes, into build/wheel
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir build/wheel .

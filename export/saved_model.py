@@ -68,7 +68,7 @@ def export(
 
 
 def export_saved_model(
-    model: CGCModel,
+    model: CGCModel | PathLike,
     output: PathLike,
     class_names: Sequence[str] | None = None,
     precision: str = "float32",
@@ -76,21 +76,26 @@ def export_saved_model(
     max_pixels: int = pictures.MAX_PIXELS,
     allow_other_run: bool = False,
 ) -> pathlib.Path:
-    """`export` of a model in memory, without a run: its model card says null of what nobody knows.
+    """`export` of a run; or of a model in memory, whose model card says null of what nobody knows.
 
     Args:
-        model: the model.
+        model: the folder of a trained run; or a `CGCModel`.
         output: the folder of versions, made where there is none.
-        class_names: of its classes in order; None numbers them from 0.
+        class_names: of a `CGCModel`'s classes in order; None numbers them from 0. A run knows its own.
         precision: as for `export`.
         on_bad_image: as for `export`.
         max_pixels: as for `export`.
-        allow_other_run: whether the newest version in `output` may be of a run.
+        allow_other_run: whether the newest version in `output` may be of another run.
 
     Raises:
-        UserError: `output` cannot be written, or holds a run; or the names are not one for each class.
+        UserError: `output` cannot be written, or holds another run; the names are not one for each class; or the run
+            cannot be read.
         ValueError: the model does not say of which size its images are.
     """
+    if not isinstance(model, CGCModel):
+        if class_names:
+            raise errors.UserError("class_names=... goes with a CGCModel: a run knows the names of its classes")
+        return export(model, output, precision, on_bad_image, max_pixels, allow_other_run)
     names = tuple(class_names or map(str, range(model.classes)))
     if len(set(names)) != model.classes:
         raise errors.UserError(f"class_names should be {model.classes} different names. Received: {class_names}")

@@ -53,6 +53,7 @@ NOT_RUN = {
     "make test-all": "would run these tests",
     "make lint": "looks at the project itself; .ci/run begins with it",
     "make docs": "makes the pages; .ci/run ends with it",
+    "make notebook": "tests/test_notebook.py runs it",
     "pip install .": "downloads; tests/test_wheel.py has what it installs",
     "make venv": "downloads everything that is installed; tests/test_makefile.py has its recipe",
     "make lock": "asks the package index for versions",

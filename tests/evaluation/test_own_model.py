@@ -105,6 +105,7 @@ def test_a_source_is_measured_on_too(pictures):
         (lambda: cgc_tf.evaluate(model(size=None), located()), "does not say of which size"),
         (lambda: cgc_tf.export_saved_model(model(size=None), "x"), "does not say of which size"),
         (lambda: cgc_tf.export_saved_model(model(), "x", ["a", "b"]), "should be 3 different names"),
+        (lambda: cgc_tf.export_saved_model("runs/A", "x", ["a", "b"]), "a run knows the names of its classes"),
     ],
 )
 def test_what_is_refused(call, message):

@@ -210,7 +210,7 @@ def test_versions_of_another_run_are_not_mixed_in(workdir, exported, tmp_path, p
     """A run is known by its record, wherever it lies; another one needs to be allowed."""
     output = shutil.copytree(exported.parent, tmp_path / "exported")
     moved = shutil.copytree(workdir, tmp_path / "moved")
-    assert saved_model.export(moved, output).name == "2"
+    assert saved_model.export_saved_model(moved, output).name == "2"
     lines = (moved / "journal.jsonl").read_text().splitlines()
     (moved / "journal.jsonl").write_text(lines[0].replace('"start"', '"start", "seen": 1') + "\n")
     with pytest.raises(UserError, match=r"version 2 there is of moved, not of moved, .* --allow_other_run"):
