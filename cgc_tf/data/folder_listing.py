@@ -79,6 +79,15 @@ def list_pictures(
     return tuple(class_names), listed
 
 
+def holds_pictures(root: pathlib.Path) -> bool:
+    """Whether there are pictures in class folders, in those of splits or in `root` itself."""
+    if not root.is_dir():
+        return False
+    places = (root, *_split_folders(root).values())
+    folders = (folder for place in places for folder in _class_folders(place).values())
+    return any(is_picture(entry.name) for folder in folders for entry in os.scandir(folder))
+
+
 def _split_folders(root):
     """{split: its folder}, of those that are there; `validation` may be called otherwise."""
     present = [entry.name for entry in _entries(root) if entry.is_dir()]

@@ -15,6 +15,7 @@ from google.protobuf import json_format
 
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import pictures
+from cgc_tf.data.folder_listing import holds_pictures
 from cgc_tf.data.source import Source, reason
 
 
@@ -95,6 +96,11 @@ def open_dataset(name: str, data_dir: str | None = None) -> Source:
         builder = tfds.builder(dataset.builder, data_dir=data_dir)
         is_prepared = builder.data_path.exists()
     if not is_prepared:
+        if data_dir and holds_pictures(pathlib.Path(data_dir)):
+            raise UserError(
+                f"--data_dir={data_dir} is a folder of pictures, into which --dataset={name} would be written: add "
+                "--dataset=folder, or choose another folder"
+            )
         builder = _prepare(name, dataset, data_dir)
     with _readable(name, folder):
         return _source(name, dataset, builder, folder)

@@ -243,3 +243,12 @@ def test_both_forms_of_an_accent_are_one_name(copy):
     shutil.copytree(copy / "train/caf\u00e9", copy / "train/cafe\u0301")
     with pytest.raises(UserError, match="two folders named caf\u00e9"):
         folder.read(copy)
+
+
+@pytest.mark.parametrize("place", ["", "train"])
+def test_a_builders_data_is_not_written_among_pictures(pictures, place):
+    """`train.py --data_dir=DIR` without --dataset=folder prepared the toy aircraft in DIR, and trained on them."""
+    before = sorted(pictures.iterdir())
+    with pytest.raises(UserError, match="is a folder of pictures, .* add --dataset=folder"):
+        load.load_dataset("toy_aircraft", str(pictures / place))
+    assert sorted(pictures.iterdir()) == before
