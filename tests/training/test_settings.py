@@ -53,8 +53,8 @@ def cover():
 
 @pytest.fixture(scope="module")
 def fixed(draw_folder, tmp_path_factory):
-    """What all runs have in common: two epochs of at least two steps, with a validation split."""
-    folder = draw_folder(tmp_path_factory.mktemp("pictures") / "folder", {"train": 6, "validation": 2, "test": 2})
+    """What all runs have in common: two epochs of at least three steps, with a validation split."""
+    folder = draw_folder(tmp_path_factory.mktemp("pictures") / "folder", {"train": 8, "validation": 2, "test": 2})
     small = {"image_size": 48, "batch_size": 4, "epochs": 2, "validation_examples": 6, "keep_checkpoints": 1}
     return {"dataset": "folder", "data_dir": str(folder), "backbone": "resnet8", **small}
 
