@@ -249,6 +249,6 @@ def test_both_forms_of_an_accent_are_one_name(copy):
 def test_a_builders_data_is_not_written_among_pictures(pictures, place):
     """`train.py --data_dir=DIR` without --dataset=folder prepared the toy aircraft in DIR, and trained on them."""
     before = sorted(pictures.iterdir())
-    with pytest.raises(UserError, match="is a folder of pictures, .* add --dataset=folder"):
+    with pytest.raises(UserError, match=r"is a folder of pictures, .* add --dataset=folder"):
         load.load_dataset("toy_aircraft", str(pictures / place))
     assert sorted(pictures.iterdir()) == before
