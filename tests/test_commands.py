@@ -5,6 +5,7 @@ have left. The copy's configurations are of a small network for an epoch, and it
 `program_server.py` starts the programs; SMALLER are flags that it adds.
 """
 
+import csv
 import json
 import os
 import pathlib
@@ -16,6 +17,7 @@ import sys
 
 import commands
 import pytest
+from PIL import Image
 
 HERE = pathlib.Path(__file__).parent / "helpers"
 ROOT = HERE.parents[1]
@@ -128,6 +130,7 @@ def sandbox(tmp_path_factory, draw_folder, programs):
     shutil.copytree(ROOT, root, ignore=ignored)
     shrink(root)
     draw_folder(root / "DIR", {"train": 8, "test": 4})
+    (root / "annotations.json").write_text(json.dumps(as_coco(root / "DIR")))
     for name in ("FILE", "cat.jpg"):
         shutil.copy(root / "DIR/test/red_wings/000.jpg", root / name)
     client = root / "bin/python"
@@ -152,6 +155,20 @@ def sandbox(tmp_path_factory, draw_folder, programs):
         )
         running.check(f'python -c "{code}" && mv FILE.weights.h5 FILE.h5')
         yield running
+
+
+def as_coco(folder):
+    """The boxes of a folder of pictures, as COCO writes them."""
+    images, annotations = [], []
+    with (folder / "boxes.csv").open() as file:
+        for number, row in enumerate(csv.DictReader(file)):
+            with Image.open(folder / row["file"]) as picture:
+                width, height = picture.size
+            top, left, bottom, right = (float(row[name]) for name in ("ymin", "xmin", "ymax", "xmax"))
+            box = [left * width, top * height, (right - left) * width, (bottom - top) * height]
+            images.append({"id": number, "file_name": row["file"], "width": width, "height": height})
+            annotations.append({"id": number, "image_id": number, "category_id": 1, "bbox": box, "iscrowd": 0})
+    return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "aircraft"}]}
 
 
 def shrink(root):
@@ -239,6 +256,8 @@ def test_a_command_does_what_it_is_said_to(command, sandbox):
         pytest.skip("curl is not installed")
     if "export.client" in command or "curl" in command:
         sandbox.serve_for(command)
+    if "data.convert" in command:  # which writes it anew
+        (sandbox.root / "DIR/boxes.csv").unlink()
     printed = sandbox.check(command)
     if command == "make demo":
         assert printed.splitlines()[-1].endswith("runs/demo/report.html")
