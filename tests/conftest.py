@@ -1,6 +1,7 @@
 """One seed, one TensorFlow configuration, and small real data for every test."""
 
 import csv
+import gc
 import os
 import pathlib
 import shutil
@@ -31,6 +32,14 @@ def pytest_configure():
 @pytest.fixture(autouse=True)
 def _seeded():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _collected():
+    """Takes down what the tests of a module leave. Of many modules at once, TensorFlow's graphs took a minute."""
+    yield
+    gc.collect()
+    gc.freeze()  # what is left stays, and need not be looked through again
 
 
 @pytest.fixture(scope="session")

@@ -204,7 +204,10 @@ def test_early_stopping_keeps_the_best_epoch(small_config, draw_folder, tmp_path
         pytest.param({"precision": "mixed_bfloat16"}, marks=pytest.mark.slow),
         pytest.param({"precision": "mixed_float16"}, marks=pytest.mark.slow),
         pytest.param({"accumulate_steps": 2, "optimizer": "adamw", "learning_rate": 1e-3}, marks=pytest.mark.slow),
-        {"cam": "gradcam++", "pooling": "max", "hidden_units": (16,), "explain_layer": "stack1_block0_out"},
+        pytest.param(
+            {"cam": "gradcam++", "pooling": "max", "hidden_units": (16,), "explain_layer": "stack1_block0_out"},
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             {"negatives": "global", "explain_class": "label", "ce_views": ("ce",), "label_smoothing": 0.1},
             marks=pytest.mark.slow,
