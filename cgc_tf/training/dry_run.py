@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 
 import keras
@@ -101,7 +102,9 @@ def _eagerly():
     """Functions run as Python: of so few examples, tracing them takes longer than they do."""
     tf.config.run_functions_eagerly(True)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Even though the `tf.config")  # tf.data's are traced, as they should be
+            yield
     finally:
         tf.config.run_functions_eagerly(False)
 

@@ -185,7 +185,7 @@ def test_a_folder_that_may_not_be_written(flags, tmp_path, start):
 def test_dry_run_leaves_nothing(flags, tmp_path, start):
     process = start(tmp_path / "run", *flags, "--dry_run")
     output, errors = process.communicate()
-    assert process.returncode == 0, errors
+    assert (process.returncode, errors) == (0, "")
     assert "folder: 24 train, 12 test" in output
     assert output.count("dry run: ") == 6  # it says what it is doing, without a terminal, too
     assert "epoch of 3 steps" in output and "a checkpoint, an evaluation, an export" in output
