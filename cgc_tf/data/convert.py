@@ -52,7 +52,8 @@ def main(_):
                 path = output / folder_listing.MASKS / pathlib.Path(picture.id).with_suffix(".png")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 mask = drawn.mask_of(found.masks[picture.id], *drawn.shape_of(picture))
-                Image.fromarray(mask * np.uint8(255)).convert("1").save(path)
+                with files.whole(path, "wb") as file:
+                    Image.fromarray(mask * np.uint8(255)).convert("1").save(file, "PNG")
     of = f"{errors.counted(len(found.boxes), 'picture')} with boxes, {len(found.masks)} with a mask"
     print(f"converted: {of}, of {len(found.files)}, into {output}")
 

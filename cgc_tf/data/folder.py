@@ -39,15 +39,8 @@ class Pictures:
     skipped: tuple[str, ...] = ()
 
 
-def open_folder(
-    root: pathlib.Path,
-    on_bad_image: str = "fail",
-    splits: Splits = WHOLE,
-    record: pathlib.Path | None = None,
-    objects: str = "",
-) -> Source:
-    """A folder of pictures as a `Source`; arguments and errors are those of `read`."""
-    found = read(root, on_bad_image, splits, record, objects)
+def source_of(found: Pictures) -> Source:
+    """A folder's pictures as a `Source`."""
     files = {"train": []}
     for picture in sorted(found.files, key=lambda picture: picture.split):
         files.setdefault(picture.split, []).append(picture)

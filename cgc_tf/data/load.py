@@ -36,7 +36,7 @@ def load_dataset(
     check(dataset, data_dir)
     if dataset == "folder":
         assert data_dir, "`check` has refused the lack of it"
-        return folder.open_folder(pathlib.Path(data_dir), on_bad_image, splits, record, objects)
+        return folder.source_of(folder.read(pathlib.Path(data_dir), on_bad_image, splits, record, objects))
     return tfds_datasets.open_dataset(dataset, data_dir)
 
 
