@@ -1,7 +1,8 @@
 """Every way to explain a prediction behind one interface: images and class ids -> heatmaps.
 
-Class activation maps come from the model itself; the others from tf-explain, whose core functions are called here
-rather than its `explain`, which takes one class for a whole batch and returns a picture. An explainer is
+Class activation maps that can be trained with come from the model itself, three more from its trunk and head; the
+others from tf-explain, whose core functions are called here rather than its `explain`, which takes one class for a
+whole batch and returns a picture. An explainer is
 
     explain(images [B, H, W, 3] in 0..255, class_ids int [B]) -> float32 [B, h, w], >= 0
 
@@ -13,6 +14,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from cgc_tf.evaluation import scorecam as of_image
+from cgc_tf.method import gradcam
 from cgc_tf.method.gradcam import CAMS
 
 STEPS = 16  # of the path of integrated gradients
@@ -34,9 +37,33 @@ def make(name, model, seed=0):
     if name in ("", *CAMS):
         cam = name or None
         return tf.function(lambda images, ids: model.explain(images, ids, cam=cam)["heatmap"], reduce_retracing=True)
-    if name not in TF_EXPLAIN:
+    if name not in NAMES:
         raise ValueError(f"an explainer is one of {', '.join(NAMES)}. Received: {name}")
-    return TF_EXPLAIN[name](model, seed)
+    return OTHERS[name](model, seed)
+
+
+def finercam(model, _):
+    """Grad-CAM of what tells the class from those most like it: see `gradcam.finer`."""
+
+    @tf.function(reduce_retracing=True)
+    def explain(images, class_ids):
+        features = model.trunk(images, training=False)
+        found = gradcam.class_gradients(lambda x: model.head(x, training=False), features, class_ids, gradcam.finer)
+        return gradcam.heatmap("gradcam", features, found[1])
+
+    return explain
+
+
+def eigencam(model, _):
+    """The features' first principal component, the same for every class: see `gradcam.eigencam`."""
+    return tf.function(lambda images, _: gradcam.eigencam(model.trunk(images, training=False)), reduce_retracing=True)
+
+
+def scorecam(model, _):
+    """A forward pass for each channel: see `scorecam.scorecam`."""
+    parts = (lambda images: model.trunk(images, training=False), lambda images: model(images, training=False))
+    trunk, logits = (tf.function(part, reduce_retracing=True) for part in parts)
+    return _one_by_one(lambda image, class_id: of_image.scorecam(trunk, logits, image, class_id))
 
 
 def vanilla_gradients(model, _):
@@ -115,14 +142,17 @@ def occlusion(model, _):
     return _one_by_one(explain)
 
 
-TF_EXPLAIN = {
+OTHERS = {
+    "finercam": finercam,
+    "eigencam": eigencam,
+    "scorecam": scorecam,
     "occlusion": occlusion,
     "integrated_gradients": integrated_gradients,
     "smoothgrad": smoothgrad,
     "gradients_inputs": gradients_inputs,
     "vanilla_gradients": vanilla_gradients,
 }
-NAMES = (*CAMS, *TF_EXPLAIN)
+NAMES = (*CAMS, *OTHERS)
 
 
 def _probabilities(model):

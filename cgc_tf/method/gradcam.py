@@ -6,13 +6,45 @@ never costs a second pass through the network.
 
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
+
+SIMILAR = 3  # classes that Finer-CAM compares with
+
+
+def logit_of_class(logits: tf.Tensor, class_ids: tf.Tensor) -> tf.Tensor:
+    """What is explained unless another target is given: of logits `[B, classes]` each example's own, `[B]`."""
+    return tf.gather(logits, class_ids, axis=1, batch_dims=1)
+
+
+def finer(logits: tf.Tensor, class_ids: tf.Tensor) -> tf.Tensor:
+    """Finer-CAM's target: the class's logit less the mean logit of the classes most like it (Zhang et al., CVPR 2025).
+
+    These are, as in the authors' code, the three whose logits are nearest, weighed by their probabilities, at full
+    strength (alpha 1). Of a single class the target is its logit.
+
+    Args:
+        logits: float32 `[B, classes]`.
+        class_ids: int `[B]`.
+
+    Returns:
+        float32 `[B]`.
+    """
+    own = logit_of_class(logits, class_ids)
+    is_own = tf.one_hot(class_ids, logits.shape[1], on_value=True, off_value=False)
+    distances = tf.where(is_own, np.inf, tf.abs(logits - own[:, None]))
+    nearest = tf.argsort(distances)[:, : min(SIMILAR, logits.shape[1] - 1)]
+    others = tf.gather(logits, nearest, axis=1, batch_dims=1)
+    return own - tf.reduce_sum(tf.nn.softmax(others) * others, 1)
 
 
 def class_gradients(
-    head: Callable[[tf.Tensor], tf.Tensor], features: tf.Tensor, class_ids: tf.Tensor | None = None
+    head: Callable[[tf.Tensor], tf.Tensor],
+    features: tf.Tensor,
+    class_ids: tf.Tensor | None = None,
+    target: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = logit_of_class,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Logits, and the gradient of one class's logit with respect to the features.
+    """Logits, and the gradient of one class's logit, or of another target, with respect to the features.
 
     Called under an outer tape the gradient is itself differentiable, which is what CGC trains through.
 
@@ -20,6 +52,7 @@ def class_gradients(
         head: a callable, features `[B, h, w, C]` -> logits `[B, classes]`.
         features: `[B, h, w, C]`.
         class_ids: int `[B]`, the classes to explain; None explains each example's predicted class.
+        target: what of a class is explained: `logit_of_class` or `finer`.
 
     Returns:
         `(logits, gradients, class_ids)`: float32 `[B, classes]`, `[B, h, w, C]`, int32 `[B]`.
@@ -29,7 +62,7 @@ def class_gradients(
         logits = tf.cast(head(features), tf.float32)
         if class_ids is None:
             class_ids = tf.argmax(logits, -1, output_type=tf.int32)
-        explained = tf.gather(logits, class_ids, axis=1, batch_dims=1)
+        explained = target(logits, class_ids)
     # Declared as a sparse gradient too, which only an embedding has.
     gradients: tf.Tensor = tape.gradient(explained, features)  # pyright: ignore[reportAssignmentType]
     return logits, gradients, tf.cast(class_ids, tf.int32)
@@ -81,3 +114,21 @@ def heatmap(cam: str, features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
         float32 `[B, h, w]`, >= 0.
     """
     return CAMS[cam](tf.cast(features, tf.float32), tf.cast(gradients, tf.float32))
+
+
+def eigencam(features: tf.Tensor) -> tf.Tensor:
+    """The features' first principal component, of whichever class (Muhammad & Yeasin, "Eigen-CAM", IJCNN 2020).
+
+    It is O V_1 of O = U S V', positions by channels. As in the paper, features are not centered. Of its two signs this
+    is the one with the positive sum: then no position is negative where, as behind a ReLU, no feature is.
+
+    Args:
+        features: `[B, h, w, C]`.
+
+    Returns:
+        float32 `[B, h, w]`, >= 0.
+    """
+    shape = tf.shape(features)
+    values, positions, _ = tf.linalg.svd(tf.reshape(tf.cast(features, tf.float32), [shape[0], -1, shape[3]]))
+    component = tf.reshape(values[:, :1] * positions[:, :, 0], shape[:3])
+    return tf.nn.relu(component * tf.sign(tf.reduce_sum(component, [1, 2], keepdims=True)))
