@@ -9,7 +9,7 @@ from cgc_tf.common import files, settings
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.settings import HARMLESS, NEVER, WHILE_USED, same_as, setting
 from cgc_tf.method.objective import Objective
-from cgc_tf.networks import backbones, pretrained, registry
+from cgc_tf.networks import backbones, freezing, pretrained, registry
 from cgc_tf.training.data_settings import DataSettings
 from cgc_tf.training.recorded import FILE, Recorded
 
@@ -42,6 +42,13 @@ class Config(DataSettings, Recorded):
     reset_classifier: bool = setting(
         False,
         "Start with a new classifier where --weights is a PyTorch file that holds one of another size, or none.",
+        on_change=NEVER,
+    )
+    freeze: str = setting(
+        "none",
+        "What stays as --weights has it, statistics of batch normalization included: nothing; all stages of the "
+        "backbone but the last, which few pictures can train; or the backbone.",
+        freezing.FREEZE,
         on_change=NEVER,
     )
     pooling: str = setting("average", "How the head pools over positions.", tuple(backbones.POOLINGS), on_change=NEVER)

@@ -4,7 +4,7 @@ import keras
 
 from cgc_tf.common.errors import UserError
 from cgc_tf.method.model import CGCModel
-from cgc_tf.networks import backbones, pretrained
+from cgc_tf.networks import backbones, freezing, pretrained
 from cgc_tf.training import checkpoints
 from cgc_tf.training.config import Config
 from cgc_tf.training.state import restore_trained
@@ -26,6 +26,11 @@ class NewModel:
 
     def __init__(self, config: Config):
         self._config, self._checkpoint, weights = config, None, config.weights
+        if config.freeze != "none" and weights == "none":
+            raise UserError(
+                f"--freeze={config.freeze} would keep what --weights=none draws at random: start from a run, a file, a "
+                "preset or --weights=imagenet"
+            )
         if checkpoints.is_checkpoint(weights):
             self._checkpoint, weights = checkpoints.find(weights), "none"
         self._weights = pretrained.parse(weights)
@@ -34,6 +39,7 @@ class NewModel:
         self.backbone = backbones.build_backbone(
             config.backbone, self._weights, config.image_size, config.explain_layer
         )
+        freezing.freeze(self.backbone, config.freeze)
 
     def with_classes(self, count: int) -> CGCModel:
         """The model, with a new head for so many classes, or that of the weights.

@@ -17,9 +17,9 @@ UNNAMED = re.compile(r"variable_\d+")
 def state_of(model: keras.Model) -> State:
     """Copies of all that training changes in a compiled model: {"group/index/name": array}.
 
-    Groups are `model` (weights, statistics, the seeds of random layers), `average` (the moving averages of the
-    trainable weights, where there are some), `optimizer` (iterations, momenta, loss scale) and `metrics` (sums over the
-    epoch so far).
+    Groups are `model` (weights, statistics, the seeds of random layers), `average` (the moving averages of the weights
+    that are not frozen, where there are some), `optimizer` (iterations, momenta, loss scale) and `metrics` (sums over
+    the epoch so far).
     """
     return {name: _array(variable) for name, variable in _variables(model).items()}
 
@@ -44,8 +44,9 @@ def restore_trained(state: State, model: keras.Model, source: object = "the chec
         UserError: as `restore`.
     """
     _put(_of(state, ["model"]), _of(_variables(model), ["model"]), source)
-    if averages := _of(state, ["average"]):
-        _put(averages, _named("average", model.trainable_variables), source)
+    averages, weights = _of(state, ["average"]), _named("average", _weights(model))
+    # Layers that the other training has frozen have none: what they are is what they were.
+    _put(averages, {name: weights[name] for name in averages if name in weights}, source)
 
 
 @contextlib.contextmanager
@@ -81,10 +82,17 @@ def _variables(model):
     if getattr(model, "optimizer", None):
         averages = averages_of(model)
         if averages:
-            variables |= zip(_names("average", model.trainable_variables), averages, strict=True)
+            named = _named("average", _weights(model)).items()
+            variables |= zip([name for name, weight in named if weight.trainable], averages, strict=True)
         of_average = {id(average) for average in averages}
         variables |= _named("optimizer", [v for v in model.optimizer.variables if id(v) not in of_average])
     return variables
+
+
+def _weights(model):
+    """What can be trained in a model, whether it is frozen or not."""
+    own = {id(weight) for layer in model._flatten_layers() for weight in layer._trainable_variables}
+    return [variable for variable in model.variables if id(variable) in own]
 
 
 def _named(group, variables):

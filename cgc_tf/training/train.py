@@ -137,10 +137,16 @@ def _summary(config, prepared, workdir):
             f"from {start} to epoch {config.epochs}'s end into {workdir}",
             f"steps: {prepared.steps} an epoch, of {config.batch_size} examples{_left_out(config, source, unlabeled)}",
             f"val_accuracy and the like: {_validated(config, source)}",
+            *([_trained(config, prepared.model)] if config.freeze != "none" else ()),
             f"device: {environment.device()}",
             *(["note: for so few pictures start from --weights=imagenet, a preset or a file"] if is_small else ()),
         ]
     )
+
+
+def _trained(config, model):
+    trained, every = (sum(w.shape.num_elements() for w in ws) for ws in (model.trainable_weights, model.weights))
+    return f"--freeze={config.freeze}: {trained:,} of {every:,} numbers are trained, the others stay"
 
 
 def _first_step(position):

@@ -34,6 +34,7 @@ CHANGED = {
     "backbone": "resnet18",
     "weights": "imagenet",
     "reset_classifier": True,
+    "freeze": "stages",
     "pooling": "max",
     "hidden_units": (8,),
     "explain_layer": "stack1_block0_out",
