@@ -3,8 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
+from cgc_tf.data.augmentation import Augmentation
 from cgc_tf.data.source import Source
-from cgc_tf.data.views import original_view, training_views
+from cgc_tf.data.views import NONE, original_view, training_views
 from cgc_tf.method import geometry, resizing
 from cgc_tf.method.objective import VIEWS
 
@@ -22,7 +23,7 @@ def training_batches(
     steps: int,
     first_step: int = 0,
     wanted: tuple[str, ...] = VIEWS,
-    color_jitter: float = 0.0,
+    augmentation: Augmentation = NONE,
 ) -> tf.data.Dataset:
     """Batches of the views of the reference recipe, pass after pass over the training split.
 
@@ -37,7 +38,7 @@ def training_batches(
         steps: how many batches the run has.
         first_step: which of them to begin with.
         wanted: which of `VIEWS` are needed.
-        color_jitter: strength of `views.jitter_colors`, 0 to 1.
+        augmentation: what else is changed in the views.
 
     Returns:
         A `tf.data.Dataset` of dicts: the wanted views, uint8 `[B, S, S, 3]`; with `augmented` also its `transform`,
@@ -50,7 +51,7 @@ def training_batches(
         """The views of the run's example of this number."""
         of_pass, place = number // in_pass, number % in_pass
         index = shuffled(place, seed, of_pass, size)
-        return training_views(source.decode("train", index), [seed, of_pass], image_size, wanted, color_jitter)
+        return training_views(source.decode("train", index), [seed, of_pass], image_size, wanted, augmentation)
 
     numbers = tf.data.Dataset.range(first_step * batch_size, steps * batch_size)
     return numbers.map(views, PARALLEL).batch(batch_size, drop_remainder=True).prefetch(PARALLEL)

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from cgc_tf.common import errors, files, lettering, program, settings
 from cgc_tf.data import batches, load, views
+from cgc_tf.data.augmentation import Augmentation
 from cgc_tf.data.source import Source, read
 from cgc_tf.data.splits import Splits
 from cgc_tf.method import geometry
@@ -37,7 +38,7 @@ def define_flags() -> None:
     flags.DEFINE_string("split", "train", "The split to draw.")
     flags.DEFINE_integer("examples", 12, "How many of its examples to draw, spread over it.", lower_bound=1)
     flags.DEFINE_integer("image_size", 224, "Side of the views in pixels.", lower_bound=16)
-    flags.DEFINE_float("color_jitter", 0.0, "As for train.py.", lower_bound=0, upper_bound=1)
+    settings.define_flags(Augmentation)
     flags.DEFINE_integer("seed", 0, "Seed of the views.", lower_bound=0)
     flags.DEFINE_string("output", "sheet.png", "The picture to write.")
 
@@ -46,7 +47,7 @@ def main(_):
     options = flags.FLAGS
     output = pathlib.Path(options.output)
     _check_output(output)
-    splits = settings.from_flags(Splits)
+    splits, augmentation = settings.from_flags(Splits), settings.from_flags(Augmentation)
     load.check(options.dataset, options.data_dir, of_folders={**vars(splits), "objects": options.objects})
     source = load.load_dataset(options.dataset, options.data_dir, options.on_bad_image, splits, None, options.objects)
     if not source.sizes.get(options.split):
@@ -55,7 +56,7 @@ def main(_):
     print(summary(source))
     chosen = batches.spread(source.sizes[options.split], options.examples)
     shown = [
-        drawn_views(example, options.seed, options.image_size, options.color_jitter, source.class_names)
+        drawn_views(example, options.seed, options.image_size, augmentation, source.class_names)
         for example in source.examples(options.split, chosen)
     ]
     with files.reported(f"--output={output}"):
@@ -109,16 +110,17 @@ def counts(source: Source, split: str) -> tuple[np.ndarray, int, int]:
     return np.bincount(labels, minlength=len(source.class_names)), boxes, masks
 
 
-def drawn_views(example, seed, size, color_jitter, class_names):
+def drawn_views(example, seed, size, augmentation, class_names):
     """The views of the first pass over the data, each with what is to be seen on it.
 
     Returns:
-        A dict: `title`; and for each of `VIEWS` a pair of the image, uint8 `[size, size, 3]`, and its boxes `[n, 4]`;
+        A dict: `title`; and for each of `VIEWS` a pair of the image, uint8 `[size, size, 3]`, and its boxes `[n, 4]`,
+        of which there are none where RandAugment may have moved what they are of;
         `crop` `[4]`, the part of `original` that `augmented` shows, in [0, 1]; `flipped`.
     """
     example = {**example, "image": tf.convert_to_tensor(example["image"])}
     key, shape = [seed, 0], example["image"].shape
-    made = views.training_views(example, key, size, color_jitter=color_jitter)
+    made = views.training_views(example, key, size, augmentation=augmentation)
     ce = views.ce_transform(views.example_seed(example["id"], key), shape)
     centered = geometry.crop_boxes(example["boxes"], views.original_view(example["image"], size)[1])
     boxes = {
@@ -126,6 +128,8 @@ def drawn_views(example, seed, size, color_jitter, class_names):
         "original": centered,
         "augmented": geometry.transform_boxes(centered, made["transform"], size),
     }
+    if augmentation.rand_augment:
+        boxes["ce"] = boxes["ce"][:0]
     top, left, height, width, flip = made["transform"].numpy()
     return {
         **{view: (made[view].numpy(), boxes[view].numpy()) for view in VIEWS},

@@ -6,13 +6,14 @@ which examples are read, nor on how many are read at once.
 
 import tensorflow as tf
 
+from cgc_tf.data.augmentation import Augmentation, augment
 from cgc_tf.method import geometry, resizing
 from cgc_tf.method.objective import VIEWS
 
-JITTER = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}  # each times the strength, as in SimCLR
+NONE = Augmentation()
 
 
-def training_views(example, seed, size, wanted=VIEWS, color_jitter=0.0):
+def training_views(example, seed, size, wanted=VIEWS, augmentation=NONE):
     """The views of one example (reference implementation, UCDvision/CGC).
 
     Args:
@@ -20,10 +21,10 @@ def training_views(example, seed, size, wanted=VIEWS, color_jitter=0.0):
         seed: int `[2]`: the run's seed and the pass over the data.
         size: the side of the views in pixels.
         wanted: which of `VIEWS` are needed.
-        color_jitter: strength of the color jitter, 0 to 1, of `ce` and `augmented`; see `jitter_colors`.
+        augmentation: an `Augmentation`: what else is changed in `ce` and `augmented`.
 
     Returns:
-        `ce`: a random crop of the file, flipped or not; `original`: its center view, whose colors are never changed;
+        `ce`: a random crop of the file, flipped or not; `original`: its center view, which is never changed;
         `augmented`: `transform` of `original`; and `label`.
     """
     image, seed = example["image"], example_seed(example["id"], seed)
@@ -35,11 +36,7 @@ def training_views(example, seed, size, wanted=VIEWS, color_jitter=0.0):
     if "augmented" in wanted:
         views["transform"] = geometry.draw_transform(tf.random.split(seed, 3)[2], size)
         views["augmented"] = geometry.transform_image(views["original"], views["transform"], size)
-    if color_jitter:
-        for index, view in enumerate(("ce", "augmented")):
-            if view in views:
-                views[view] = jitter_colors(views[view], tf.random.fold_in(seed, index), color_jitter)
-    return views
+    return augment(views, seed, augmentation)
 
 
 def example_seed(example_id, seed) -> tf.Tensor:
@@ -54,29 +51,6 @@ def ce_transform(seed, shape):
     seeds = tf.random.split(seed, 3)
     flip = tf.cast(tf.random.stateless_uniform([1], seeds[0]) < 0.5, tf.int32)
     return tf.concat([geometry.draw_crop(seeds[1], shape[0], shape[1]), flip], 0)
-
-
-def jitter_colors(image, seed, strength):
-    """Changes brightness, contrast, saturation and hue of an image, in this order, each by a factor drawn uniformly.
-
-    With strength s the first three factors lie in 1 - 0.8 s to 1 + 0.8 s, and the hue turns by up to 0.2 s of the
-    circle (SimCLR, Chen et al. 2020, appendix A). Contrast is the distance from each channel's mean.
-
-    Args:
-        image: uint8 `[H, W, 3]`.
-        seed: int `[2]`, a stateless seed.
-        strength: s, a float, 0 to 1.
-
-    Returns:
-        uint8 `[H, W, 3]`.
-    """
-    drawn = tf.unstack(tf.random.stateless_uniform([len(JITTER)], seed, -1, 1))
-    change = {name: strength * most * value for (name, most), value in zip(JITTER.items(), drawn, strict=True)}
-    image = tf.minimum(tf.cast(image, tf.float32) / 255 * (1 + change["brightness"]), 1)
-    image = tf.clip_by_value(tf.image.adjust_contrast(image, 1 + change["contrast"]), 0, 1)
-    image = tf.image.adjust_saturation(image, 1 + change["saturation"])
-    image = tf.image.adjust_hue(image, change["hue"])
-    return tf.cast(tf.clip_by_value(image, 0, 1) * 255 + 0.5, tf.uint8)
 
 
 def original_view(image, size):

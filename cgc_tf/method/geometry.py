@@ -19,26 +19,34 @@ TRIES = 10
 LONGEST = 16  # times an image's shorter side: what a longer side is looked at in full
 
 
-def draw_crop(seed: tf.Tensor | Sequence[int], height: Tensorlike, width: Tensorlike) -> tf.Tensor:
+def draw_crop(
+    seed: tf.Tensor | Sequence[int],
+    height: Tensorlike,
+    width: Tensorlike,
+    areas: tuple[float, float] = AREA,
+    aspects: tuple[float, float] = ASPECT,
+) -> tf.Tensor:
     """Draws the crop of torchvision's RandomResizedCrop: area uniform, aspect log-uniform, ten tries.
 
     Args:
         seed: int `[2]`, a stateless seed.
         height: scalar int, the image's, in pixels.
         width: scalar int, the image's, in pixels.
+        areas: least and most, as shares of the image's.
+        aspects: least and most, width over height.
 
     Returns:
         int32 `[4]`: top, left, height, width. Where no try fits: the largest centered crop of allowed aspect.
     """
     seeds = tf.random.split(seed, 3)
     size = tf.cast([height, width], tf.float32)
-    area = size[0] * size[1] * tf.random.stateless_uniform([TRIES], seeds[0], *AREA)
-    log_aspect = tf.random.stateless_uniform([TRIES], seeds[1], *np.log(ASPECT))
+    area = size[0] * size[1] * tf.random.stateless_uniform([TRIES], seeds[0], *areas)
+    log_aspect = tf.random.stateless_uniform([TRIES], seeds[1], *np.log(aspects))
     heights = tf.round(tf.sqrt(area / tf.exp(log_aspect)))
     widths = tf.round(tf.sqrt(area * tf.exp(log_aspect)))
     fits = (heights >= 1) & (heights <= size[0]) & (widths >= 1) & (widths <= size[1])
     first = tf.argmax(tf.cast(fits, tf.int32))
-    aspect = tf.clip_by_value(size[1] / size[0], *ASPECT)
+    aspect = tf.clip_by_value(size[1] / size[0], *aspects)
     fallback = tf.round(tf.minimum(size, tf.stack([size[1] / aspect, size[0] * aspect])))
     crop = tf.where(tf.reduce_any(fits), tf.stack([heights[first], widths[first]]), fallback)
     room = size - crop

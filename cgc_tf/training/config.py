@@ -171,6 +171,9 @@ class Config(DataSettings, Recorded):
                 "--checkpoint_every should be minutes, as in 10m, or steps, as in 500. "
                 f"Received: {self.checkpoint_every}"
             )
+        for name in ("rand_augment", "random_erasing"):
+            if getattr(self, name) and "ce" not in self.ce_views:
+                raise UserError(f"--{name} changes the view ce alone, which --ce_views={','.join(self.ce_views)} lacks")
         if self.unlabeled_dataset and not (self.make_objective().is_consistent and self.explain_class == "predicted"):
             raise UserError("--unlabeled_dataset needs a consistency term, and --explain_class=predicted")
 

@@ -6,6 +6,7 @@ from cgc_tf.common import settings
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.settings import HARMLESS, NEVER, same_as, setting
 from cgc_tf.data import load
+from cgc_tf.data.augmentation import Augmentation
 from cgc_tf.data.folder_listing import LAYOUT
 from cgc_tf.data.objects import find
 from cgc_tf.data.splits import Splits
@@ -56,9 +57,10 @@ class DataSettings:
         on_change=NEVER,
     )
     image_size: int = setting(224, "Side of the training views in pixels.", least=16)
-    color_jitter: float = setting(
-        0.0, "Strength of random changes of color, in the views ce and augmented; 0 for none.", least=0, most=1
-    )
+    color_jitter: float = same_as(Augmentation, "color_jitter")
+    rand_augment: int = same_as(Augmentation, "rand_augment")
+    rand_augment_magnitude: float = same_as(Augmentation, "rand_augment_magnitude")
+    random_erasing: float = same_as(Augmentation, "random_erasing")
 
     def __post_init__(self):
         settings.check_bounds(self)
@@ -78,6 +80,10 @@ class DataSettings:
     def takes_rest(self) -> bool:
         """Whether the unlabeled examples are those that `labeled_fraction` leaves."""
         return self.unlabeled_dataset == self.dataset and self.unlabeled_data_dir in ("", self.data_dir)
+
+    def make_augmentation(self) -> Augmentation:
+        """The `Augmentation` of these settings."""
+        return Augmentation.of(vars(self))
 
     def make_splits(self) -> Splits:
         """The `Splits` of these settings."""

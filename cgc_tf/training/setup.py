@@ -139,7 +139,7 @@ def training_stream(config: Config, prepared: Prepared) -> tf.data.Dataset:
     arguments = config.image_size, config.batch_size, config.seed, steps, first_step
 
     def views(opened, wanted):
-        return batches.training_batches(opened, *arguments, wanted, config.color_jitter)
+        return batches.training_batches(opened, *arguments, wanted, config.make_augmentation())
 
     if not unlabeled:
         return views(source, VIEWS)

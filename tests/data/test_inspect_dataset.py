@@ -7,6 +7,7 @@ import tensorflow as tf
 from PIL import Image
 
 from cgc_tf.data import inspect_dataset, load
+from cgc_tf.data.augmentation import Augmentation
 from cgc_tf.method.objective import VIEWS
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -20,7 +21,7 @@ def test_boxes_lie_on_the_object_in_every_view():
     flipped = set()
     for index in range(12):
         example = {"image": tf.constant(image), "label": 0, "boxes": boxes, "id": f"{index}"}
-        drawn = inspect_dataset.drawn_views(example, 3, 64, 0.0, ("a_class",))
+        drawn = inspect_dataset.drawn_views(example, 3, 64, Augmentation(), ("a_class",))
         flipped.add(drawn["flipped"])
         assert drawn["title"] == "a class"
         for view in VIEWS:

@@ -1,7 +1,5 @@
 """The views: torchvision's crops, Pillow's pixels, and nothing but seeds to decide them."""
 
-import colorsys
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,7 +8,6 @@ from PIL import Image
 from benchmarks import pillow_loader
 from cgc_tf.data import batches, load, views
 from cgc_tf.method import geometry, resizing
-from cgc_tf.method.objective import VIEWS
 
 SIZES = [(375, 500), (500, 375), (224, 224), (10, 400), (400, 10), (64, 86), (1, 1), (2, 3)]
 
@@ -117,47 +114,3 @@ def test_every_pass_is_mixed(size):
         counts = np.stack([np.bincount(labels, minlength=8) for labels in in_batches])
         expected = batch / 8 * 7 / 8 * (size - batch) / (size - 1)  # the hypergeometric distribution's variance
         assert np.mean((counts - batch / 8) ** 2) < 2.5 * expected, of_pass
-
-
-def test_jitter_leaves_the_original_alone(pictures):
-    source = load.load_dataset("folder", str(pictures))
-    example = source.decode("train", 0)
-    plain = views.training_views(example, [0, 0], 48)
-    jittered = views.training_views(example, [0, 0], 48, color_jitter=0.5)
-    assert set(plain) == set(jittered) == {*VIEWS, "transform", "label"}
-    for name in ("original", "transform", "label"):
-        np.testing.assert_array_equal(plain[name], jittered[name])
-    for name in ("ce", "augmented"):
-        assert np.abs(plain[name].numpy().astype(int) - jittered[name]).mean() > 1
-        again = views.training_views(example, [0, 0], 48, color_jitter=0.5)[name]
-        np.testing.assert_array_equal(jittered[name], again)
-
-
-def test_jitter_of_gray_is_its_brightness():
-    """A picture of one gray has no contrast, saturation or hue to change."""
-    for index in range(20):
-        factor = 1 + 0.5 * 0.8 * tf.random.stateless_uniform([4], [index, 7], -1, 1)[0].numpy()
-        jittered = views.jitter_colors(tf.fill([4, 5, 3], tf.constant(200, tf.uint8)), [index, 7], 0.5)
-        np.testing.assert_allclose(jittered, np.full([4, 5, 3], min(200 * factor, 255)), atol=0.51)
-
-
-@pytest.mark.parametrize("color", [(180, 20, 60), (30, 90, 120), (200, 190, 10)])
-def test_jitter_of_one_color(color):
-    """A picture of one color has no contrast; the rest is arithmetic in hue, saturation and value."""
-    for index in range(20):
-        drawn = tf.random.stateless_uniform([4], [index, 1], -1, 1).numpy()
-        brightness, _, saturation, hue = 0.5 * np.array([0.8, 0.8, 0.8, 0.2]) * drawn
-        rgb = np.minimum(np.array(color) / 255 * (1 + brightness), 1)
-        h, s, v = colorsys.rgb_to_hsv(*rgb)
-        expected = colorsys.hsv_to_rgb((h + hue) % 1, min(s * (1 + saturation), 1), v)
-        jittered = views.jitter_colors(tf.constant([[color]], tf.uint8), [index, 1], 0.5)
-        np.testing.assert_allclose(jittered[0, 0], 255 * np.array(expected), atol=0.6)
-
-
-def test_jitter_changes_contrast_about_the_mean():
-    drawn = tf.random.stateless_uniform([4], [2, 2], -1, 1).numpy()
-    brightness, contrast = 0.2 * 0.8 * drawn[:2]
-    image = tf.constant([[[100] * 3, [140] * 3]], tf.uint8)
-    spread = np.diff(views.jitter_colors(image, [2, 2], 0.2).numpy()[0, :, 0].astype(int))
-    assert abs(contrast) > 0.05
-    np.testing.assert_allclose(spread, 40 * (1 + brightness) * (1 + contrast), atol=1)

@@ -50,6 +50,9 @@ CHANGED = {
     "batch_size": 4,
     "image_size": 32,
     "color_jitter": 0.4,
+    "rand_augment": 2,
+    "rand_augment_magnitude": 20.0,
+    "random_erasing": 0.9,
     "optimizer": "adamw",
     "learning_rate": 0.1,
     "head_learning_rate": 0.5,
@@ -82,7 +85,7 @@ KINDS = {field.name: field.metadata["on_change"] for field in dataclasses.fields
 @pytest.fixture(scope="module")
 def before(small_config):
     used = {"head_learning_rate": 0.02, "ema_momentum": 0.5, "schedule": "step", "step_epochs": (1.0,)}
-    return dataclasses.replace(small_config, **used, weight_decay=0.01, epochs=3, test_fraction=0.3)
+    return dataclasses.replace(small_config, **used, weight_decay=0.01, epochs=3, test_fraction=0.3, rand_augment=1)
 
 
 @pytest.fixture
@@ -137,7 +140,9 @@ def test_harmless(name, before, recorded):
 def effects(config):
     """All that decides what weights come of a run, and which are kept: objective, updates, views, validation."""
     source = load.load_dataset("folder", config.data_dir)
-    training = batches.training_batches(source, config.image_size, 2, config.seed, 1, 0, ("ce",), config.color_jitter)
+    training = batches.training_batches(
+        source, config.image_size, 2, config.seed, 1, 0, ("ce",), config.make_augmentation()
+    )
     held_out = batches.validation_batches(source, "test", config.image_size, 4, config.validation_examples)
     return {
         "objective": config.make_objective(),
