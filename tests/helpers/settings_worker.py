@@ -18,7 +18,7 @@ from cgc_tf.common.errors import Stopped
 from cgc_tf.evaluation import evaluate
 from cgc_tf.evaluation.examples import Drawing
 from cgc_tf.evaluation.protocol import Protocol
-from cgc_tf.training import callbacks, config, journal, metrics_file, run_folder, train
+from cgc_tf.training import callbacks, config, journal, metrics_file, own_callback, run_folder, train
 from export import saved_model
 
 FEW = Protocol(limit=4, curve_steps=1, resamples=100)
@@ -39,11 +39,12 @@ def take_through(settings, workdir):
     """Returns what is there in the end."""
     StopsOnce.steps = 0
     settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    own = [own_callback.load(settings.pop("callback"))] if "callback" in settings else []
     settings = config.Config(**settings)
     try:
-        train.train(settings, workdir)
+        train.train(settings, workdir, own_callbacks=own)
     except Stopped:
-        train.train(settings, workdir)
+        train.train(settings, workdir, own_callbacks=own)
     rows = metrics_file.rows(workdir)
     measured = [float(value) for row in rows for value in row.values()]
     (report,) = evaluate.evaluate([workdir], protocol=FEW, drawing=Drawing(1, gallery=1)).reports

@@ -7,6 +7,8 @@ import operator
 import pytest
 from allpairspy import AllPairs
 
+from cgc_tf.networks import backbones
+
 REST = {"unlabeled_dataset": "folder", "labeled_fraction": 0.5}
 # Settings that exclude each other stand in one line, so that every choice goes with every choice of another line.
 CHOICES = [
@@ -31,14 +33,19 @@ CHOICES = [
             {"warmup_epochs": 0.5},
             {"decay_exempt": "norm_and_bias"},
             {"ce_views": ("ce",)},
+            {"rand_augment": 2, "random_erasing": 0.5},
             {"negatives": "global"},
             {"pooling": "max", "hidden_units": (8,)},
+            {"freeze": "stages"},
             {"explain_layer": "stack1_block0_out"},
             {"sync_batch_norm": True},
             {"early_stopping": 1},
             {"label_smoothing": 0.1},
             {"color_jitter": 0.4},
             {"cache": "memory"},
+            {"data_dir": "undivided", "test_fraction": 0.125, "validation_fraction": 0.125},
+            {"objects": "boxes.csv"},
+            {"callback": "keras.callbacks:TerminateOnNaN"},
             {"on_nan": "skip", "strategy": "single"},
         )
     ),
@@ -52,17 +59,29 @@ def cover():
 
 
 @pytest.fixture(scope="module")
-def fixed(draw_folder, tmp_path_factory):
-    """What all runs have in common: two epochs of at least three steps, with a validation split."""
-    folder = draw_folder(tmp_path_factory.mktemp("pictures") / "folder", {"train": 8, "validation": 2, "test": 2})
+def root(draw_folder, tmp_path_factory):
+    """Where two folders of pictures are, and weights to start from."""
+    root = tmp_path_factory.mktemp("settings")
+    draw_folder(root / "divided", {"train": 8, "validation": 2, "test": 2})
+    draw_folder(root / "undivided", {".": 16})
+    backbones.build_backbone("resnet8", "none", 48).save_weights(root / "resnet8.weights.h5")
+    return root
+
+
+def settings_of(row, root):
+    """All settings of a run: two epochs of at least three steps, with a validation split."""
+    folder = root / row.get("data_dir", "divided")
+    paths = {name: str(folder / row[name]) for name in ("objects",) if name in row}
+    network = {"backbone": "resnet8", "weights": str(root / "resnet8.weights.h5")}
     small = {"image_size": 48, "batch_size": 4, "epochs": 2, "validation_examples": 6, "keep_checkpoints": 1}
-    return {"dataset": "folder", "data_dir": str(folder), "backbone": "resnet8", **small}
+    return {"dataset": "folder", **network, **small, **row, "data_dir": str(folder), **paths}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row", cover(), ids=lambda row: ",".join(f"{name}={value}" for name, value in row.items()))
-def test_every_pair_of_settings(row, fixed, tmp_path, programs):
-    done = programs.run("tests/helpers/settings_worker.py", tmp_path / "run", json.dumps(fixed | row))
+def test_every_pair_of_settings(row, root, tmp_path, programs):
+    settings = json.dumps(settings_of(row, root))
+    done = programs.run("tests/helpers/settings_worker.py", tmp_path / "run", settings)
     assert done.returncode == 0, f"{row}\n{done.stderr[-2000:]}"
     result = json.loads(done.stdout)
     assert result["finite"] and result["examples"] == 4, (row, result)
