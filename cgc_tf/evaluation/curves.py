@@ -98,6 +98,11 @@ def pixel_curve(probabilities, start, finish, saliency, class_ids, steps=STEPS):
     return tf.transpose(scores)
 
 
+def shares(steps: int) -> list[float]:
+    """The share of the pixels that are replaced at each point of a curve of so many steps."""
+    return [step / steps for step in range(steps + 1)]
+
+
 def area_under(curves: tf.Tensor) -> tf.Tensor:
     """The area under each of `[B, n]` curves by the trapezoid rule, on an axis from 0 to 1: float `[B]`."""
     return tf.reduce_mean((curves[:, 1:] + curves[:, :-1]) / 2, 1)

@@ -113,7 +113,7 @@ def _draw_charts(curves, reliability, histogram, found):
         path.with_suffix(".pdf").unlink(missing_ok=True)
     charts = {}
     if all(each.report["curves"] for each in found.values()):
-        charts["Insertion and deletion"] = curves
+        charts["The class's probability as pixels come and go"] = curves
         figures.curves(curves, {title: each.report["curves"] for title, each in found.items()})
     charts["Reliability: as often right as sure?"] = reliability
     figures.reliability(reliability, {title: each.report["calibration"] for title, each in found.items()})

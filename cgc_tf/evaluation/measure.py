@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from cgc_tf.data import batches
 from cgc_tf.data.source import Source, read
-from cgc_tf.evaluation import curves, hiding, sanity_check
+from cgc_tf.evaluation import curves, hiding, road, sanity_check
 from cgc_tf.evaluation.consistency import Consistency
 from cgc_tf.evaluation.evaluated_models import EvaluatedModel
 from cgc_tf.evaluation.protocol import CURVES, Protocol
@@ -45,7 +45,9 @@ def measure(model: EvaluatedModel, source: Source, protocol: Protocol, batch_siz
         located = _located(model, source, protocol, batch_size)
         for batch in read(source, located, count, f"{model.name}: content heatmap"):
             put([place[int(index)] for index in batch["index"]], _locate(model, batch, protocol))
-    return Measurement(columns, followed, _randomization(model, source, protocol))
+    replaced = curves.shares(protocol.curve_steps)
+    shares = {name: road.SHARES if name.startswith("road") else replaced for name in followed}
+    return Measurement(columns, followed, shares, _randomization(model, source, protocol))
 
 
 def _put(columns, count, rows, values):
@@ -90,6 +92,11 @@ def _score(model, batch, protocol, follow):
         "probability_of_label": tf.gather(probabilities, label, axis=1, batch_dims=1),
         **{f"{name}_auc": curves.area_under(curve) for name, curve in followed.items()},
     }
+    if "road" in CURVES[protocol.curves]:
+        class_ids = classes[protocol.scored_class]
+        removals = road.road(model.probabilities, images, ordering, class_ids, protocol.evaluation_seed)
+        followed |= removals
+        values["road"] = road.advantage(removals)
     if probabilities.shape[-1] > 5:  # of five classes or fewer it would be 1 whatever is predicted
         values["top5"] = tf.math.in_top_k(label, probabilities, 5)
     if "region" in batch:
@@ -99,7 +106,7 @@ def _score(model, batch, protocol, follow):
 
 def _follow(model, protocol):
     """A function, images, heatmaps, class ids -> {name: curves}; one graph, in which pixels are ranked once."""
-    wanted = {name: getattr(curves, name) for name in CURVES[protocol.curves]}
+    wanted = {name: getattr(curves, name) for name in CURVES[protocol.curves] if name != "road"}
 
     @functools.partial(tf.function, reduce_retracing=True)
     def follow(images, heatmaps, class_ids):

@@ -15,8 +15,16 @@ from cgc_tf.evaluation.curves import STEPS, SUBSTRATES
 from cgc_tf.method import metrics
 
 CLASSES = ("predicted", "label")
+CURVES = {
+    "both": ("insertion", "deletion"),
+    "insertion": ("insertion",),
+    "deletion": ("deletion",),
+    "road": ("road",),
+    "all": ("insertion", "deletion", "road"),
+    "none": (),
+}
 _OF_CURVES = ("curve_substrate", "curve_steps", "explained_class", "scored_class")
-CURVES = {"both": ("insertion", "deletion"), "insertion": ("insertion",), "deletion": ("deletion",), "none": ()}
+_UNUSED = {"road": _OF_CURVES[:2], "none": _OF_CURVES}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +62,10 @@ class Protocol:
     )
     curves: str = setting(
         "both",
-        "Which curves to follow; each is --curve_steps + 1 forward passes, most of an evaluation's time.",
+        "Which curves to follow, most of an evaluation's time: both are insertion and deletion, --curve_steps + 1 "
+        "forward passes each; road is 14, with as many linear systems to solve.",
         choices=tuple(CURVES),
-        section="Insertion and deletion",
+        section="Insertion, deletion and ROAD",
     )
     curve_substrate: str = setting(
         "blur",
@@ -65,12 +74,8 @@ class Protocol:
         choices=SUBSTRATES,
     )
     curve_steps: int = setting(STEPS, "Steps of insertion and deletion.", least=1)
-    explained_class: str = setting(
-        "predicted", "Insertion and deletion: the class whose heatmap orders the pixels.", choices=CLASSES
-    )
-    scored_class: str = setting(
-        "predicted", "Insertion and deletion: the class whose probability is followed.", choices=CLASSES
-    )
+    explained_class: str = setting("predicted", "Curves: the class whose heatmap orders the pixels.", choices=CLASSES)
+    scored_class: str = setting("predicted", "Curves: the class whose probability is followed.", choices=CLASSES)
     randomization: int = setting(
         0,
         "Adebayo's check on so many images: do heatmaps change as weights are shuffled? 0 for none.",
@@ -82,10 +87,9 @@ class Protocol:
 
     def __post_init__(self):
         settings.check_bounds(self)
-        if self.curves == "none":
-            for field in dataclasses.fields(self):
-                if field.name in _OF_CURVES and getattr(self, field.name) != field.default:
-                    raise UserError(f"--{field.name} is not used by --curves=none: leave it out")
+        for field in dataclasses.fields(self):
+            if field.name in _UNUSED.get(self.curves, ()) and getattr(self, field.name) != field.default:
+                raise UserError(f"--{field.name} is not used by --curves={self.curves}: leave it out")
 
     def on_data_of(self, trained: Mapping) -> "Protocol":
         """The same protocol with the data named: its own choice, or else what a model was trained on.

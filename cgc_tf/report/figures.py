@@ -3,6 +3,7 @@
 Each is a PNG of the path that is given, and a PDF of the same name beside it.
 """
 
+import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -16,6 +17,12 @@ from cgc_tf.common.files import PathLike
 from cgc_tf.method.overlay import WHOLE, overlay, show
 
 CELL = 1.9  # inches
+CURVES = {  # the title of each, and of its axis
+    "insertion": ("insertion", "pixels inserted, %"),
+    "deletion": ("deletion", "pixels deleted, %"),
+    "road_most_first": ("ROAD, most relevant first", "pixels imputed, %"),
+    "road_least_first": ("ROAD, least relevant first", "pixels imputed, %"),
+}
 
 
 def explanations(path: PathLike, images: Sequence[Mapping], rows: Mapping[str, Sequence]) -> None:
@@ -54,26 +61,31 @@ def _by_picture(text):
 
 
 def curves(path: PathLike, reports: Mapping[str, Mapping]) -> None:
-    """Draws insertion and deletion curves, the mean over images with a band of two standard errors.
+    """Draws curves of the class's probability, the mean over images with a band of two standard errors.
 
-    `reports` are {name: a report's `curves`}, of the same kinds, one or more.
+    `reports` are {name: a report's `curves`}, of the same kinds, one or more of `CURVES`.
     """
     kinds = list(next(iter(reports.values())))
+    rows, columns = math.ceil(len(kinds) / 2), min(len(kinds), 2)
     with lettering.styled(reports):
-        figure = Figure(figsize=(0.6 + 3.3 * len(kinds), 3.2 + 0.17 * len(reports)))  # the legends are below
-        axes = figure.subplots(1, len(kinds), squeeze=False, sharey=True)
-        for axis, kind in zip(axes[0], kinds, strict=True):
+        figure = Figure(figsize=(0.6 + 3.3 * columns, (3.2 + 0.17 * len(reports)) * rows))  # the legends are below
+        axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
+        for axis, kind in zip(axes.flat, kinds, strict=True):
+            is_area = kind in ("insertion", "deletion")
             for color, (name, found) in zip(_colors(reports), reports.items(), strict=True):
-                mean, error = (np.array(found[kind][key]) for key in ("mean", "standard_error"))
-                share, area = np.linspace(0, 100, len(mean)), np.mean((mean[1:] + mean[:-1]) / 2)
-                axis.plot(share, mean, label=f"{_in_legend(name)}, {100 * area:.1f}", color=color)
-                axis.fill_between(share, mean - 2 * error, mean + 2 * error, alpha=0.2, linewidth=0, color=color)
-            axis.set_title(kind, fontsize=9)
-            axis.set_xlabel(f"pixels {'inserted' if kind == 'insertion' else 'deleted'}, %", fontsize=8)
-            _legend_below(axis, title="area, %")
+                share, mean, error = (np.array(found[kind][key]) for key in ("share", "mean", "standard_error"))
+                score = np.trapezoid(mean, share) if is_area else np.mean(mean)
+                axis.plot(100 * share, mean, label=f"{_in_legend(name)}, {100 * score:.1f}", color=color)
+                axis.fill_between(100 * share, mean - 2 * error, mean + 2 * error, alpha=0.2, linewidth=0, color=color)
+            title, below = CURVES[kind]
+            axis.set_title(title, fontsize=9)
+            axis.set_xlabel(below, fontsize=8)
             axis.tick_params(labelsize=7)
             axis.set_ylim(0, 1)
-        axes[0, 0].set_ylabel("probability of the class", fontsize=8)
+            axis.set_xlim(0, 100)
+            _legend_below(axis, title="area, %" if is_area else "mean, %")
+        for axis in axes[:, 0]:
+            axis.set_ylabel("probability of the class", fontsize=8)
         _save(figure, path)
 
 

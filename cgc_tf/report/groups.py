@@ -98,7 +98,7 @@ def pooled(runs: Sequence[Run], metric: str, resamples: int = RESAMPLES, seed: i
 
 
 def _values(runs, metric):
-    if any(run.report[metric] is None for run in runs):
+    if any(run.report.get(metric) is None for run in runs):
         return None
     return np.stack([run.values[metric] for run in runs])
 

@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -32,6 +32,7 @@ METRICS = {
     "content_heatmap": Metric("CH", "share of the heatmap inside the object"),
     "insertion_auc": Metric("insertion", "mean probability as pixels appear, most salient first"),
     "deletion_auc": Metric("deletion", "mean probability as pixels vanish, most salient first", -1),
+    "road": Metric("ROAD", "mean probability with the least relevant pixels imputed, less that with the most relevant"),
     "pointing_game": Metric("pointing", "how often the heatmap's peak hits the object"),
     "consistency": Metric("consistency", "cosine of the heatmap, transformed, and the transformed image's heatmap"),
     "retrieval_rank": Metric("rank", "place of that image's heatmap among so many images', not in percent", -1, 1.0),
@@ -47,10 +48,8 @@ METRICS = {
         "same, background only", "how often hiding the object leaves the prediction as it is", 0
     ),
 }
-COLUMNS = {
-    key: METRICS[key].title
-    for key in ("top1", "top5", "content_heatmap", "insertion_auc", "deletion_auc", "pointing_game", "consistency")
-}
+_SHOWN = "top1 top5 content_heatmap insertion_auc deletion_auc road pointing_game consistency"
+COLUMNS = {key: METRICS[key].title for key in _SHOWN.split()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,12 +63,15 @@ class Measurement:
             the probabilities of the predictions and of the label;
             `content_heatmap_of_uniform`, what a uniform heatmap would score; and `zero_heatmap`, 1 where a heatmap is
             all zero and so has no CH, NaN where an image has no box.
-        curves: {"insertion", "deletion": float `[N, steps + 1]`}, those that were measured.
+        curves: those that were measured, {"insertion", "deletion": float `[N, steps + 1]`; "road_most_first",
+            "road_least_first": float `[N, 7]`}.
+        shares: {name of a curve: the share of the pixels that are changed at each of its points}.
         randomization: what a check with shuffled weights gave, a dict for each layer; empty where there was none.
     """
 
     columns: dict[str, np.ndarray]
     curves: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    shares: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
     randomization: list[dict] = dataclasses.field(default_factory=list)
 
 
@@ -80,8 +82,8 @@ def scores(measurement: Measurement, class_names: Sequence[str], resamples: int,
         {metric: its mean, or None}; `statistics`, {metric: `uncertainty.summary`}; counts of images: `examples`,
         `zero_heatmaps`, `without_boxes`; `classes`, how many; `per_class`, {name: means and `examples`}, and
         `balanced_top1`, the mean of its top-1; `confusion`, {label: {prediction: images}}; `calibration` and
-        `background`, as the functions of these names give them; and `curves`, {name: lists, `mean` and
-        `standard_error` at each step}.
+        `background`, as the functions of these names give them; and `curves`, {name: lists, the `share`
+        of changed pixels, `mean` and `standard_error` at each step}.
     """
     columns, names = measurement.columns, (*METRICS, "content_heatmap_of_uniform")
     found = {name: uncertainty.summary(columns.get(name, ()), resamples, seed) for name in names}
@@ -99,7 +101,7 @@ def scores(measurement: Measurement, class_names: Sequence[str], resamples: int,
         "confusion": confusion.counts(columns, class_names),
         "calibration": calibration(columns["probability_of_predicted"], columns["top1"]),
         "background": verdict.backgrounds(columns, class_names),
-        "curves": {name: _mean_curve(values) for name, values in measurement.curves.items()},
+        "curves": {name: _mean_curve(measurement.shares[name], values) for name, values in measurement.curves.items()},
     }
 
 
@@ -117,10 +119,10 @@ def _mean(values):
     return float(np.mean(known, dtype=np.float64)) if len(known) else None
 
 
-def _mean_curve(values):
+def _mean_curve(shares, values):
     values = np.asarray(values, np.float64)
     error = np.std(values, 0) / np.sqrt(max(1, len(values) - 1))
-    return {"mean": np.mean(values, 0).tolist(), "standard_error": error.tolist()}
+    return {"share": list(shares), "mean": np.mean(values, 0).tolist(), "standard_error": error.tolist()}
 
 
 def compare(

@@ -24,7 +24,7 @@ def scores(reports: Sequence[Mapping]) -> Table:
 
 def columns(reports: Iterable[Mapping]) -> dict[str, str]:
     """The columns of a table of reports, {metric: title}: those of `COLUMNS` that any of them has."""
-    return {key: title for key, title in COLUMNS.items() if any(report[key] is not None for report in reports)}
+    return {key: title for key, title in COLUMNS.items() if any(report.get(key) is not None for report in reports)}
 
 
 def title(key: str, report: Mapping) -> str:
@@ -64,7 +64,7 @@ def means(reports: Sequence[Mapping]) -> Table:
     """The means of reports, `(head, rows)`: one row for each, in percent."""
     shown, rows = columns(reports), []
     for report in reports:
-        cells = ["-" if report[key] is None else f"{METRICS[key].scale * report[key]:.2f}" for key in shown]
+        cells = ["-" if report.get(key) is None else f"{METRICS[key].scale * report[key]:.2f}" for key in shown]
         rows.append([label(report), *cells])
     return ["", *shown.values()], rows
 

@@ -125,15 +125,34 @@ def test_report_says_how_it_was_made_and_of_what(evaluated, workdir, small_confi
     assert report["mask_energy"] is None  # a folder has no masks
 
 
-@pytest.mark.parametrize("curves", ["insertion", "none"])
+@pytest.mark.parametrize("curves", ["insertion", "road", "none"])
 def test_curves_can_be_left_out(workdir, tmp_path, curves):
     other = shutil.copytree(workdir, tmp_path / "other", ignore=shutil.ignore_patterns("*.png"))
     (other / "curves-limit-2.png").touch()  # of an earlier evaluation
     (report,) = evaluate.evaluate([other], protocol=Protocol(limit=2, curves=curves), drawing=Drawing(1)).reports
-    assert list(report["curves"]) == ([] if curves == "none" else [curves])
-    assert report["deletion_auc"] is None and (report["insertion_auc"] is None) == (curves == "none")
+    names = {"insertion": ["insertion"], "road": ["road_most_first", "road_least_first"], "none": []}[curves]
+    assert list(report["curves"]) == names
+    assert report["deletion_auc"] is None
+    assert [report[name] is not None for name in ("insertion_auc", "road")] == [curves == "insertion", curves == "road"]
     assert (other / "curves-limit-2.png").exists() == (curves != "none")
-    assert ("insertion" in tables.columns([report]).values()) == (curves != "none")
+    shown = set(tables.columns([report]).values()) & {"insertion", "deletion", "ROAD"}
+    assert shown == {"insertion": {"insertion"}, "road": {"ROAD"}, "none": set()}[curves]
+
+
+def test_road_is_reported_as_the_other_curves_are(workdir, tmp_path):
+    other = shutil.copytree(workdir, tmp_path / "other")
+    (report,) = evaluate.evaluate([other], protocol=Protocol(limit=2, curves="road"), drawing=Drawing(1)).reports
+    most, least = (report["curves"][f"road_{which}_first"] for which in ("most", "least"))
+    assert most["share"] == least["share"] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9]
+    np.testing.assert_allclose(np.mean(least["mean"]) - np.mean(most["mean"]), report["road"], atol=1e-6)
+    rows = list(csv.DictReader((other / "per_image-limit-2.csv").open()))
+    np.testing.assert_allclose(np.mean([float(row["road"]) for row in rows]), report["road"], rtol=1e-4)
+    curves = [row for row in csv.reader((other / "curves-limit-2.csv").open()) if row[1] == "road_least_first"]
+    np.testing.assert_allclose(np.array([row[2:] for row in curves], float).mean(0), least["mean"], atol=1e-4)
+    _, rows = tables.every_score([report])
+    assert [row[1].split()[0] for row in rows if row[0] == "ROAD ↑"] == [f"{100 * report['road']:.2f}"]
+    page = (other / "report-limit-2.html").read_text()
+    assert "ROAD ↑" in page and "as pixels come and go" in page
 
 
 def test_explainers_side_by_side(evaluated, workdir, tmp_path):
@@ -238,8 +257,12 @@ def test_choosing_by_what_is_not_there(workdir, small_config):
         examples.check_ids(source, "test", 4, ("test/blue_wings/000.jpg", "nobody"))
     with pytest.raises(UserError, match="--tolerance is not used: folder has no boxes"):
         Protocol(tolerance=3).check(source)
-    with pytest.raises(UserError, match="--curve_steps is not used by --curves=none"):
-        Protocol(curves="none", curve_steps=3)
+    for curves in ("none", "road"):
+        with pytest.raises(UserError, match=f"--curve_steps is not used by --curves={curves}"):
+            Protocol(curves=curves, curve_steps=3)
+    with pytest.raises(UserError, match="--scored_class is not used by --curves=none"):
+        Protocol(curves="none", scored_class="label")
+    assert Protocol(curves="road", scored_class="label").scored_class == "label"
 
 
 def test_what_cannot_be_evaluated(workdir, tmp_path):

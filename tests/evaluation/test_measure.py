@@ -20,7 +20,7 @@ def measured(workdir, small_config, batch_size=12, **choices):
 
 
 def test_batch_size_does_not_change_the_numbers(workdir, small_config):
-    small, large = (measured(workdir, small_config, size) for size in (5, 12))
+    small, large = (measured(workdir, small_config, size, curves="all") for size in (5, 12))
     assert list(small) == list(large)
     for key, values in small.items():
         if key != "id":
@@ -50,15 +50,17 @@ def test_whole_images_of_a_size_go_together(small_config, batch_size):
 def test_choices_of_the_protocol(workdir, small_config):
     """Each choice changes the numbers it is about, and no other."""
     default = measured(workdir, small_config, limit=4)
+    assert "road" not in default
+    default = measured(workdir, small_config, limit=4, curves="all")
     changes = {
         "ch_resize": ({"ch_resize": 48}, {"content_heatmap", "pointing_game", "entropy", "sparsity", "zero_heatmap"}),
         "curve_steps": ({"curve_steps": 4}, {"insertion_auc", "deletion_auc"}),
         "curve_substrate": ({"curve_substrate": "zero"}, {"insertion_auc"}),
-        "scored_class": ({"scored_class": "label"}, {"insertion_auc", "deletion_auc"}),
-        "evaluation_seed": ({"evaluation_seed": 3}, {"consistency", "retrieval_rank"}),
+        "scored_class": ({"scored_class": "label"}, {"insertion_auc", "deletion_auc", "road"}),
+        "evaluation_seed": ({"evaluation_seed": 3}, {"consistency", "retrieval_rank", "road"}),
     }
     for name, (choice, affected) in changes.items():
-        columns = measured(workdir, small_config, limit=4, **choice)
+        columns = measured(workdir, small_config, limit=4, curves="all", **choice)
         changed = {
             key for key in columns if key != "id" and not np.allclose(columns[key], default[key], equal_nan=True)
         }

@@ -38,8 +38,9 @@ def drawn(tmp_path_factory):
         warnings.simplefilter("error", UserWarning)  # such as matplotlib's, of letters that a font does not have
         patch.setattr(matplotlib.figure.Figure, "savefig", saved)
         figures.explanations(folder / "explanations.png", *shown_examples())
-        scores = {"mean": np.linspace(0.2, 0.9, 29), "standard_error": np.full(29, 0.02)}
-        figures.curves(folder / "curves.png", {name: {"insertion": scores, "deletion": scores} for name in RUNS})
+        share = np.linspace(0, 1, 29)
+        scores = {"share": share, "mean": 0.2 + 0.7 * share, "standard_error": np.full(29, 0.02)}
+        figures.curves(folder / "curves.png", {name: dict.fromkeys(figures.CURVES, scores) for name in RUNS})
         bins = [{"examples": n, "confidence": n / 9, "accuracy": 0.9 - n / 10} for n in (2, 5, 8)]
         figures.reliability(folder / "reliability.png", {name: {"ece": 0.1, "bins": bins} for name in RUNS})
         figures.histogram(folder / "histogram.png", {name: np.linspace(0, 1, 50) for name in RUNS})

@@ -1,4 +1,4 @@
-"""Made cams.npz with PyTorch's grad-cam 1.5.7 and torch 2.14: python tests/testdata/grad_cam.py.
+"""Made grad_cam.npz with PyTorch's grad-cam 1.5.7 and torch 2.14: python tests/testdata/grad_cam.py.
 
 The two are installed nowhere else: python -m venv ENV; ENV/bin/pip install grad-cam torch.
 """
@@ -8,7 +8,13 @@ import pathlib
 import numpy as np
 import torch
 from pytorch_grad_cam import EigenCAM, FinerCAM, ScoreCAM
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from pytorch_grad_cam.metrics.perturbation_confidence import (
+    PerturbationConfidenceMetric,
+    RemoveLeastRelevantFirst,
+    RemoveMostRelevantFirst,
+)
+from pytorch_grad_cam.metrics.road import NoisyLinearImputer
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget, SoftmaxOutputTarget
 from torch import nn
 
 HERE = pathlib.Path(__file__).parent
@@ -48,8 +54,32 @@ def heatmap(cam, images, layer, targets):
     return found
 
 
-def cams():
-    """Images, a tiny network's weights in the layout of Keras, and three heatmaps of each image."""
+class Probability(SoftmaxOutputTarget):
+    """Of one class."""
+
+    def __init__(self, class_id):
+        self.class_id = class_id
+
+    def __call__(self, logits):
+        return super().__call__(logits)[..., self.class_id]
+
+
+def road(network, images, class_ids):
+    """Saliency without ties, and the class's probabilities with 10, 20, 30, 40, 50, 70 and 90 percent imputed."""
+    count, _, height, width = images.shape
+    ranks = np.random.default_rng(1).permuted(np.tile(np.arange(height * width), (count, 1)), axis=1)
+    saliency = (ranks.reshape(count, height, width) / (height * width)).astype(np.float32)
+    found, targets = {"road_saliency": saliency}, [Probability(class_id) for class_id in class_ids.tolist()]
+    for name, remove in ("most", RemoveMostRelevantFirst), ("least", RemoveLeastRelevantFirst):
+        kept = (100 - removed for removed in (10, 20, 30, 40, 50, 70, 90))
+        metrics = [PerturbationConfidenceMetric(remove(percentile, NoisyLinearImputer(noise=0))) for percentile in kept]
+        scores = [metric(images, saliency, targets, network, return_diff=False) for metric in metrics]
+        found[f"road_{name}_first"] = np.stack(scores, 1)
+    return found
+
+
+def values():
+    """Images, a tiny network's weights in the layout of Keras, three heatmaps of each image, and ROAD."""
     torch.manual_seed(0)
     torch.nn.UpsamplingBilinear2d = upsampling
     blocks = np.random.default_rng(0).integers(0, 256, (3, 5, 6, 3))
@@ -79,8 +109,9 @@ def cams():
     weights = [weight.detach().numpy() for weight in weights]
     weights = [weight.transpose(2, 3, 1, 0) if weight.ndim > 2 else weight.T for weight in weights]
     named = {f"weight{place}": weight for place, weight in enumerate(weights)}
+    found |= road(network, normalized[:, :, :18, :20], class_ids)  # of which each tenth is whole pixels
     return {"images": images, "class_ids": class_ids, "logits": logits, **named, **found}
 
 
 if __name__ == "__main__":
-    np.savez_compressed(HERE / "cams.npz", **cams())
+    np.savez_compressed(HERE / "grad_cam.npz", **values())
