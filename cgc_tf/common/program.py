@@ -25,6 +25,7 @@ MODULES = {  # what `cgc NAME` runs
     "verify": "export.verify",
     "serve": "export.server",
     "query": "export.client",
+    "networks": "cgc_tf.networks.__main__",
     "inspect": "cgc_tf.data.inspect_dataset",
     "convert": "cgc_tf.data.convert",
     "onnx": "export.onnx_model",
@@ -197,6 +198,10 @@ def as_started(text):
     if not sys.argv[0].startswith("cgc "):
         return text
     for name, module in MODULES.items():
-        script = rf"(python )?{name}\.py" if ".programs." in module else rf"python -m {re.escape(module)}"
+        script = (
+            rf"(python )?{name}\.py"
+            if ".programs." in module
+            else rf"python -m {re.escape(module.removesuffix('.__main__'))}"
+        )
         text = re.sub(rf"(?<![\w/=.-]){script}\b", f"cgc {name}", text)
     return text

@@ -9,7 +9,7 @@ import keras
 
 from cgc_tf.common.errors import UserError
 from cgc_tf.method import trunk_and_head
-from cgc_tf.networks import batch_norm, keras_weights, pretrained, registry
+from cgc_tf.networks import batch_norm, blocks, keras_weights, pretrained, registry
 
 POOLINGS = {"average": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 
@@ -32,15 +32,16 @@ def build_backbone(
     """
     if isinstance(weights, str):
         weights = pretrained.parse(weights)
-    if weights.kind == "torch" and registry.library_of(backbone)[1] not in registry.RESNETS:
+    if weights.kind == "torch" and not registry.is_torchvision_resnet(backbone):
         raise UserError(f"--weights={weights.name} is for KerasHub's ResNets alone. Received: --backbone={backbone}")
     is_downloaded = weights.kind in ("imagenet", "preset")
     network, preprocess = registry.build(backbone, weights.name if is_downloaded else "none")
+    if weights.kind == "keras":
+        keras_weights.load_by_name(weights.name, network)
+    network = blocks.opened(network)
     for layer in network._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = registry.BATCH_NORM_MOMENTUM
-    if weights.kind == "keras":
-        keras_weights.load_by_name(weights.name, network)
     # Declared as what it is of several inputs, too.
     images: keras.KerasTensor = keras.Input(  # pyright: ignore[reportAssignmentType]
         (None, None, 3), dtype="float32", name="images"

@@ -50,15 +50,13 @@ def load(preset: str, network: keras.Model) -> keras.layers.Rescaling:
     return keras.layers.Rescaling(scale, converter.offset or 0.0, dtype="float32", name="normalization")
 
 
-def download(name: str, make: Callable[[], Any]) -> Any:
-    """What `make()` builds, which may need a download; a `UserError` where that fails."""
+def download(name: str, make: Callable[[], Any], advice: str = "a download may have failed; try --weights=none") -> Any:
+    """What `make()` builds, which may need a download; a `UserError` with this advice where that fails."""
     try:
         with warnings.catch_warnings(action="ignore"):
             return make()
     except Exception as error:  # each library, and each library's downloader, fails in its own way
-        raise UserError(
-            f"could not build {name}: {first_line(error)} (a download may have failed; try --weights=none)"
-        ) from error
+        raise UserError(f"could not build {name}: {first_line(error)} ({advice})") from error
 
 
 def _image_converter(preset):

@@ -6,6 +6,7 @@
   cgc verify --model_dir=exported             checks that it answers as the trained model does
   cgc serve --model_dir=exported              serves it as TensorFlow Serving does, with a page to try it
   cgc query --image=cat.jpg                   asks a server about pictures
+  cgc networks                                lists the networks that can be trained
   cgc inspect --dataset=toy_aircraft          counts a dataset's examples and draws some
   cgc convert --data_dir=DIR --objects=FILE   writes where objects are, from a tool's form into ours
   cgc onnx --workdir=runs/A                   writes its model for ONNX Runtime

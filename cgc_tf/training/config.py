@@ -9,7 +9,7 @@ from cgc_tf.common import files, settings
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.settings import HARMLESS, NEVER, WHILE_USED, same_as, setting
 from cgc_tf.method.objective import Objective
-from cgc_tf.networks import backbones, freezing, pretrained, registry
+from cgc_tf.networks import backbones, freezing, pretrained
 from cgc_tf.training.data_settings import DataSettings
 from cgc_tf.training.recorded import FILE, Recorded
 
@@ -34,7 +34,8 @@ class Config(DataSettings, Recorded):
 
     backbone: str = setting(
         "resnet50",
-        f"library:name of the network, a bare name being KerasHub's: {', '.join(registry.known_backbones())}.",
+        "Network as library:name, a bare name being KerasHub's: resnet50, efficientnet_b0, applications:MobileNetV2, "
+        "keras_cv:EfficientNetV2B0Backbone. `python -m cgc_tf.networks` lists them all.",
         on_change=NEVER,
         section="Network",
     )

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from cgc_tf.method import geometry
-from cgc_tf.networks import registry
+from cgc_tf.networks import keras_hub_networks
 from cgc_tf.training import config, optimizers
 from cgc_tf.training.new_model import NewModel
 
@@ -52,7 +52,8 @@ def main(replicas, cases):
     device = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * replicas)
     strategy = tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(replicas)])
-    registry.RESNETS["resnet8"] = ("basic_block", (64,), (1,), (1,))  # each replica is traced
+    smaller = {"stackwise_num_filters": [64], "stackwise_num_blocks": [1], "stackwise_num_strides": [1]}
+    keras_hub_networks.RESNET8.update(smaller)  # each replica is traced
     for case in cases:
         print(json.dumps(fit(strategy, *case)), flush=True)
 

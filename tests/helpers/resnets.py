@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from cgc_tf.networks import registry
+from cgc_tf.networks import keras_hub_networks
 from cgc_tf.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, imagenet_normalization
 
 CLASSES = 5
@@ -11,17 +11,7 @@ CLASSES = 5
 
 def keras_resnet(name, classes=CLASSES):
     """A trunk in this project's form, a head, and all their layers by name."""
-    import keras_hub
-
-    block, filters, blocks, strides = registry.RESNETS[name]
-    network = keras_hub.models.ResNetBackbone(
-        input_conv_filters=[64],
-        input_conv_kernel_sizes=[7],
-        stackwise_num_filters=list(filters),
-        stackwise_num_blocks=list(blocks),
-        stackwise_num_strides=list(strides),
-        block_type=block,
-    )
+    network = keras_hub_networks.build(name)
     images = keras.Input((None, None, 3))
     trunk = keras.Model(images, network(imagenet_normalization()(images)))
     head = keras.Sequential([keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(classes)])

@@ -26,6 +26,9 @@ from export import saved_model
         ("efficientnet_b0", 64, (2, 2, 1280)),
         ("keras_cv:EfficientNetV2B0Backbone", 64, (2, 2, 1280)),
         ("keras_cv:ResNet18Backbone", 64, (2, 2, 512)),
+        ("mobilenetv3_small_050", 64, (2, 2, 288)),
+        ("hgnetv2_b0", 64, (2, 2, 1024)),  # which gives the maps of all its stages
+        ("efficientnet_es", 64, (2, 2, 1280)),
     ],
 )
 def test_builds_and_explains(name, size, features):
@@ -61,12 +64,14 @@ def test_resnet_normalizes_as_torchvision():
 @pytest.mark.parametrize(
     ("name", "weights", "size", "message"),
     [
-        ("resnet51", "none", 64, "unknown --backbone=resnet51; known: resnet8, resnet18"),
+        ("resnet51", "none", 64, "unknown --backbone=resnet51; near it are resnet50, "),
         ("torch:resnet50", "none", 64, "known: keras_hub, applications, keras_cv"),
         ("applications:MobileNetV9", "none", 64, "known: "),
         ("keras_cv:YOLO", "none", 64, "unknown --backbone=keras_cv:YOLO"),
         ("resnet18", "none", 32, "its feature map would be 1x1"),
         ("resnet8", "imagenet", 64, "resnet8 has no ImageNet weights"),
+        ("hgnetv2_b5", "imagenet", 64, "several ImageNet weights: --weights=hgnetv2_b5_ssld_stage1_in22k_in1k or --"),
+        ("efficientnet_es", "imagenet", 64, "efficientnet_es has no ImageNet weights"),
         ("resnet8", "absent.h5", 64, "absent.h5: no such file of weights"),
         ("resnet8", "imagnet", 64, "--weights=imagnet is none of: none, imagenet, a KerasHub preset"),
         ("applications:VGG16", "x.safetensors", 64, "--weights=x.safetensors is for KerasHub's ResNets alone"),

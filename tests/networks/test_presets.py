@@ -83,3 +83,28 @@ def test_imagenet_is_keras_cvs_own_preset(tmp_path, monkeypatch):
     assert len(asked) == 1 and asked.pop().startswith("keras/resnetv1/keras/resnet50_imagenet")
     for ours, theirs in zip(trunk.weights, network.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_an_architecture_that_is_a_download(tmp_path, monkeypatch):
+    """It comes with a preset, whose weights are `imagenet`; without weights, the architecture alone is asked for."""
+    import kagglehub
+    from keras_hub.models import XceptionBackbone
+
+    network, asked = XceptionBackbone([[8, 8], [16, 16], [24, 24]], [False, True, False]), set()
+    network.save_to_preset(str(tmp_path))
+
+    def download(handle, path, **_):
+        asked.add(path)
+        if not (tmp_path / path).exists():
+            raise FileNotFoundError(path)
+        return str(tmp_path / path)
+
+    monkeypatch.setattr(kagglehub, "model_download", download)
+    new = backbones.build_backbone("xception_41_imagenet", "none", 64)
+    assert new.output_shape[-1] == 24 and "model.weights.h5" not in asked
+    trunk = backbones.build_backbone("xception_41_imagenet", "imagenet", 64)
+    for ours, theirs in zip(trunk.weights, network.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(UserError, match=r"--backbone=xception_41_imagenet: .*its architecture is a download"):
+        backbones.build_backbone("xception_41_imagenet", "none", 64)
