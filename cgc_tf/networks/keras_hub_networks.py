@@ -25,6 +25,13 @@ RESNET8 = {
     "block_type": "basic_block",
     "use_pre_activation": False,
 }
+# How EfficientNet's authors pad, and EfficientNet-PyTorch after them: as TensorFlow does. timm pads as PyTorch does.
+AS_TENSORFLOW = {
+    "stackwise_block_types": ["v1"] + ["unfused"] * 6,  # KerasHub's two kinds of blocks pad in these two ways
+    "include_stem_padding": False,
+    "stem_conv_padding": "same",
+    "batch_norm_epsilon": 1e-3,
+}
 
 
 @functools.cache
@@ -41,7 +48,15 @@ def architectures() -> dict[str, tuple[type, dict[str, Any]]]:
         family = module.name.removeprefix("convert_")
         if family != module.name:
             found |= _read_by(importlib.import_module(f"{timm.__name__}.{module.name}"), family)
+    for name in [name for name in found if re.fullmatch(r"efficientnet_(b\d|lite0)", name)]:
+        network, arguments = found[name]
+        found[name if name == "efficientnet_lite0" else f"tf_{name}"] = network, arguments | AS_TENSORFLOW
     return found
+
+
+def pads_as_tensorflow(name: str) -> bool:
+    """Whether an architecture is an EfficientNet as its authors pad it."""
+    return name in architectures() and AS_TENSORFLOW.items() <= architectures()[name][1].items()
 
 
 @functools.cache
@@ -64,7 +79,12 @@ def presets_alone() -> dict[str, type]:
 
 
 def presets_of(name: str, network: type) -> dict[str, str]:
-    """KerasHub's presets of a class whose names begin with an architecture's: {preset: what KerasHub says of it}."""
+    """KerasHub's presets of a class whose names begin with an architecture's: {preset: what KerasHub says of it}.
+
+    Those of `efficientnet_lite0` are timm's, which pads it in another way: they are networks of their own.
+    """
+    if name == "efficientnet_lite0":
+        return {}
     return {
         preset: about["metadata"]["description"]
         for preset, about in network.presets.items()

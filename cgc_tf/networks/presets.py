@@ -41,6 +41,8 @@ def load(preset: str, network: keras.Model) -> keras.layers.Rescaling:
     found = download(preset, lambda: keras_hub.models.Backbone.from_preset(preset))
     if type(found) is not type(network) or [w.shape for w in found.weights] != [w.shape for w in network.weights]:
         raise UserError(f"--weights={preset} is a {found.name} of other shapes than --backbone={network.name}")
+    if getattr(found, "stem_conv_padding", None) != getattr(network, "stem_conv_padding", None):
+        raise UserError(f"--weights={preset} is a {found.name} that pads in another way than --backbone={network.name}")
     network.set_weights(found.get_weights())
     converter = download(preset, lambda: _image_converter(preset))
     if converter is None:

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 
 from cgc_tf.common.errors import UserError
-from cgc_tf.networks import keras_weights, presets, torch_files, torch_resnet
+from cgc_tf.networks import keras_weights, packages, presets, torch_files, torch_weights
+from cgc_tf.networks.torch_names import Naming
 
 # A run is understood by `training.new_model`, since networks know of none.
 HOW = (
@@ -25,47 +26,48 @@ class Pretrained:
     Attributes:
         name: what the user calls them.
         kind: "none", "imagenet", "preset", "keras" (a file of Keras) or "torch" (a file of PyTorch).
+        path: the file, where it is one; else empty.
     """
 
     name: str
     kind: str
+    path: str = ""
 
     @functools.cached_property
     def tensors(self) -> dict[str, np.ndarray]:
         """The tensors of a PyTorch file by their names; raises `UserError` where it cannot be read."""
-        return torch_files.read_tensors(self.name)
+        return torch_files.read_tensors(self.path)
 
-    def load_torch(self, backbone: keras.Model, classifier: keras.layers.Dense | None = None) -> list[str]:
+    def load_torch(
+        self, backbone: keras.Model, naming: Naming, classifier: keras.layers.Dense | None = None
+    ) -> list[str]:
         """Puts a PyTorch file's tensors into a backbone, and into a classifier if one is given; returns a report.
 
         Raises:
             UserError: the file cannot be read or does not fit.
         """
-        layers = {layer.name: layer for layer in backbone.layers}
-        return torch_resnet.load_resnet(self.tensors, layers, classifier, self.name)
+        layers = {layer.name: layer for layer in backbone._flatten_layers(include_self=False)}
+        return torch_weights.load(self.tensors, layers, naming, classifier, pathlib.Path(self.path).name)
 
 
-def parse(weights: str) -> Pretrained:
-    """What a value of `--weights` names, unless it is a run.
+def parse(weights: str, backbone: str) -> Pretrained:
+    """What a value of `--weights` names for a backbone, unless it is a run.
 
     Raises:
         UserError: it names nothing that is known; a file is missing, is not what its name says, or needs a package
             that is not installed.
     """
-    return Pretrained(weights, _kind(weights))
-
-
-def _kind(weights):
+    if weights == "imagenet" and backbone in packages.PACKAGES:
+        return Pretrained(weights, "torch", packages.path(backbone))
     if weights in ("none", "imagenet"):
-        return weights
+        return Pretrained(weights, weights)
     if "://" in weights or (pathlib.Path(weights) / "config.json").exists():
-        return "preset"
+        return Pretrained(weights, "preset")
     if torch_files.is_torch_file(weights):
-        torch_files.check(weights)
-        return "torch"
+        return Pretrained(weights, "torch", weights)
     if weights.endswith((".h5", ".keras")):
         keras_weights.check(weights)
-        return "keras"
+        return Pretrained(weights, "keras", weights)
     if presets.is_name(weights):
-        return "preset"
+        return Pretrained(weights, "preset")
     raise UserError(f"--weights={weights} is none of: {HOW}")

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 import keras
 
 from cgc_tf.common.errors import UserError
-from cgc_tf.networks import keras_hub_networks, presets
-from cgc_tf.networks.preprocessing import imagenet_normalization
+from cgc_tf.networks import keras_hub_networks, packages, presets
+from cgc_tf.networks.preprocessing import efficientnet_lite_normalization, imagenet_normalization
+from cgc_tf.networks.torch_names import EFFICIENTNET_PYTORCH, TORCHVISION_RESNET, Naming
 
 BATCH_NORM_MOMENTUM = 0.9  # PyTorch's 0.1, as the reference has; Keras' 0.99 takes thousands of steps to settle.
 
@@ -61,7 +62,7 @@ def known() -> Iterator[tuple[str, bool, list[str]]]:
     KerasCV's are those alone that can be built so. Weights are presets; of the other libraries, "imagenet".
     """
     for name in keras_hub_networks.architectures():
-        yield name, True, keras_hub_networks.imagenet_presets(name)
+        yield name, True, ["imagenet"] if name in packages.PACKAGES else keras_hub_networks.imagenet_presets(name)
     for name in keras_hub_networks.presets_alone():
         yield name, False, keras_hub_networks.imagenet_presets(name)
     for name in _names_in(keras.applications):
@@ -72,10 +73,21 @@ def known() -> Iterator[tuple[str, bool, list[str]]]:
         yield f"keras_cv:{name}", True, ["imagenet"] * bool(_keras_cv_presets(getattr(keras_cv.models, name)))
 
 
-def is_torchvision_resnet(backbone: str) -> bool:
-    """Whether it is what torchvision's ResNets are, whose weights therefore fit it."""
+def torch_naming(backbone: str) -> Naming:
+    """How PyTorch's files for a backbone name its layers.
+
+    Raises:
+        UserError: no such files are read for it.
+    """
     library, name = library_of(backbone)
-    return library == "keras_hub" and re.fullmatch(r"resnet\d+", name) is not None
+    if library == "keras_hub" and re.fullmatch(r"resnet\d+", name):
+        return TORCHVISION_RESNET
+    if library == "keras_hub" and keras_hub_networks.pads_as_tensorflow(name):
+        return EFFICIENTNET_PYTORCH
+    raise UserError(
+        f"--backbone={backbone}: files of PyTorch are read for resnet18 and the like, tf_efficientnet_b0 and the like, "
+        "and efficientnet_lite0 alone"
+    )
 
 
 def library_of(backbone: str) -> tuple[str, str]:
@@ -87,7 +99,10 @@ def library_of(backbone: str) -> tuple[str, str]:
 def _keras_hub(name, weights):
     preset = keras_hub_networks.imagenet(name) if weights == "imagenet" else weights
     network = keras_hub_networks.build(name)
-    preprocess = imagenet_normalization() if preset == "none" else presets.load(preset, network)
+    if preset == "none":
+        preprocess = efficientnet_lite_normalization() if name in packages.PACKAGES else imagenet_normalization()
+    else:
+        preprocess = presets.load(preset, network)
     return keras_hub_networks.with_one_output(network), preprocess
 
 

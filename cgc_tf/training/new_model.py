@@ -4,7 +4,7 @@ import keras
 
 from cgc_tf.common.errors import UserError
 from cgc_tf.method.model import CGCModel
-from cgc_tf.networks import backbones, freezing, pretrained
+from cgc_tf.networks import backbones, freezing, pretrained, registry
 from cgc_tf.training import checkpoints
 from cgc_tf.training.config import Config
 from cgc_tf.training.state import restore_trained
@@ -33,8 +33,10 @@ class NewModel:
             )
         if checkpoints.is_checkpoint(weights):
             self._checkpoint, weights = checkpoints.find(weights), "none"
-        self._weights = pretrained.parse(weights)
-        if self._weights.kind == "torch" and config.hidden_units and not config.reset_classifier:
+        self._weights = pretrained.parse(weights, config.backbone)
+        # "imagenet" means a new classifier for all networks, wherever their weights come from.
+        self._is_reset = config.reset_classifier or self._weights.name == "imagenet"
+        if self._weights.kind == "torch" and config.hidden_units and not self._is_reset:
             raise UserError("--hidden_units makes a head that no PyTorch file holds; add --reset_classifier")
         self.backbone = backbones.build_backbone(
             config.backbone, self._weights, config.image_size, config.explain_layer
@@ -56,6 +58,6 @@ class NewModel:
         if self._checkpoint:
             restore_trained(self._checkpoint.state, model, config.weights)
         elif self._weights.kind == "torch":
-            last = None if config.reset_classifier else classifier.get_layer("classifier")
-            print("\n".join(self._weights.load_torch(self.backbone, last)))
+            last = None if self._is_reset else classifier.get_layer("classifier")
+            print("\n".join(self._weights.load_torch(self.backbone, registry.torch_naming(config.backbone), last)))
         return model

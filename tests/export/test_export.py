@@ -21,7 +21,7 @@ from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.report import model_card
 from cgc_tf.training import checkpoints, config, run_folder
 from export import onnx_model, saved_model, verify
-from export.artifact import layout
+from export.artifact import card, layout
 from export.client import Client
 from export.serving.loopback import Server
 from export.serving.versions import Model
@@ -99,8 +99,11 @@ def test_artifact(exported, workdir):
     assert (exported / model_card.LABELS).read_text() == "".join(
         f"{name}\n" for name in run_folder.class_names(workdir)
     )
-    card = model_card.read(exported)
-    assert card["configuration"]["backbone"] == "resnet8" and card["data"] == {"dataset": "folder", "classes": 3}
+    contents = model_card.read(exported)
+    assert contents["configuration"]["backbone"] == "resnet8" and contents["data"] == {
+        "dataset": "folder",
+        "classes": 3,
+    }
     sums = dict(reversed(line.split("  ")) for line in (exported / layout.SUMS).read_text().splitlines())
     assert set(sums) == {path.relative_to(exported).as_posix() for path in exported.rglob("*") if path.is_file()} - {
         layout.SUMS
@@ -188,12 +191,15 @@ def test_model_card_has_whole_evaluations_of_these_weights(workdir, small_config
     last, earlier = checkpoints.find(copy), checkpoints.files(copy / checkpoints.FOLDER)[0].name
     no_curves = Protocol(curves="none", limit=4)
     evaluate.evaluate([copy], protocol=no_curves, drawing=Drawing(1, gallery=1))
-    describe = functools.partial(saved_model.describe, small_config, copy, last, ("a", "b", "c"))
+    describe = functools.partial(card.of_run, small_config, copy, last, ("a", "b", "c"))
     assert (describe()["metrics"], describe()["no_metrics"]) == ({}, "it was not evaluated")
     evaluate.evaluate([copy], protocol=Protocol(curves="none"), drawing=Drawing(1, gallery=1))
-    card = describe()
-    assert card["metrics"]["examples"] == 12 and card["metrics"]["checkpoint"] == last.name == card["checkpoint"]
-    assert card["no_metrics"] is None
+    contents = describe()
+    assert (
+        contents["metrics"]["examples"] == 12
+        and contents["metrics"]["checkpoint"] == last.name == contents["checkpoint"]
+    )
+    assert contents["no_metrics"] is None
     whole = json.loads((copy / "evaluation.json").read_text())
     for changed, reason in (
         ({"checkpoint": earlier}, f"is of another checkpoint, {earlier}"),

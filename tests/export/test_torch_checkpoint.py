@@ -8,7 +8,8 @@ import pytest
 from resnets import CLASSES, keras_resnet, published_shapes, random_tensors
 
 from cgc_tf.common.errors import UserError
-from cgc_tf.networks import torch_files, torch_resnet
+from cgc_tf.networks import torch_files, torch_weights
+from cgc_tf.networks.torch_names import TORCHVISION_RESNET
 from cgc_tf.training import run_folder, train
 from cgc_tf.training.new_model import NewModel
 from export import torch_checkpoint
@@ -27,7 +28,7 @@ def test_exports_a_trained_run(small_config, workdir, tmp_path):
     tensors = torch_files.read_tensors(output)
     assert count == len(tensors) and {k: v.shape for k, v in tensors.items()} == published_shapes("resnet18", 3)
     trunk, head, layers = keras_resnet("resnet18", classes=3)
-    torch_resnet.load_resnet(tensors, layers, head.layers[-1])
+    torch_weights.load(tensors, layers, TORCHVISION_RESNET, head.layers[-1])
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.float32)
     np.testing.assert_allclose(head(trunk(images)), run_folder.trained_model(config, run)(images), rtol=1e-5, atol=1e-5)
     with pytest.raises(UserError, match=r"backbone resnet8\) cannot be written: the network lacks the fourth"):
@@ -71,7 +72,11 @@ LINEAR = keras.layers.Dense
         ("resnet18", [keras.layers.GlobalMaxPooling2D(), LINEAR(3)], "its head is not average pooling and one linear"),
         ("resnet18", [POOL(), LINEAR(8, "relu"), LINEAR(3)], "its head is not average pooling and one linear layer"),
         ("resnet18", [keras.layers.Conv2D(3, 1), POOL()], "its head is not average pooling and one linear layer"),
-        (None, [keras.layers.Conv2D(4, 3), POOL(), LINEAR(3)], "not KerasHub's form .* a layer conv"),
+        (
+            None,
+            [keras.layers.Conv2D(4, 3), POOL(), LINEAR(3)],
+            "not a ResNet in torchvision's naming: it has a layer conv",
+        ),
         ("resnet18", [keras.layers.Rescaling(2.0), POOL(), LINEAR(3)], "normalizes images by another mean"),
     ],
 )

@@ -74,7 +74,7 @@ def test_resnet_normalizes_as_torchvision():
         ("efficientnet_es", "imagenet", 64, "efficientnet_es has no ImageNet weights"),
         ("resnet8", "absent.h5", 64, "absent.h5: no such file of weights"),
         ("resnet8", "imagnet", 64, "--weights=imagnet is none of: none, imagenet, a KerasHub preset"),
-        ("applications:VGG16", "x.safetensors", 64, "--weights=x.safetensors is for KerasHub's ResNets alone"),
+        ("applications:VGG16", "x.safetensors", 64, "files of PyTorch are read for resnet18"),
         ("keras_cv:ResNet18Backbone", "imagenet", 64, "keras_cv:ResNet18Backbone has no presets of ImageNet"),
     ],
 )

@@ -21,7 +21,7 @@ IN_BLOCKS = [
 
 def test_finds_every_family():
     found = keras_hub_networks.architectures()
-    assert len(found) == 45
+    assert len(found) == 51
     assert {
         *("resnet8", "resnet18", "resnet152", "resnetv2_101", "densenet201", "vgg19", "cspdarknet53", "darknet53"),
         *("mobilenetv3_large_100", "mobilenetv5_300m", "hgnetv2_b6"),

@@ -15,7 +15,7 @@ from cgc_tf.data import batches, load
 from cgc_tf.report import tables
 from cgc_tf.training import checkpoints, journal, metrics_file, optimizers, run_folder, train
 from cgc_tf.training.config import Config
-from export import saved_model
+from export.artifact import card
 
 # Another value of every setting than BEFORE has.
 CHANGED = {
@@ -200,8 +200,8 @@ def test_a_run_says_what_it_was_over_which_epochs(small_config, tmp_path):
     assert tables.changes(history) == changes
     report = {"config": {"objective": "cgc"}, "name": "run", "history": history}
     assert tables.label(report) == f"cgc (run): {changes}"
-    card = saved_model.describe(settings, workdir, checkpoints.find(workdir), run_folder.class_names(workdir))
-    assert changes in card["name"] and card["history"] == history
+    described = card.of_run(settings, workdir, checkpoints.find(workdir), run_folder.class_names(workdir))
+    assert changes in described["name"] and described["history"] == history
     first, second = metrics_file.rows(workdir)
     assert first["consistency_loss"] == "" and float(second["consistency_loss"]) > 0
     assert all(0 <= float(row["val_accuracy"]) <= 1 for row in (first, second))

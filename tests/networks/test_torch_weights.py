@@ -9,7 +9,8 @@ from resnets import CLASSES, keras_resnet, random_tensors, torch_explain
 
 from cgc_tf.common.errors import UserError
 from cgc_tf.method import gradcam
-from cgc_tf.networks import torch_files, torch_resnet
+from cgc_tf.networks import torch_files, torch_weights
+from cgc_tf.networks.torch_names import TORCHVISION_RESNET
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def resnet18():
 
 def load(tensors, resnet):
     _, head, layers = resnet
-    return torch_resnet.load_resnet(tensors, layers, head.layers[-1], source="x.pth")
+    return torch_weights.load(tensors, layers, TORCHVISION_RESNET, head.layers[-1], source="x.pth")
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
@@ -28,15 +29,17 @@ def test_names_and_shapes_are_torchvisions(name, tmp_path):
     written = random_tensors(name)
     torch_files.write_tensors(tmp_path / "in.safetensors", written)
     _, head, layers = keras_resnet(name)
-    report = torch_resnet.load_resnet(torch_files.read_tensors(tmp_path / "in.safetensors"), layers, head.layers[-1])
+    report = torch_weights.load(
+        torch_files.read_tensors(tmp_path / "in.safetensors"), layers, TORCHVISION_RESNET, head.layers[-1]
+    )
     counters = sum(key.endswith("num_batches_tracked") for key in written)
     assert report == [
         f"weights: {len(written) - counters} tensors of the file loaded",
         f"weights: left out: {counters} of num_batches_tracked, which Keras does not count",
     ]
-    torch_files.write_tensors(tmp_path / "out.safetensors", torch_resnet.to_torch(layers, head.layers[-1]))
+    torch_files.write_tensors(tmp_path / "out.safetensors", torch_weights.to_torch(layers, head.layers[-1]))
     again = torch_files.read_tensors(tmp_path / "out.safetensors")
-    assert list(torch_resnet.to_torch(layers, head.layers[-1])) == list(written)
+    assert list(torch_weights.to_torch(layers, head.layers[-1])) == list(written)
     assert again.keys() == written.keys()
     for key, array in written.items():
         assert again[key].dtype == array.dtype and again[key].shape == array.shape
@@ -54,13 +57,13 @@ def test_agrees_with_pytorch(name, tmp_path):
     expected = torch_explain(torch, theirs, images)
 
     trunk, head, layers = keras_resnet(name)
-    torch_resnet.load_resnet(torch_files.read_tensors(tmp_path / "theirs.pth"), layers, head.layers[-1])
+    torch_weights.load(torch_files.read_tensors(tmp_path / "theirs.pth"), layers, TORCHVISION_RESNET, head.layers[-1])
     features = trunk(images)
     logits, gradients, _ = gradcam.class_gradients(head, features)
     assert_close(logits, expected[0])
     assert_close(tf.nn.relu(tf.reduce_sum(features * gradients, -1)), expected[1])
 
-    torch_files.write_tensors(tmp_path / "ours.pth", torch_resnet.to_torch(layers, head.layers[-1]))
+    torch_files.write_tensors(tmp_path / "ours.pth", torch_weights.to_torch(layers, head.layers[-1]))
     again = resnets.torch_resnet(torch, name)
     again.load_state_dict(torch.load(tmp_path / "ours.pth"))
     for ours, wanted in zip(torch_explain(torch, again, images), expected, strict=True):
@@ -83,7 +86,7 @@ def test_wrapped_checkpoint_of_the_cgc_release(resnet18, tmp_path):
     torch.save(contents, tmp_path / "model_best.pth.tar")
     load(torch_files.read_tensors(tmp_path / "model_best.pth.tar"), resnet18)
     _, head, layers = resnet18
-    for key, array in torch_resnet.to_torch(layers, head.layers[-1]).items():
+    for key, array in torch_weights.to_torch(layers, head.layers[-1]).items():
         np.testing.assert_array_equal(array, tensors[key])
 
 
@@ -96,7 +99,7 @@ def test_swav_has_no_classifier(resnet18):
         "module.projection_head.3.bias": np.ones(128, np.float32),
         "module.prototypes.weight": np.ones((3000, 128), np.float32),
     }
-    assert torch_resnet.load_resnet(tensors, resnet18[2], source="x.pth") == [
+    assert torch_weights.load(tensors, resnet18[2], TORCHVISION_RESNET, source="x.pth") == [
         "weights: 100 tensors of x.pth loaded",
         "weights: left out: 20 of num_batches_tracked, which Keras does not count",
         "weights: left out: 4 of SwAV's heads",
@@ -111,7 +114,9 @@ def test_another_classifier(resnet18):
     tensors = random_tensors("resnet18", classes=1000)
     with pytest.raises(UserError, match=r"fc.weight \[1000, 512\] instead of \[5, 512\].*add --reset_classifier"):
         load(tensors, resnet18)
-    assert "weights: left out: 2 of fc, the old classifier" in torch_resnet.load_resnet(tensors, resnet18[2])
+    assert "weights: left out: 2 of fc, the old classifier" in torch_weights.load(
+        tensors, resnet18[2], TORCHVISION_RESNET
+    )
 
 
 def without(tensors, *names):
@@ -141,18 +146,19 @@ VGG = {f"features.{i}.weight": np.ones((64, 3, 3, 3), np.float32) for i in range
 def test_refuses_tensors_and_changes_nothing(resnet18, change, message):
     load(random_tensors("resnet18"), resnet18)
     _, head, layers = resnet18
-    before = torch_resnet.to_torch(layers, head.layers[-1])
+    before = torch_weights.to_torch(layers, head.layers[-1])
     with pytest.raises(UserError, match=message) as caught:
         load(change({key: array + 1 for key, array in before.items()}), resnet18)
     assert str(caught.value).startswith("x.pth ") and "\n" not in str(caught.value)
-    for key, array in torch_resnet.to_torch(layers, head.layers[-1]).items():
+    for key, array in torch_weights.to_torch(layers, head.layers[-1]).items():
         np.testing.assert_array_equal(array, before[key])
 
 
 def test_refuses_other_networks():
     mobilenet = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(32, 32, 3))
-    with pytest.raises(UserError, match=r"not KerasHub's form of torchvision's ResNet: it has a layer Conv1"):
-        torch_resnet.load_resnet(random_tensors("resnet18"), {layer.name: layer for layer in mobilenet.layers})
+    layers = {layer.name: layer for layer in mobilenet.layers}
+    with pytest.raises(UserError, match="the network is not a ResNet in torchvision's naming: it has a layer Conv1"):
+        torch_weights.load(random_tensors("resnet18"), layers, TORCHVISION_RESNET)
     _, head, layers = keras_resnet("resnet8")
     with pytest.raises(UserError, match="lacks the fourth"):
-        torch_resnet.to_torch(layers, head.layers[-1])
+        torch_weights.to_torch(layers, head.layers[-1])
