@@ -2,7 +2,8 @@
 
   python -m cgc_tf.data.inspect_dataset --dataset=toy_aircraft --output=sheet.png
 
-The sheet shows the three views of some examples with their boxes and, in amber, the crop that `augmented` shows.
+The sheet shows the three views of some examples with their boxes, the outlines of their masks where there are some
+and, in amber, the crop that `augmented` shows.
 """
 
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
@@ -21,7 +22,7 @@ from cgc_tf.data.source import Source, read
 from cgc_tf.data.splits import Splits
 from cgc_tf.method import geometry
 from cgc_tf.method.objective import VIEWS
-from cgc_tf.method.overlay import outline, show
+from cgc_tf.method.overlay import BOX_COLOR, outline, show
 
 COLUMNS, CELL = 3, 1.5  # examples side by side; inches of one view
 KINDS = (".png", ".jpg", ".pdf", ".svg")
@@ -116,6 +117,7 @@ def drawn_views(example, seed, size, augmentation, class_names):
     Returns:
         A dict: `title`; and for each of `VIEWS` a pair of the image, uint8 `[size, size, 3]`, and its boxes `[n, 4]`,
         of which there are none where RandAugment may have moved what they are of;
+        `masks`, of those that have boxes {view: uint8 `[size, size]`, 255 on the object}, empty without a mask;
         `crop` `[4]`, the part of `original` that `augmented` shows, in [0, 1]; `flipped`.
     """
     example = {**example, "image": tf.convert_to_tensor(example["image"])}
@@ -128,19 +130,30 @@ def drawn_views(example, seed, size, augmentation, class_names):
         "original": centered,
         "augmented": geometry.transform_boxes(centered, made["transform"], size),
     }
+    masks = _masks(example, ce, made["transform"], size) if "mask" in example else {}
     if augmentation.rand_augment:
         boxes["ce"] = boxes["ce"][:0]
+        masks.pop("ce", None)
     top, left, height, width, flip = made["transform"].numpy()
     return {
         **{view: (made[view].numpy(), boxes[view].numpy()) for view in VIEWS},
+        "masks": masks,
         "title": class_names[example["label"]].replace("_", " "),
         "crop": np.array([top, left, top + height, left + width]) / size,
         "flipped": bool(flip),
     }
 
 
+def _masks(example, ce, transform, size):
+    """The mask in each view, made as the view is: it is an image, too."""
+    mask = 255 * tf.repeat(tf.cast(example["mask"] > 0, tf.uint8), 3, -1)
+    original, _ = views.original_view(mask, size)
+    found = geometry.transform_image(mask, ce, size), original, geometry.transform_image(original, transform, size)
+    return {view: image.numpy()[..., 0] for view, image in zip(VIEWS, found, strict=True)}
+
+
 def sheet(path: pathlib.Path, shown: list[dict]) -> None:
-    """Draws examples as `drawn_views` gives them: boxes in green, and on `original` in amber what `augmented` shows."""
+    """Draws examples as `drawn_views` gives them: objects in green, and in amber what `augmented` shows."""
     with lettering.styled(example["title"] for example in shown):
         rows = math.ceil(len(shown) / COLUMNS)
         figure = Figure(figsize=(CELL * len(VIEWS) * COLUMNS, CELL * 1.3 * rows))
@@ -158,6 +171,10 @@ def _draw(example, axes):
         image, boxes = example[view]
         has_area = (boxes[:, 2:] > boxes[:, :2]).all(1)
         show(axis, image, boxes[has_area])
+        mask = example["masks"].get(view, np.zeros(1))
+        if mask.min() < 128 <= mask.max():  # else there is no edge
+            axis.autoscale(False)  # boxes may reach beyond the view
+            axis.contour(mask, [127.5], colors=[np.divide(BOX_COLOR, 255)], linewidths=0.8)
         axis.set_title(view, fontsize=6)
     outline(axes["original"], example["original"][0], example["crop"][None], CROP_COLOR)
     if example["flipped"]:

@@ -36,6 +36,38 @@ def test_boxes_lie_on_the_object_in_every_view():
     assert flipped == {True, False}
 
 
+def test_masks_are_where_the_object_is_in_every_view():
+    """The object is a green disk on black: the mask of each view is what is green there."""
+    rows, columns = np.mgrid[:120, :200]
+    disk = (rows - 50) ** 2 + (columns - 90) ** 2 < 30**2
+    image = np.zeros([120, 200, 3], np.uint8)
+    image[disk] = [0, 255, 0]
+    boxes = tf.constant([[20 / 120, 60 / 200, 80 / 120, 120 / 200]])
+    for index in range(6):
+        example = {"image": tf.constant(image), "label": 0, "boxes": boxes, "id": f"{index}"}
+        example["mask"] = tf.constant(disk[..., None].astype(np.uint8))
+        drawn = inspect_dataset.drawn_views(example, 3, 64, Augmentation(), ("a_class",))
+        assert list(drawn["masks"]) == list(VIEWS)
+        for view, mask in drawn["masks"].items():
+            np.testing.assert_array_equal(mask, drawn[view][0][..., 1])
+    example.pop("mask")
+    assert inspect_dataset.drawn_views(example, 3, 64, Augmentation(), ("a_class",))["masks"] == {}
+
+
+def test_a_mask_is_drawn_as_its_outline(tmp_path):
+    image, mask = np.zeros([64, 64, 3], np.uint8), np.zeros([64, 64], np.uint8)
+    mask[16:48, 20:40] = 255
+    views = {view: (image, np.zeros([0, 4], np.float32)) for view in VIEWS}
+    green = []
+    for masks in ({}, {"original": mask}, {"original": 0 * mask}, {"original": 0 * mask + 255}):
+        shown = {**views, "masks": masks, "title": "a class", "crop": np.array([0, 0, 1, 1]), "flipped": False}
+        inspect_dataset.sheet(tmp_path / "sheet.png", [shown])
+        with Image.open(tmp_path / "sheet.png") as sheet:
+            pixels = np.asarray(sheet.convert("RGB"), int)
+        green.append(int(np.sum((pixels[..., 1] > 150) & (pixels[..., 0] < 120))))
+    assert green[0] == green[2] == green[3] == 0 < green[1]
+
+
 def test_counts(pictures):
     source = load.load_dataset("folder", str(pictures))
     labels, boxes, masks = inspect_dataset.counts(source, "train")

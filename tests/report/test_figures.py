@@ -66,7 +66,14 @@ def sheet_examples():
     """The same pictures in three views each, as `inspect_dataset.sheet` takes them."""
     for index, example in enumerate(shown_examples()[0]):
         views = {view: (example["image"], np.float32(example["boxes"])) for view in VIEWS}
-        yield {**views, "title": example["title"], "crop": np.array([0.1, 0.1, 0.8, 0.8]), "flipped": bool(index % 2)}
+        masks = dict.fromkeys(VIEWS, example["image"][..., 1]) if index % 2 else {}
+        yield {
+            **views,
+            "masks": masks,
+            "title": example["title"],
+            "crop": np.array([0.1, 0.1, 0.8, 0.8]),
+            "flipped": bool(index % 2),
+        }
 
 
 def text_boxes(figure):
