@@ -2,12 +2,14 @@
 
 import collections
 import csv
+import io
 import json
 import re
 import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cgc_tf.evaluation import evaluate
 from cgc_tf.evaluation.examples import Drawing
@@ -75,6 +77,15 @@ def test_page_speaks_to_everyone(page):
         page.emulate_media(color_scheme=scheme)
         colors.append(page.evaluate("['color', 'background-color'].map(x => getComputedStyle(document.body)[x])"))
     assert colors[0] != colors[1] and colors[0][0] != colors[0][1] and colors[1][0] != colors[1][1]
+
+
+def test_charts_are_dark_where_the_page_is(page):
+    corners = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        with Image.open(io.BytesIO(page.locator("img.chart").first.screenshot())) as chart:
+            corners.append(chart.convert("L").getpixel((20, 3)))
+    assert corners[0] > 250 and corners[1] < 40
 
 
 def test_a_cell_of_the_matrix_shows_its_pictures(page, file):
