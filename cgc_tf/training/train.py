@@ -139,7 +139,7 @@ def _summary(config, prepared, workdir):
             f"val_accuracy and the like: {_validated(config, source)}",
             *([_trained(config, prepared.model)] if config.freeze != "none" else ()),
             f"device: {environment.device()}",
-            *(["note: for so few pictures start from --weights=imagenet, a preset or a file"] if is_small else ()),
+            *(["note: for so few pictures start from weights: imagenet, a preset or a file"] if is_small else ()),
         ]
     )
 
