@@ -57,7 +57,7 @@ def write(
         f"<h1>{html.escape(' · '.join(tables.label(report) for report in reports))}</h1>",
         *(_verdict(name, report, pictures) for name, report in zip(names, reports, strict=True)),
         *_mistakes(reports, names, pictures),
-        "<h2>Scores</h2><p>Percent, with the 95% bootstrap interval of the mean over images. Arrows: what is better. "
+        "<h2>Scores</h2><p>Percent, with the 95% bootstrap interval over images. Arrows: what is better. "
         "What a measure is stands behind its name.",
         page_tables.scores(reports),
     ]

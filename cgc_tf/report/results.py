@@ -79,14 +79,15 @@ def scores(measurement: Measurement, class_names: Sequence[str], resamples: int,
     """What a measurement comes to, for JSON: means at the top, and their uncertainty under `statistics`.
 
     Returns:
-        {metric: its mean, or None}; `statistics`, {metric: `uncertainty.summary`}; counts of images: `examples`,
-        `zero_heatmaps`, `without_boxes`; `classes`, how many; `per_class`, {name: means and `examples`}, and
-        `balanced_top1`, the mean of its top-1; `confusion`, {label: {prediction: images}}; `calibration` and
+        {metric: its mean, or None}; `statistics`, {metric: `uncertainty.summary`}; of both also `balanced_top1`; counts
+        of images: `examples`, `zero_heatmaps`, `without_boxes`; `classes`, how many; `per_class`, {name: means and
+        `examples`}; `confusion`, {label: {prediction: images}}; `calibration` and
         `background`, as the functions of these names give them; and `curves`, {name: lists, the `share`
         of changed pixels, `mean` and `standard_error` at each step}.
     """
     columns, names = measurement.columns, (*METRICS, "content_heatmap_of_uniform")
     found = {name: uncertainty.summary(columns.get(name, ()), resamples, seed) for name in names}
+    found["balanced_top1"] = uncertainty.balanced_accuracy(columns["label"], columns["top1"], resamples, seed)
     per_class = _per_class(columns, class_names)
     zero = columns.get("zero_heatmap", np.full(len(columns["label"]), np.nan))
     return {
@@ -97,7 +98,6 @@ def scores(measurement: Measurement, class_names: Sequence[str], resamples: int,
         "statistics": found,
         "classes": len(class_names),
         "per_class": per_class,
-        "balanced_top1": float(np.mean([one["top1"] for one in per_class.values()])),
         "confusion": confusion.counts(columns, class_names),
         "calibration": calibration(columns["probability_of_predicted"], columns["top1"]),
         "background": verdict.backgrounds(columns, class_names),

@@ -18,7 +18,10 @@ LATEX = str.maketrans(
 def scores(reports: Sequence[Mapping]) -> Table:
     """What each report scores: `(head, rows)`, of strings; an interval of 95% follows each mean."""
     shown = columns(reports)
-    rows = [[label(report), *(_with_interval(report["statistics"][key], key) for key in shown)] for report in reports]
+    rows = []
+    for report in reports:
+        cells = (_with_interval(report["statistics"][key], METRICS[key].scale) for key in shown)
+        rows.append([label(report), *cells])
     return ["run", *shown.values()], rows
 
 
@@ -40,12 +43,13 @@ def every_score(reports: Sequence[Mapping]) -> Table:
     for key, metric in METRICS.items():
         found = [report["statistics"][key] for report in reports]
         if any(found):
-            cells = [_with_interval(one, key) for one in found]
+            cells = [_with_interval(one, metric.scale) for one in found]
             rows.append([f"{title(key, reports[0])} {ARROWS[metric.better]}".strip(), *cells, metric.meaning])
-    balanced = [f"{100 * report['balanced_top1']:.2f}" for report in reports]
+    balanced = [_with_interval(report["statistics"]["balanced_top1"]) for report in reports]
     rows.append(["balanced top-1 ↑", *balanced, "mean over classes of the top-1 of their images"])
     errors = [f"{100 * report['calibration']['ece']:.2f}" for report in reports]
-    rows.append(["ECE ↓", *errors, "expected calibration error: how far confidence and top-1 are apart"])
+    apart = "expected calibration error: how far confidence and top-1 are apart; resamples raise it, so no interval"
+    rows.append(["ECE ↓", *errors, apart])
     return ["metric", *map(label, reports), "what it is"], rows
 
 
@@ -56,7 +60,7 @@ def differences(comparisons: Sequence[Mapping], reports: Sequence[Mapping]) -> T
         for key, found in pair["metrics"].items():
             which = f"{pair['second']} - {pair['first']}", title(key, reports[0])
             counts = (str(found[count]) for count in ("better", "worse", "count"))
-            rows.append([*which, _with_interval(found, key, sign="+"), *counts])
+            rows.append([*which, _with_interval(found, METRICS[key].scale, sign="+"), *counts])
     return ["runs", "metric", "difference [95% interval]", "better", "worse", "images"], rows
 
 
@@ -172,8 +176,8 @@ def _latex_row(cells):
     return " & ".join(cells) + " \\\\"
 
 
-def _with_interval(found, key, sign=""):
+def _with_interval(found, scale=100.0, sign=""):
     if not found:
         return "-"
-    mean, low, high = (METRICS[key].scale * value for value in (found["mean"], *found["interval"]))
+    mean, low, high = (scale * value for value in (found["mean"], *found["interval"]))
     return f"{mean:{sign}.2f} [{low:{sign}.2f}, {high:{sign}.2f}]"

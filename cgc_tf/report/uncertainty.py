@@ -33,6 +33,35 @@ def _interval(values, resamples, seed):
     return [float(end) for end in found.confidence_interval]
 
 
+def balanced_accuracy(labels: ArrayLike, right: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> dict:
+    """The mean over classes of how often their examples are right, and its uncertainty.
+
+    Args:
+        labels: int `[N]`, >= 0.
+        right: `[N]`, whether the predictions are.
+        resamples: of examples, whatever their class; one without an example of a class leaves it out.
+        seed: of the resamples.
+
+    Returns:
+        A dict as `summary` gives it.
+    """
+    labels, right = np.asarray(labels), np.asarray(right, np.float64)
+
+    def mean(chosen):
+        counts = np.bincount(labels[chosen])
+        sums = np.bincount(labels[chosen], right[chosen])
+        return np.mean(sums[counts > 0] / counts[counts > 0])
+
+    places = np.arange(len(labels))
+    found = {"count": len(labels), "mean": float(mean(places))}
+    if len(labels) < 2:
+        return {**found, "standard_error": None, "interval": 2 * [found["mean"]]}
+    how = {"vectorized": False, "method": "percentile", "batch": max(1, AT_ONCE // len(labels))}
+    drawn = stats.bootstrap([places], mean, n_resamples=resamples, rng=seed, **how)
+    interval = [float(end) for end in drawn.confidence_interval]
+    return {**found, "standard_error": float(drawn.standard_error), "interval": interval}
+
+
 def paired(first: ArrayLike, second: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> dict | None:
     """The difference second - first of values measured on the same examples; pairs with a NaN do not count.
 

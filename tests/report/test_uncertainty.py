@@ -52,6 +52,30 @@ def test_values_that_are_all_the_same():
     assert uncertainty.paired([1, 2], [1, 2])["interval"] == [0, 0]
 
 
+def test_balanced_accuracy_by_hand():
+    """Class 0 is right once in four, class 2 always: a resample without class 2 is class 0 alone."""
+    found = uncertainty.balanced_accuracy([0, 0, 0, 0, 2, 2], [1, 0, 0, 0, 1, 1], 500)
+    assert (found["count"], found["mean"]) == (6, (1 / 4 + 1) / 2)
+    low, high = found["interval"]
+    assert low < 0.625 < high <= 1 and 0 < found["standard_error"] < 0.5
+    assert uncertainty.balanced_accuracy([3], [1])["interval"] == [1, 1]
+    assert uncertainty.balanced_accuracy([0, 1, 1], [1, 1, 1], 100)["interval"] == [1, 1]
+
+
+def test_interval_of_balanced_accuracy_is_the_percentiles_of_resamples():
+    """Within the noise of resampling, by a loop of its own."""
+    rng = np.random.default_rng(2)
+    labels = rng.choice(3, 80, p=[0.6, 0.3, 0.1])
+    right = rng.random(80) < np.array([0.9, 0.5, 0.7])[labels]
+    means = []
+    for chosen in (rng.integers(80, size=80) for _ in range(2000)):
+        present = np.unique(labels[chosen])
+        means.append(np.mean([right[chosen][labels[chosen] == label].mean() for label in present]))
+    found = uncertainty.balanced_accuracy(labels, right, 2000)
+    np.testing.assert_allclose(found["interval"], np.percentile(means, [2.5, 97.5]), atol=0.02)
+    np.testing.assert_allclose(found["standard_error"], np.std(means), rtol=0.1)
+
+
 def test_paired_by_hand():
     found = uncertainty.paired([0, 0, 1, np.nan], [1, 3, 0, 1])
     assert found["mean"] == 1 and (found["higher"], found["lower"], found["count"]) == (2, 1, 3)
