@@ -24,6 +24,7 @@ CURVES = {
     "none": (),
 }
 _OF_CURVES = ("curve_substrate", "curve_steps", "explained_class", "scored_class")
+_OTHERWISE = ("ch_resize", "ch_region", "tolerance", *_OF_CURVES, "evaluation_seed")  # what changes what a number is
 _UNUSED = {"road": _OF_CURVES[:2], "none": _OF_CURVES}
 
 
@@ -149,10 +150,16 @@ class Protocol:
             explainer: as `explainers.make` takes it.
 
         Returns:
-            "" for the whole test split of the model's own data, else such as "occlusion-cub200-train-limit-6", so that
-            evaluation-limit-6.json leaves evaluation.json alone.
+            "" for the whole test split of the model's own data measured as by default, else such as
+            "occlusion-ch_region-mask-cub200-train-limit-6": evaluation-limit-6.json leaves evaluation.json alone.
         """
+        default = type(self)()
         parts = [explainer]
+        for name in _OTHERWISE:
+            if getattr(self, name) != getattr(default, name):
+                parts.append(f"{name}-{getattr(self, name)}")
+        if self.objects not in (None, trained.get("objects")):
+            parts.append(f"objects-{pathlib.Path(self.objects).stem}")
         if trained.get("dataset") and not self.is_on_own_data(trained):
             is_folder = self.dataset == "folder"
             parts.append(pathlib.Path(self.data_dir).resolve().name if is_folder else self.dataset)

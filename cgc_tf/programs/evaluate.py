@@ -12,7 +12,8 @@
 
 Into each workdir go evaluation.json, per_image.csv, curves.csv, explanations.{png,pdf} and report.html; several
 together also make comparison.{html,md,tex,json,png,pdf} beside them. What is not of the whole test split of the run's
-own dataset has other names, as evaluation-limit-100.json. --help lists how to measure and to draw.
+own dataset, or not measured as by default, has other names, as evaluation-limit-100.json or
+evaluation-ch_region-mask.json. --help lists how to measure and to draw.
 """
 
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip

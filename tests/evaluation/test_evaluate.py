@@ -173,6 +173,26 @@ def test_explainers_side_by_side(evaluated, workdir, tmp_path):
     assert tables.measured_on(reports[0]).startswith("4 of the 12 images of split test of folder; a uniform heatmap")
 
 
+def test_another_protocol_leaves_the_report_alone():
+    """Whatever changes what a number is has files of its own; what is only added or left out has not."""
+    trained = {"dataset": "folder", "data_dir": "here", "record": None, "objects": "there/coco.json"}
+
+    def variant(explainer="", **choices):
+        return Protocol(dataset="folder", data_dir="here", **choices).variant(trained, explainer)
+
+    assert variant() == variant(curves="none") == variant(randomization=4) == variant(resamples=100) == ""
+    assert variant(objects="there/coco.json") == ""
+    assert variant(ch_region="mask") == "ch_region-mask"
+    assert variant("occlusion", tolerance=0, limit=6) == "occlusion-tolerance-0-limit-6"
+    assert variant(objects="there/boxes.csv") == "objects-boxes"
+    left = {"dataset", "data_dir", "on_bad_image", "test_fraction", "curves", "randomization", "resamples"}
+    others = {"objects": "x", "split": "train", "limit": 3, "ch_region": "mask", "curve_substrate": "zero"}
+    others |= {"explained_class": "label", "scored_class": "label"}
+    for field in dataclasses.fields(Protocol):
+        if field.name not in left:
+            assert variant(**{field.name: others.get(field.name, 7)}), field.name
+
+
 def test_comparison_of_two_runs(workdir, tmp_path):
     other = shutil.copytree(workdir, tmp_path / "other")
     again = shutil.copytree(workdir, tmp_path / "again")

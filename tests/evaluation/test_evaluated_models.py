@@ -214,6 +214,6 @@ def test_program_measures_a_saved_model(exported, small_config, tmp_path, progra
     assert done.returncode == 0, done.stderr
     assert "6 of the 12 images of split test of folder" in done.stdout
     assert "CH on whole images, predicted class" in done.stdout
-    made = json.loads((tmp_path / "out" / "evaluation-limit-6.json").read_text())
+    made = json.loads((tmp_path / "out" / "evaluation-curve_steps-2-limit-6.json").read_text())
     assert (made["data_dir"], made["image_size"], made["config"]["backbone"]) == (small_config.data_dir, 48, "resnet8")
-    assert (tmp_path / "out" / "report-limit-6.html").exists()
+    assert (tmp_path / "out" / "report-curve_steps-2-limit-6.html").exists()
