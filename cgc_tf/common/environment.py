@@ -1,5 +1,7 @@
 """Where something was computed: versions, commit and hardware, for whoever reads its figures later."""
 
+import contextlib
+import ctypes
 import importlib.metadata
 import os
 import pathlib
@@ -9,6 +11,11 @@ import subprocess
 import tensorflow as tf
 
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg")  # Linux; Windows' Linux
+# What TensorFlow 2.21 loads for a GPU, of CUDA 12 and cuDNN 9.
+CUDA_LIBRARIES = (
+    *("libcudart.so.12", "libcublas.so.12", "libcublasLt.so.12", "libcufft.so.11", "libcusolver.so.11"),
+    *("libcusparse.so.12", "libcudnn.so.9"),
+)
 PACKAGES = ("tensorflow", "keras", "keras-hub", "tf-explain", "tensorflow-datasets", "numpy")
 
 
@@ -41,7 +48,18 @@ def _why_no_gpu():
         return "GPUs are hidden from this process, as by CUDA_VISIBLE_DEVICES"
     if not any(pathlib.Path(path).exists() for path in DRIVERS):
         return "no NVIDIA driver is found"
-    return "an NVIDIA driver is found, but not CUDA's libraries: pip install 'tensorflow[and-cuda]'"
+    missing = [library for library in CUDA_LIBRARIES if not _loads(library)]
+    return f"an NVIDIA driver is found, but not {', '.join(missing) or 'a GPU'}: pip install 'tensorflow[and-cuda]'"
+
+
+def _loads(library):
+    """Whether the linker finds a library, in its own places or where pip puts NVIDIA's packages."""
+    packages = pathlib.Path(tf.__file__).parents[1] / "nvidia"
+    for path in (library, *packages.glob(f"*/lib/{library}")):
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(str(path))
+            return True
+    return False
 
 
 def commit() -> str | None:
