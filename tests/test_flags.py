@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cgc_tf.common.errors import UserError
-from cgc_tf.evaluation.protocol import Protocol
+from cgc_tf.evaluation.protocol import OTHERWISE, Protocol
 from cgc_tf.training.config import Config
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -93,7 +93,7 @@ READ = {
     "saved_model": MEASURED | DRAWN | {"image_size", "labels", "output"},
     "checkpoint": MEASURED | DRAWN | OF_WEIGHTS | {"explainer", "image_size", "labels", "output"},
     "table": {"dataset", "data_dir", "seeds", "output"},
-    "group_by": {"resamples", "output"},
+    "group_by": {"resamples", "output", *OTHERWISE},
 }
 
 

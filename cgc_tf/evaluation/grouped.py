@@ -8,20 +8,23 @@ from collections.abc import Mapping, Sequence
 from cgc_tf.common import files
 from cgc_tf.common.errors import UserError, first_few
 from cgc_tf.evaluation import evaluate
-from cgc_tf.report import group_tables, groups, tables
+from cgc_tf.evaluation.protocol import Protocol
+from cgc_tf.report import group_tables, groups, results, tables
 from cgc_tf.report.groups import Run
 from cgc_tf.report.results import PER_IMAGE, REPORT
 from cgc_tf.report.uncertainty import RESAMPLES
 
+PROTOCOL = Protocol()
 
-def make(paths: Sequence[str], key: str, output: files.PathLike | None = None, resamples: int = RESAMPLES) -> str:
+
+def make(paths: Sequence[str], key: str, output: files.PathLike | None = None, protocol: Protocol = PROTOCOL) -> str:
     """Pools runs by a setting, and returns what `write` does; what is no run's folder is named and left out.
 
     Args:
         paths: folders of trained runs; those without an evaluation of their whole test split are evaluated.
         key: the setting that tells the groups apart, such as "objective".
         output: the folder of the tables; None for the one that the runs have in common.
-        resamples: of the intervals.
+        protocol: how the runs are measured, and the resamples of the intervals.
 
     Raises:
         UserError: there is nothing to group, or the runs cannot be compared.
@@ -31,17 +34,18 @@ def make(paths: Sequence[str], key: str, output: files.PathLike | None = None, r
         raise UserError(f"--group_by={key} needs folders of trained runs: python evaluate.py --group_by={key} runs/*")
     if others := [path for path in paths if path not in workdirs]:
         print(f"left out, not folders of runs: {first_few(others)}")
-    found = groups.group(evaluated(workdirs), key)
+    found = groups.group(evaluated(workdirs, protocol), key)
     folder = pathlib.Path(output or os.path.commonpath([pathlib.Path(path).resolve().parent for path in workdirs]))
-    return write(folder / f"by-{key}", found, resamples=resamples)
+    return write(results.file(folder, f"by-{key}", protocol.variant({})), found, resamples=protocol.resamples)
 
 
-def evaluated(workdirs: Sequence[files.PathLike]) -> list[Run]:
-    """Reads what was measured of runs, and measures it first where it is missing."""
+def evaluated(workdirs: Sequence[files.PathLike], protocol: Protocol) -> list[Run]:
+    """Reads what was measured of runs by a protocol, and measures it first where it is missing."""
+    variant = protocol.variant({})
     for workdir in map(pathlib.Path, workdirs):
-        if not (workdir / REPORT).exists() or not (workdir / PER_IMAGE).exists():
-            evaluate.evaluate([workdir])
-    return [groups.read(workdir) for workdir in workdirs]
+        if not all(results.file(workdir, name, variant).exists() for name in (REPORT, PER_IMAGE)):
+            evaluate.evaluate([workdir], protocol=protocol)
+    return [groups.read(workdir, variant) for workdir in workdirs]
 
 
 def write(

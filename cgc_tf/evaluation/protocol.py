@@ -24,7 +24,7 @@ CURVES = {
     "none": (),
 }
 _OF_CURVES = ("curve_substrate", "curve_steps", "explained_class", "scored_class")
-_OTHERWISE = ("ch_resize", "ch_region", "tolerance", *_OF_CURVES, "evaluation_seed")  # what changes what a number is
+OTHERWISE = ("ch_resize", "ch_region", "tolerance", *_OF_CURVES, "evaluation_seed")  # what changes what a number is
 _UNUSED = {"road": _OF_CURVES[:2], "none": _OF_CURVES}
 
 
@@ -155,7 +155,7 @@ class Protocol:
         """
         default = type(self)()
         parts = [explainer]
-        for name in _OTHERWISE:
+        for name in OTHERWISE:
             if getattr(self, name) != getattr(default, name):
                 parts.append(f"{name}-{getattr(self, name)}")
         if self.objects not in (None, trained.get("objects")):

@@ -26,7 +26,7 @@ from cgc_tf.common import program, settings
 from cgc_tf.common.errors import UserError
 from cgc_tf.evaluation import explainers
 from cgc_tf.evaluation.examples import Drawing
-from cgc_tf.evaluation.protocol import Protocol
+from cgc_tf.evaluation.protocol import OTHERWISE, Protocol
 from cgc_tf.report import model_card
 from cgc_tf.training import config
 
@@ -38,7 +38,7 @@ READ = {  # what each mode reads
     "saved_model": {"saved_model", "image_size", "labels", "output"} | SETTINGS,
     "checkpoint": {"checkpoint", "weights", *TOLD, "labels", "output", "explainer"} | SETTINGS,
     "table": {"table", "dataset", "data_dir", "seeds", "output"},
-    "group_by": {"group_by", "output", "resamples"},
+    "group_by": {"group_by", "output", "resamples", *OTHERWISE},
 }
 TAKES_ARGUMENTS = True  # of --group_by, as a shell spells them out
 
@@ -83,7 +83,7 @@ def main(argv):
     if mode == "group_by":
         from cgc_tf.evaluation import grouped
 
-        print(grouped.make(argv[1:], FLAGS.group_by, FLAGS.output, FLAGS.resamples))
+        print(grouped.make(argv[1:], FLAGS.group_by, FLAGS.output, settings.from_flags(Protocol)))
         return
     program.refuse_arguments(argv)
     if mode == "table":

@@ -12,7 +12,7 @@ from scipy import stats
 
 from cgc_tf.common import files
 from cgc_tf.common.errors import UserError, first_line
-from cgc_tf.report import tables
+from cgc_tf.report import results, tables
 from cgc_tf.report.results import METRICS, PER_IMAGE, REPORT
 from cgc_tf.report.uncertainty import AT_ONCE, RESAMPLES
 
@@ -28,16 +28,16 @@ class Run:
     values: dict[str, np.ndarray]
 
 
-def read(workdir: files.PathLike) -> Run:
-    """What an evaluation of the whole test split left in a run's folder.
+def read(workdir: files.PathLike, variant: str = "") -> Run:
+    """What an evaluation of the whole test split left in a run's folder; `variant` is as for `results.file`.
 
     Raises:
         UserError: it cannot be read.
     """
     folder = pathlib.Path(workdir)
     try:
-        report = json.loads((folder / REPORT).read_text("utf-8"))
-        with (folder / PER_IMAGE).open(encoding="utf-8", newline="") as stream:
+        report = json.loads(results.file(folder, REPORT, variant).read_text("utf-8"))
+        with results.file(folder, PER_IMAGE, variant).open(encoding="utf-8", newline="") as stream:
             rows = sorted(csv.DictReader(stream), key=lambda row: int(row["index"]))
         values = {name: np.array([float(row[name] or "nan") for row in rows]) for name in METRICS if name in rows[0]}
         return Run(report, tuple(row["id"] for row in rows), values)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import load
-from cgc_tf.evaluation import evaluate, evaluated_models, examples
+from cgc_tf.evaluation import evaluate, evaluated_models, examples, grouped
 from cgc_tf.evaluation.examples import Drawing
 from cgc_tf.evaluation.measure import measure
 from cgc_tf.evaluation.protocol import Protocol
@@ -191,6 +191,18 @@ def test_another_protocol_leaves_the_report_alone():
     for field in dataclasses.fields(Protocol):
         if field.name not in left:
             assert variant(**{field.name: others.get(field.name, 7)}), field.name
+
+
+def test_groups_of_runs_by_another_protocol(workdir, tmp_path):
+    """They are measured so where they were not, and what was measured as by default is left alone."""
+    run = shutil.copytree(workdir, tmp_path / "run")
+    (run / "evaluation.json").write_text("of the default")
+    protocol = Protocol(tolerance=0, curves="none", resamples=100)
+    text = grouped.make([str(run)], "objective", tmp_path, protocol)
+    report = json.loads((run / "evaluation-tolerance-0.json").read_text())
+    assert report["protocol"]["tolerance"] == 0 and f"{100 * report['pointing_game']:.1f}" in text
+    assert (tmp_path / "by-objective-tolerance-0.md").read_text() == text + "\n"
+    assert (run / "evaluation.json").read_text() == "of the default"
 
 
 def test_comparison_of_two_runs(workdir, tmp_path):
