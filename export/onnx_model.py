@@ -29,8 +29,8 @@ def export(workdir: files.PathLike, output: files.PathLike) -> float:
     """Writes a run as ONNX; returns the largest difference of its answers from the trained model's, over three images.
 
     Raises:
-        UserError: the packages are missing, the workdir cannot be read, `output` cannot be written, or ONNX Runtime
-            answers something else than the trained model.
+        UserError: the packages are missing, the workdir cannot be read, `output` cannot be written, ONNX lacks an
+            operation of the network, or ONNX Runtime answers something else than the trained model.
     """
     config = settings.Config.load(workdir)
     try:
@@ -43,7 +43,11 @@ def export(workdir: files.PathLike, output: files.PathLike) -> float:
     spec = tf.TensorSpec([None, *shape], tf.float32, name="images")
     converted = tf2onnx.convert.from_function(tf.function(explainer(model)), [spec], opset=17)[0].SerializeToString()
     images = np.random.default_rng(0).uniform(0, 255, [3, *shape]).astype(np.float32)
-    session = onnxruntime.InferenceSession(converted)
+    try:
+        session = onnxruntime.InferenceSession(converted)
+    except Exception as error:  # ONNX Runtime has its own kind for each thing that is wrong
+        reason = errors.first_line(error)
+        raise errors.UserError(f"{workdir}: ONNX cannot hold a network of {config.backbone}: {reason}") from error
     names = [one.name for one in session.get_outputs()]
     answers = dict(zip(names, session.run(None, {"images": images}), strict=True))
     expected = model.explain(tf.constant(images))

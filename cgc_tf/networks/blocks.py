@@ -5,15 +5,20 @@ from keras.src.models.functional import Functional
 
 
 def opened(network: keras.Model) -> keras.Model:
-    """A functional model with batch normalization without the blocks around its layers, which compute the same.
+    """A functional model with batch normalization in blocks, made anew without the blocks; other models as they are.
 
     A block is a library's layer that is made of layers. Its configuration is how the library made it: what is set in a
     layer inside, as batch normalization is here, is lost when a run is read back, and some blocks cannot be read back.
-    Other models are returned as they are.
+    So these layers are called one after the other, and the model is read back before anything is trained.
     """
-    if not any(isinstance(layer, keras.layers.BatchNormalization) for layer in network._flatten_layers()):
+    layers = network._flatten_layers()
+    if not any(isinstance(layer, keras.layers.BatchNormalization) for layer in layers if layer not in network.layers):
         return network
-    return keras.Model(network.input, _run(network, network.input), name=network.name)
+    bare = keras.Model(network.input, _run(network, network.input), name=network.name)
+    made = keras.Model.from_config(bare.get_config())
+    for ours, theirs in zip(made.variables, bare.variables, strict=True):
+        ours.assign(theirs)
+    return made
 
 
 def _run(network, inputs):
@@ -23,6 +28,8 @@ def _run(network, inputs):
 def _call(operation, *args, **kwargs):
     if isinstance(operation, keras.layers.Identity):  # of which HGNetV2's have no configuration
         return args[0]
+    if isinstance(operation, keras.layers.Conv2D) and operation.groups == operation.filters == args[0].shape[-1]:
+        return _depthwise(operation, args[0])
     if not _is_block(operation):
         return operation(*args, **kwargs)
     for layer in operation._layers:  # whose names are unique within the block alone
@@ -35,3 +42,16 @@ def _call(operation, *args, **kwargs):
 def _is_block(operation):
     is_library = isinstance(operation, keras.layers.Layer) and not type(operation).__module__.startswith("keras.")
     return is_library and not isinstance(operation, keras.Model) and bool(operation._layers)
+
+
+def _depthwise(convolution, inputs):
+    """A convolution of one channel a group by TensorFlow's own kernel; Keras compiles it with XLA, which ONNX lacks."""
+    config = convolution.get_config()
+    kept = ("name", "trainable", "dtype", "kernel_size", "strides", "padding", "data_format", "dilation_rate")
+    layer = keras.layers.DepthwiseConv2D(
+        **{key: config[key] for key in (*kept, "activation", "use_bias")}  # pyright: ignore[reportArgumentType]
+    )
+    outputs = layer(inputs)
+    for ours, theirs in zip(layer.weights, convolution.weights, strict=True):
+        ours.assign(keras.ops.reshape(theirs, ours.shape))
+    return outputs

@@ -1,20 +1,12 @@
-"""The registry: what it builds, how images are preprocessed, what it refuses; and each library's networks in use."""
-
-import dataclasses
-import pathlib
+"""The registry: what it builds, how images are preprocessed, what it refuses."""
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from cgc_tf.common.errors import UserError
-from cgc_tf.data.pictures import decode_image
-from cgc_tf.data.views import original_view
 from cgc_tf.method import gradcam, trunk_and_head
 from cgc_tf.networks import backbones, registry
-from cgc_tf.training import run_folder, train
-from export import saved_model
 
 
 @pytest.mark.parametrize(
@@ -107,40 +99,3 @@ def test_preprocesses_as_the_library(name, preprocess):
     scale = np.abs(expected).max()
     np.testing.assert_allclose(trunk(images) / scale, expected / scale, atol=1e-4)
     assert "EfficientNetB0" in name or np.abs(network(images) - expected).max() > 0.01 * scale
-
-
-SLOW = pytest.mark.slow
-
-
-@pytest.mark.parametrize(
-    ("name", "settings"),
-    [
-        pytest.param("resnet18", {}, marks=SLOW),
-        pytest.param("resnet50", {}, marks=SLOW),
-        pytest.param("efficientnet_b0", {}, marks=SLOW),
-        pytest.param("applications:ConvNeXtTiny", {}, marks=SLOW),  # KerasHub has none
-        pytest.param("keras_cv:EfficientNetV2B0Backbone", {}, marks=SLOW),
-        pytest.param("keras_cv:ResNet50Backbone", {}, marks=SLOW),
-        pytest.param("applications:MobileNetV2", {"explain_layer": "block_13_expand_relu"}, marks=SLOW),
-        pytest.param("applications:DenseNet121", {}, marks=SLOW),
-        pytest.param("applications:EfficientNetB0", {"precision": "mixed_bfloat16"}, marks=SLOW),
-        pytest.param("applications:VGG16", {"hidden_units": (32, 32)}, marks=SLOW),
-    ],
-)
-def test_trains_explains_saves_reloads_and_exports(name, settings, small_config, tmp_path):
-    config = dataclasses.replace(small_config, backbone=name, image_size=64, epochs=1, **settings)
-    workdir = train.train(config, tmp_path / "run")
-    model = run_folder.trained_model(config, workdir)
-    pictures = [path.read_bytes() for path in sorted(pathlib.Path(config.data_dir).glob("test/*/*"))]
-    views = tf.stack([original_view(decode_image(picture), 64)[0] for picture in pictures])
-    expected = model.explain(views)
-    model.save(tmp_path / "model.keras")
-    again = keras.models.load_model(tmp_path / "model.keras").explain(views)
-    version = saved_model.export(workdir, tmp_path / "exported")
-    served = tf.saved_model.load(str(version)).signatures["explain"](tf.constant(pictures))
-    peak = np.max(expected["heatmap"], (1, 2), keepdims=True)
-    heatmap = expected["heatmap"] / np.where(peak > 0, peak, 1)
-    assert heatmap.shape[1] >= 2 and np.any(peak > 0)
-    np.testing.assert_allclose(again["heatmap"], expected["heatmap"], rtol=1e-4, atol=1e-7)
-    np.testing.assert_allclose(served["heatmap"], heatmap, rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(served["probabilities"], expected["probabilities"], rtol=1e-4, atol=1e-5)

@@ -55,7 +55,8 @@ def test_without_its_blocks_a_network_computes_the_same(name):
     network, _ = registry.build(name, "none")
     opened = blocks.opened(network)
     assert len(opened.layers) > len(network.layers)
-    _check_same(opened, network, rtol=0)
+    assert not [layer.name for layer in opened.layers if getattr(layer, "groups", 1) > 1]
+    _check_same(opened, network)
 
 
 @pytest.mark.parametrize("name", IN_BLOCKS)
@@ -65,17 +66,21 @@ def test_what_is_read_back_is_what_was_trained(name):
     again = CGCModel.from_config(json.loads(json.dumps(model.get_config())))
     norms = [layer for layer in again.trunk._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
     assert {(type(layer), layer.momentum) for layer in norms} == {(batch_norm.FusedBatchNormalization, 0.9)}
-    _check_same(again, model, rtol=1e-5)
+    _check_same(again, model)
 
 
-def _check_same(ours, theirs, rtol):
+def _check_same(ours, theirs):
     """Outputs, in use and in training, and what training leaves: statistics, and the seeds of random layers."""
-    state = [variable.numpy() for variable in theirs.variables]
+    state = [variable.numpy() for variable in _in_order(theirs)]
     expected = [theirs(IMAGES, training=training) for training in (False, True)]
-    after = [variable.numpy() for variable in theirs.variables]
-    for variable, value in zip(ours.variables, state, strict=True):
-        variable.assign(value)
+    after = [variable.numpy() for variable in _in_order(theirs)]
+    for variable, value in zip(_in_order(ours), state, strict=True):
+        variable.assign(value.reshape(variable.shape))  # a depthwise kernel's
     for training, output in zip((False, True), expected, strict=True):
-        np.testing.assert_allclose(ours(IMAGES, training=training), output, rtol=rtol, atol=rtol)
-    for variable, value in zip(ours.variables, after, strict=True):
-        np.testing.assert_allclose(variable, value, rtol=rtol, atol=rtol)
+        np.testing.assert_allclose(ours(IMAGES, training=training), output, rtol=1e-4, atol=1e-4)
+    for variable, value in zip(_in_order(ours), after, strict=True):
+        np.testing.assert_allclose(variable, value.reshape(variable.shape), rtol=1e-4, atol=1e-4)
+
+
+def _in_order(model):
+    return [*model.weights, *(variable for variable in model.variables if variable.name == "seed_generator_state")]
