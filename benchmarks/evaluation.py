@@ -2,10 +2,11 @@
 
   python -m benchmarks.evaluation --output=evaluation.json
 
-Prints medians of interleaved runs in one process. Keys of the JSON, ratios of seconds all: `insertion_over_forwards`,
-Insertion AUC, blur, ranking and area included, over its 29 forward passes of the same batch; `ch_over_forward`,
-Content Heatmap on whole images over one forward pass of them; `over_literal_rise`, our Insertion AUC over RISE's loop
-as it is usually written: an image at a time, in NumPy, one forward pass a step (below 1 is faster).
+Prints medians, and in brackets quartiles, of interleaved runs in one process. Keys of the JSON, ratios of the seconds
+of all cores together: `insertion_over_forwards`, Insertion AUC, blur, ranking and area included, over its 29 forward
+passes of the same batch; `ch_over_forward`, Content Heatmap on whole images over one forward pass of them;
+`over_literal_rise`, our Insertion AUC over RISE's loop as it is usually written: an image at a time, in NumPy, one
+forward pass a step (below 1 is faster).
 """
 
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
@@ -38,12 +39,13 @@ def main(_):
 
     seconds = time_insertion(probabilities, batch, rounds)
     seconds |= time_content_heatmap(probabilities, explainers.make("", model), batch, 2 * rounds + 1)
-    timing.table(f"{flags.FLAGS.backbone}, batch {batch}, median of {rounds} interleaved rounds", seconds, batch)
+    title = f"{flags.FLAGS.backbone}, batch {batch}, seconds of a core, median of {rounds} interleaved rounds"
+    timing.table(title, timing.medians(seconds), batch)
     timing.report(
         {
-            "insertion_over_forwards": seconds["insertion"] / seconds["forwards"],
-            "ch_over_forward": seconds["content heatmap"] / seconds["forward of whole images"],
-            "over_literal_rise": seconds["insertion"] / seconds["literal"],
+            "insertion_over_forwards": timing.ratio(seconds["insertion"], seconds["forwards"]),
+            "ch_over_forward": timing.ratio(seconds["content heatmap"], seconds["forward of whole images"]),
+            "over_literal_rise": timing.ratio(seconds["insertion"], seconds["literal"]),
         }
     )
 
@@ -71,7 +73,7 @@ def time_insertion(probabilities, batch, rounds):
         return literal(probabilities, images.numpy(), metrics.upsample(heatmaps, [SIZE, SIZE]).numpy(), class_ids)
 
     np.testing.assert_allclose(insertion(), literally(), atol=1e-4)
-    return timing.interleaved({"forwards": forwards, "insertion": insertion, "literal": literally}, rounds)
+    return timing.rounds_of({"forwards": forwards, "insertion": insertion, "literal": literally}, rounds)
 
 
 def time_content_heatmap(probabilities, explain, batch, rounds):
@@ -87,7 +89,7 @@ def time_content_heatmap(probabilities, explain, batch, rounds):
     def content_heatmap():
         return metrics.content_heatmap(explain(images, class_ids), tf.constant(region))[0].numpy()
 
-    return timing.interleaved({"forward of whole images": forward, "content heatmap": content_heatmap}, rounds)
+    return timing.rounds_of({"forward of whole images": forward, "content heatmap": content_heatmap}, rounds)
 
 
 def literal(probabilities, images, saliency, class_ids):
@@ -111,8 +113,8 @@ def literal(probabilities, images, saliency, class_ids):
 
 def define_flags():
     """Defines the flags: what to measure, and how often."""
-    timing.define_flags(rounds=3)
-    flags.DEFINE_integer("batch_size", 8, "Images at a time.", lower_bound=1)
+    timing.define_flags(rounds=5)
+    flags.DEFINE_integer("batch_size", 4, "Images at a time.", lower_bound=1)
 
 
 if __name__ == "__main__":

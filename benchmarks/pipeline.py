@@ -85,16 +85,16 @@ def loaders(folder, rounds):
         "Pillow, uint8": functools.partial(pillow, pillow_loader.batch_uint8),
         "Pillow, normalized": functools.partial(pillow, pillow_loader.batch),
     }
-    seconds = timing.interleaved(functions, rounds, clock=time.process_time)
+    seconds = timing.rounds_of(functions, rounds)
     each = {name: value / len(paths) / (PASSES if name.startswith("our") else 1) for name, value in seconds.items()}
     size = np.mean([path.stat().st_size for path in paths]) / 1000
     title = f"three views of {SIZE} pixels from JPEG files of 500x375 and {size:.0f} kB, median of {rounds} rounds"
-    timing.table(f"{title}; an example, by one core", each)
+    timing.table(f"{title}; an example, by one core", timing.medians(each))
     return {
-        "over_pillow_per_core": each["Pillow, normalized"] / each["ours, normalized"],
-        "over_pillow_uint8": each["Pillow, uint8"] / each["ours, uint8"],
-        "over_pillow_as_used": each["Pillow, normalized"] / each["ours, uint8"],
-        "decoding_over_pillow": each["Pillow, normalized"] / each["our decoding alone"],
+        "over_pillow_per_core": timing.ratio(each["Pillow, normalized"], each["ours, normalized"]),
+        "over_pillow_uint8": timing.ratio(each["Pillow, uint8"], each["ours, uint8"]),
+        "over_pillow_as_used": timing.ratio(each["Pillow, normalized"], each["ours, uint8"]),
+        "decoding_over_pillow": timing.ratio(each["Pillow, normalized"], each["our decoding alone"]),
     }
 
 

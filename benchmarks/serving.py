@@ -7,7 +7,8 @@ Of an exported model with random weights. Keys of the JSON, ratios all: `explain
 `explain_tensor` over those of `predict_tensor`; `over_tf_explain_b1`, seconds of tf-explain's Grad-CAM of the same
 picture over those of `explain_tensor`; `artifact_over_weights`, bytes of the version's files over those of its weights.
 Seconds are of processor time, which other work on the machine does not touch; with `_wall` at the end of its name a
-ratio is of elapsed time. Each is the median of the ratios of neighboring calls in one process. With --load_seconds
+ratio is of elapsed time. Each is the median, and in brackets the quartiles, of the ratios of neighboring calls in one
+process. With --load_seconds
 also what `benchmarks.load` says.
 """
 
@@ -71,7 +72,7 @@ def latencies(version, classifier, layer, rounds):
             calls["tf_explain"] = functools.partial(
                 GradCAM().explain, (images.numpy(), None), classifier, class_id, layer
             )
-        seconds = {name: np.array(values) for name, values in timing.rounds_of(calls, rounds, 3, _clocks).items()}
+        seconds = timing.rounds_of(calls, rounds, 3, _clocks)
         for name, values in seconds.items():
             cpu, wall = np.median(values, 0)
             speed = f"{1000 * wall:9.1f} ms {batch / wall:9.2f} images/s {1000 * cpu:9.1f} ms of a core"
@@ -80,7 +81,8 @@ def latencies(version, classifier, layer, rounds):
         if batch == 1:
             pairs["over_tf_explain_b1"] = ("tf_explain", "explain")
         for key, (upper, lower) in pairs.items():
-            ratios[key], ratios[f"{key}_wall"] = np.median(seconds[upper] / seconds[lower], 0)
+            for index, name in enumerate((key, f"{key}_wall")):
+                ratios[name] = timing.ratio(seconds[upper][:, index], seconds[lower][:, index])
     heat = np.asarray(loaded.signatures["explain_tensor"](images=picture[None])["heatmap"])
     assert np.isfinite(heat).all()
     return ratios

@@ -2,10 +2,11 @@
 
   python -m benchmarks.step --output=step.json
 
-Prints medians of interleaved runs in one process. Keys of the JSON, ratios all: `cgc_over_ce3`, seconds of a step of
-`cgc` over one of `baseline`; `bf16_over_fp32`, images per second of `mixed_bfloat16` over float32 (faster only where
-the processor has bfloat16 instructions); `loss_speedup_b64` and `loss_memory_ratio_b64`, the literal loss, forward and
-backward, over ours; `heatmap_share`, the part of a `cgc` step that goes into heatmaps and their loss.
+Prints medians, and in brackets quartiles, of interleaved runs in one process; seconds are those of all cores together.
+Keys of the JSON, ratios all: `cgc_over_ce3`, seconds of a step of `cgc` over one of `baseline`; `bf16_over_fp32`,
+images per second of `mixed_bfloat16` over float32 (faster only where the processor has bfloat16 instructions);
+`loss_speedup_b64` and `loss_memory_ratio_b64`, the literal loss, forward and backward, over ours; `heatmap_share`, the
+part of a `cgc` step that goes into heatmaps and their loss.
 """
 
 import functools
@@ -43,13 +44,13 @@ def steps(backbone, batch_size, rounds):
     models = {name: build(backbone, *kind) for name, kind in kinds.items()}
     functions = {name: step_of(model, batch) for name, model in models.items()}
     functions["heatmaps and loss"] = heatmaps_of(models["cgc"], batch)
-    seconds = timing.interleaved(functions, rounds, warmup=2)
-    title = f"{backbone}, {SIZE} pixels, batch {batch_size}, median of {rounds} interleaved rounds"
-    timing.table(title, seconds, batch_size)
+    seconds = timing.rounds_of(functions, rounds, warmup=2)
+    title = f"{backbone}, {SIZE} pixels, batch {batch_size}, seconds of a core, median of {rounds} interleaved rounds"
+    timing.table(title, timing.medians(seconds), batch_size)
     return {
-        "cgc_over_ce3": seconds["cgc"] / seconds["baseline"],
-        "bf16_over_fp32": seconds["cgc"] / seconds["cgc, mixed_bfloat16"],
-        "heatmap_share": seconds["heatmaps and loss"] / seconds["cgc"],
+        "cgc_over_ce3": timing.ratio(seconds["cgc"], seconds["baseline"]),
+        "bf16_over_fp32": timing.ratio(seconds["cgc"], seconds["cgc, mixed_bfloat16"]),
+        "heatmap_share": timing.ratio(seconds["heatmaps and loss"], seconds["cgc"]),
     }
 
 
@@ -62,11 +63,13 @@ def loss_alone(sizes, cells=7):
         builds = {"ours": ours, "literal": literally}
         calls = {name: functools.partial(tf.function(build), *arrays) for name, build in builds.items()}
         np.testing.assert_allclose(calls["ours"]()[0], calls["literal"]()[0], rtol=1e-4)
-        seconds = timing.interleaved(calls, rounds=15)
+        seconds = timing.rounds_of(calls, rounds=15)
         peak = {name: timing.peak_bytes(build, *arrays) for name, build in builds.items()}
-        timing.table(f"loss alone, {cells}x{cells} heatmaps, {SIZE} pixels, batch {size}", seconds, size)
+        timing.table(
+            f"loss alone, {cells}x{cells} heatmaps, {SIZE} pixels, batch {size}", timing.medians(seconds), size
+        )
         print(f"  {peak['ours'] / 1e6:.2f} MB, literally {peak['literal'] / 1e6:.2f} MB")
-        ratios[f"loss_speedup_b{size}"] = seconds["literal"] / seconds["ours"]
+        ratios[f"loss_speedup_b{size}"] = timing.ratio(seconds["literal"], seconds["ours"])
         ratios[f"loss_memory_ratio_b{size}"] = peak["literal"] / peak["ours"]
     return ratios
 

@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import statistics
 import time
 
 import numpy as np
@@ -16,7 +15,7 @@ v1 = tf.compat.v1
 def define_flags(rounds, backbone="The network."):
     """Defines the flags that benchmarks share; `rounds` is the default number of them."""
     flags.DEFINE_string("backbone", "resnet50", backbone)
-    flags.DEFINE_integer("rounds", rounds, "Interleaved rounds whose median counts.", lower_bound=1)
+    flags.DEFINE_integer("rounds", rounds, "Interleaved rounds, whose median and quartiles count.", lower_bound=1)
     flags.DEFINE_string("output", None, "File to write the ratios to, as flat JSON.")
 
 
@@ -28,33 +27,51 @@ def table(title, seconds, examples=1):
 
 
 def report(ratios):
-    """Prints ratios, and writes them where --output says."""
+    """Prints ratios, with their spread where it is known, and writes them where --output says.
+
+    `ratios` is {name: number, or `(median, lower quartile, upper quartile)`}.
+    """
     print()
     for name, value in ratios.items():
-        print(f"  {name:<30}{value:12.4g}")
+        print(f"  {name:<30}{in_words(value)}")
     if path := flags.FLAGS.output:
         pathlib.Path(path).write_text(json.dumps(ratios, indent=2) + "\n")
         print(f"written: {path}")
 
 
-def interleaved(functions, rounds, warmup=1, clock=time.perf_counter):
-    """Median seconds of each of {name: function}, called in turn, after `warmup` rounds that do not count.
+def in_words(value):
+    """A number of a report, or its median and its quartiles."""
+    if not isinstance(value, list | tuple):
+        return f"{value:.4g}"
+    median, low, high = value
+    return f"{median:.4g} ({low:.4g} to {high:.4g})"
 
-    `clock` is what seconds are: `time.process_time` counts those of every core of this process, and no other's.
+
+def rounds_of(functions, rounds, warmup=1, clock=time.process_time):
+    """Times {name: function} in turn, A B, B A, A B, ...: {name: the clock's difference in each round}, an array.
+
+    The clock is by default the seconds that every core worked for this process, which other work does not touch;
+    `time.perf_counter` is for what waits. The first `warmup` rounds do not count.
     """
-    return {name: statistics.median(seconds) for name, seconds in rounds_of(functions, rounds, warmup, clock).items()}
-
-
-def rounds_of(functions, rounds, warmup=1, clock=time.perf_counter):
-    """What `interleaved` takes the medians of: {name: the clock's difference in each round}, A B, B A, A B, ..."""
     seconds = {name: [] for name in functions}
     for index in tqdm(range(warmup + rounds), "timing " + ", ".join(functions), leave=False, disable=None):
-        for name, function in list(functions.items())[:: 1 - index % 2 * 2]:
+        names = list(functions) if index % 2 == 0 else list(reversed(functions))
+        for name in names:
             start = clock()
-            function()
+            functions[name]()
             if index >= warmup:
                 seconds[name].append(clock() - start)
-    return seconds
+    return {name: np.array(values) for name, values in seconds.items()}
+
+
+def medians(rounds):
+    """{name: median seconds} of what `rounds_of` gives."""
+    return {name: float(np.median(values)) for name, values in rounds.items()}
+
+
+def ratio(upper, lower):
+    """`(median, lower quartile, upper quartile)` of the ratios of two functions' seconds in each round."""
+    return tuple(float(value) for value in np.percentile(upper / lower, [50, 25, 75]))
 
 
 def peak_bytes(build, *arrays):
