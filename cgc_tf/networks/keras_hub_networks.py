@@ -124,7 +124,8 @@ def imagenet(name: str) -> str:
         raise UserError(f"--backbone={name} has several ImageNet weights: --weights={' or --weights='.join(found)}")
     if not found:
         raise UserError(
-            f"--backbone={name} has no ImageNet weights here; choose --weights=none, a preset or another backbone"
+            f"--backbone={name} has no ImageNet weights; python -m cgc_tf.networks lists what has some; a preset, a "
+            "file or --weights=none may do"
         )
     return found[0]
 

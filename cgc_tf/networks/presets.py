@@ -18,13 +18,18 @@ IMAGENET = {
         for index, tag in enumerate(("ra_in1k", "ft_in1k", "ra_in1k", "ra2_in1k", "ra2_in1k", "sw_in12k_ft_in1k"))
     },
 }
+# What to try where there is no network, or no such weights.
+WITHOUT_DOWNLOAD = (
+    "without a download there are --weights=none, a run, a preset's folder, a file (.h5, .keras, .safetensors, .pth) "
+    "and --backbone=efficientnet_lite0 --weights=imagenet, which a package holds"
+)
 
 
-def is_name(preset: str) -> bool:
-    """Whether KerasHub itself has a preset of this name, such as resnet_50_imagenet."""
+def names() -> list[str]:
+    """The names of KerasHub's own presets, such as resnet_50_imagenet."""
     import keras_hub
 
-    return preset in keras_hub.models.Backbone.presets
+    return list(keras_hub.models.Backbone.presets.keys())
 
 
 def load(preset: str, network: keras.Model) -> keras.layers.Rescaling:
@@ -38,13 +43,13 @@ def load(preset: str, network: keras.Model) -> keras.layers.Rescaling:
     """
     import keras_hub
 
-    found = download(preset, lambda: keras_hub.models.Backbone.from_preset(preset))
+    found = download(f"--weights={preset}", lambda: keras_hub.models.Backbone.from_preset(preset))
     if type(found) is not type(network) or [w.shape for w in found.weights] != [w.shape for w in network.weights]:
         raise UserError(f"--weights={preset} is a {found.name} of other shapes than --backbone={network.name}")
     if getattr(found, "stem_conv_padding", None) != getattr(network, "stem_conv_padding", None):
         raise UserError(f"--weights={preset} is a {found.name} that pads in another way than --backbone={network.name}")
     network.set_weights(found.get_weights())
-    converter = download(preset, lambda: _image_converter(preset))
+    converter = download(f"--weights={preset}", lambda: _image_converter(preset))
     if converter is None:
         print(f"weights: {preset} does not say how images are normalized; ImageNet's mean and deviation are taken")
         return imagenet_normalization()
@@ -52,13 +57,15 @@ def load(preset: str, network: keras.Model) -> keras.layers.Rescaling:
     return keras.layers.Rescaling(scale, converter.offset or 0.0, dtype="float32", name="normalization")
 
 
-def download(name: str, make: Callable[[], Any], advice: str = "a download may have failed; try --weights=none") -> Any:
-    """What `make()` builds, which may need a download; a `UserError` with this advice where that fails."""
+def download(flags: str, make: Callable[[], Any], advice: str = WITHOUT_DOWNLOAD) -> Any:
+    """What `make()` builds as flags say, which may need a download; a `UserError` with this advice where that fails."""
     try:
         with warnings.catch_warnings(action="ignore"):
             return make()
     except Exception as error:  # each library, and each library's downloader, fails in its own way
-        raise UserError(f"could not build {name}: {first_line(error)} ({advice})") from error
+        raise UserError(
+            f"{flags} cannot be had, perhaps for want of a network: {first_line(error)}; {advice}"
+        ) from error
 
 
 def _image_converter(preset):

@@ -1,6 +1,7 @@
 """What a network starts from: `--weights`, understood in one place, and a file of PyTorch read once."""
 
 import dataclasses
+import difflib
 import functools
 import pathlib
 
@@ -68,6 +69,9 @@ def parse(weights: str, backbone: str) -> Pretrained:
     if weights.endswith((".h5", ".keras")):
         keras_weights.check(weights)
         return Pretrained(weights, "keras", weights)
-    if presets.is_name(weights):
+    known = presets.names()
+    if weights in known:
         return Pretrained(weights, "preset")
-    raise UserError(f"--weights={weights} is none of: {HOW}")
+    close = difflib.get_close_matches(weights, known)
+    like = f"; presets like it: {', '.join(close)}" if close else ""
+    raise UserError(f"--weights={weights} is none of: {HOW}{like}")

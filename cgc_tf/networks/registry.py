@@ -117,7 +117,7 @@ def _applications(name, weights):
     def make():
         return constructor(include_top=False, weights=source, input_shape=(None, None, 3))
 
-    return presets.download(name, make), preprocess
+    return presets.download(f"--backbone=applications:{name} --weights={weights}", make), preprocess
 
 
 def _keras_cv(name, weights):
@@ -130,14 +130,15 @@ def _keras_cv(name, weights):
     if weights == "imagenet":
         own = _keras_cv_presets(constructor)
         if len(own) != 1:
-            raise UserError(f"keras_cv:{name} has {len(own) or 'no'} presets of ImageNet; try --weights=none")
+            some = f"keras_cv:{name} has {len(own) or 'no'} presets of ImageNet"
+            raise UserError(f"{some}; python -m cgc_tf.networks lists what has one")
         make = functools.partial(constructor.from_preset, own[0], include_rescaling=True)
     elif name in KERAS_CV:
         base, arguments = KERAS_CV[name]
         make = functools.partial(getattr(keras_cv.models, base), **arguments, include_rescaling=True)
     else:
         make = functools.partial(constructor, include_rescaling=True)
-    return presets.download(name, make), lambda images: images
+    return presets.download(f"--backbone=keras_cv:{name} --weights={weights}", make), lambda images: images
 
 
 def _keras_cv_presets(constructor):

@@ -2,12 +2,18 @@
 
 import json
 
+import huggingface_hub
+import kagglehub
 import numpy as np
 import pytest
+from keras.src.utils import file_utils
 
 from cgc_tf.common.errors import UserError
-from cgc_tf.networks import backbones, registry, torch_files
+from cgc_tf.data import load
+from cgc_tf.networks import backbones, presets, registry, torch_files
 from cgc_tf.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from cgc_tf.training import train
+from cgc_tf.training.config import Config
 from export import torch_checkpoint
 
 
@@ -39,8 +45,6 @@ def test_loads_a_keras_hub_preset_folder(tmp_path, capsys):
 
 def test_imagenet_is_torchvisions_for_resnets(tmp_path, monkeypatch):
     """`--weights=imagenet` asks for timm's copy of torchvision's weights, a safetensors file under PyTorch's names."""
-    import huggingface_hub
-
     network = backbones.build_backbone("resnet18", "none", 64)
     for index, weight in enumerate(network.weights):
         weight.assign(np.random.default_rng(index).random(weight.shape))
@@ -67,7 +71,6 @@ def test_imagenet_is_torchvisions_for_resnets(tmp_path, monkeypatch):
 
 
 def test_imagenet_is_keras_cvs_own_preset(tmp_path, monkeypatch):
-    import kagglehub
     from keras_cv.src.utils import preset_utils
 
     network = registry.build("keras_cv:ResNet50Backbone", "none")[0]
@@ -87,7 +90,6 @@ def test_imagenet_is_keras_cvs_own_preset(tmp_path, monkeypatch):
 
 def test_an_architecture_that_is_a_download(tmp_path, monkeypatch):
     """It comes with a preset, whose weights are `imagenet`; without weights, the architecture alone is asked for."""
-    import kagglehub
     from keras_hub.models import XceptionBackbone
 
     network, asked = XceptionBackbone([[8, 8], [16, 16], [24, 24]], [False, True, False]), set()
@@ -106,5 +108,25 @@ def test_an_architecture_that_is_a_download(tmp_path, monkeypatch):
     for ours, theirs in zip(trunk.weights, network.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     (tmp_path / "config.json").unlink()
-    with pytest.raises(UserError, match=r"--backbone=xception_41_imagenet: .*its architecture is a download"):
+    with pytest.raises(UserError, match=r"--backbone=xception_41_imagenet cannot .*its architecture is a download"):
         backbones.build_backbone("xception_41_imagenet", "none", 64)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "weights"),
+    [("applications:MobileNetV2", "imagenet"), ("resnet18", "imagenet"), ("resnet18", "resnet_18_imagenet")],
+)
+def test_weights_that_cannot_be_fetched_are_known_before_data_is_prepared(backbone, weights, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError("no route to host\nand more")
+
+    monkeypatch.setattr(file_utils, "get_file", fail)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    monkeypatch.setattr(kagglehub, "model_download", fail)
+    monkeypatch.setattr(load, "load_dataset", lambda *_: pytest.fail("data would be prepared"))
+    config = Config(dataset="toy_aircraft", backbone=backbone, weights=weights)
+    with pytest.raises(UserError) as caught:
+        train.train(config, tmp_path / "run")
+    message = str(caught.value)
+    assert f"--weights={presets.IMAGENET.get(backbone, weights) if weights == 'imagenet' else weights}" in message
+    assert "perhaps for want of a network: no route to host; without a download there are --weights=none, a" in message
