@@ -149,4 +149,5 @@ def test_every_configuration_is_valid(run):
     for path, line in zip(files, done.stdout.splitlines(), strict=True):
         dataset, _, ending = path.stem.partition("_")
         objective = {"baseline": "baseline", "no_negatives": "cgc_no_negatives"}.get(ending, "cgc")
-        assert line.split() == [{"base": "toy_aircraft", "demo": "toy_aircraft"}.get(dataset, dataset), objective]
+        named_otherwise = {"base": "toy_aircraft", "demo": "toy_aircraft", "birds": "folder"}
+        assert line.split() == [named_otherwise.get(dataset, dataset), objective]
