@@ -78,6 +78,19 @@ def from_workdir(workdir: PathLike, version: pathlib.Path) -> dict[str, np.ndarr
     return writer.expected_answers(model, settings.image_size, layout.read_examples(version)[0], stored)
 
 
+def chosen(model_dir: PathLike | None, number: int | None) -> pathlib.Path:
+    """The folder of a version as --model_dir and --version name it, by default the highest; raises `UserError`."""
+    if model_dir is None:
+        raise UserError("--model_dir is missing: the folder that export.saved_model wrote")
+    versions = model_card.versions(model_dir)
+    number = max(versions, default=None) if number is None else number
+    if number not in versions:
+        held = ", ".join(map(str, sorted(versions))) or "none"
+        wanted = "version" if number is None else f"version {number}"
+        raise UserError(f"--model_dir={model_dir} holds no {wanted}; versions there: {held}")
+    return versions[number]
+
+
 def _largest(answer, expected):
     if answer.shape != expected.shape:
         return float("inf")
@@ -86,15 +99,7 @@ def _largest(answer, expected):
 
 def main(_):
     args = flags.FLAGS
-    if args.model_dir is None:
-        raise UserError("--model_dir is missing: the folder that export.saved_model wrote")
-    versions = model_card.versions(args.model_dir)
-    number = max(versions, default=None) if args.version is None else args.version
-    if number not in versions:
-        held = ", ".join(map(str, sorted(versions))) or "none"
-        wanted = "version" if number is None else f"version {number}"
-        raise UserError(f"--model_dir={args.model_dir} holds no {wanted}; versions there: {held}")
-    version = versions[number]
+    version = chosen(args.model_dir, args.version)
     import cgc_tf.common.quiet_tensorflow  # noqa: F401  # after what needs no TensorFlow is refused
 
     try:

@@ -70,6 +70,7 @@ NOT_RUN = {
     "make demo-real DIR=DIR": "installs a package, then trains for minutes: the programs of the other commands",
     "pip --require-hashes": "a program and its option, no command",
     "sha256sum --check": "a program and its option, no command",
+    "python -m export.push --model_dir=exported --repo=USER/NAME --private": "tests/export/test_push.py pushes",
     "python -m export.onnx_model --workdir=runs/A --output=model.onnx": "needs requirements-onnx.txt",
     "python -m export.torch_checkpoint --workdir=runs/A --output=model.pth": "needs requirements-torch.txt",
     "EXPORTED=$PWD/exported docker compose -f export/tf_serving/compose.yaml up": DOCKER,

@@ -30,6 +30,7 @@ MODULES = {  # what `cgc NAME` runs
     "convert": "cgc_tf.data.convert",
     "onnx": "export.onnx_model",
     "torch": "export.torch_checkpoint",
+    "push": "export.push",
 }
 STOPPED = 75  # the exit status of stopped work, sysexits.h's EX_TEMPFAIL: try again later
 READER_LEFT = 128 + signal.SIGPIPE  # what a shell reports of a program whose output nobody reads any more
@@ -113,7 +114,7 @@ def check_paths():
     for name, value in flags.FLAGS.flag_values_dict().items():
         for text in value if isinstance(value, list) else [value]:
             is_handle = name == "weights" and str(text).startswith(HANDLES)
-            if URL.match(str(text)) and name != "url" and not is_handle:
+            if URL.match(str(text)) and name not in ("url", "repo") and not is_handle:
                 raise UserError(
                     f"--{name}={text} is a URL, which is not supported: pass a path on this machine, and mount or copy "
                     "there what is elsewhere"

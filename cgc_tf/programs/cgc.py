@@ -11,6 +11,7 @@
   cgc convert --data_dir=DIR --objects=FILE   writes where objects are, from a tool's form into ours
   cgc onnx --workdir=runs/A                   writes its model for ONNX Runtime
   cgc torch --workdir=runs/A                  writes its weights for PyTorch
+  cgc push --model_dir=exported --repo=A/B    puts it on the Hugging Face Hub, with a model card
 
 Each of them answers --help.
 """

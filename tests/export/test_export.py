@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import huggingface_hub
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -19,6 +20,7 @@ from cgc_tf.evaluation import evaluate
 from cgc_tf.evaluation.examples import Drawing
 from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.report import model_card
+from cgc_tf.report.readme import readme
 from cgc_tf.training import checkpoints, config, run_folder
 from export import onnx_model, saved_model, verify
 from export.artifact import card, layout
@@ -195,11 +197,16 @@ def test_model_card_has_whole_evaluations_of_these_weights(workdir, small_config
     assert (describe()["metrics"], describe()["no_metrics"]) == ({}, "it was not evaluated")
     evaluate.evaluate([copy], protocol=Protocol(curves="none"), drawing=Drawing(1, gallery=1))
     contents = describe()
-    assert (
-        contents["metrics"]["examples"] == 12
-        and contents["metrics"]["checkpoint"] == last.name == contents["checkpoint"]
-    )
+    metrics = contents["metrics"]
+    assert metrics["examples"] == 12 and metrics["checkpoint"] == last.name == contents["checkpoint"]
     assert contents["no_metrics"] is None
+    text = readme(contents, ("a", "b", "c"), "someone/planes")
+    data = huggingface_hub.ModelCard(text).data
+    told = {each.metric_type: each.metric_value for each in data.eval_results}
+    assert (data.license, data.model_name, data.metrics) == ("unknown", "planes", ["accuracy"])
+    assert {each.dataset_split for each in data.eval_results} == {"test"} and told["accuracy"] == metrics["top1"]
+    assert told["content_heatmap"] == metrics["content_heatmap"] and "insertion_auc" not in told
+    assert "On 12 pictures, the whole test split" in text and f"| top-1 ↑ | {100 * told['accuracy']:.2f} [" in text
     whole = json.loads((copy / "evaluation.json").read_text())
     for changed, reason in (
         ({"checkpoint": earlier}, f"is of another checkpoint, {earlier}"),
