@@ -36,7 +36,7 @@ def push(version: pathlib.Path, repo: str, private: bool = False, license: str =
         UserError: the version is not as it was written, there is no token, the Hub refuses something or is out of
             reach, or the repository is there and public although it should be private.
     """
-    import huggingface_hub
+    from huggingface_hub import HfApi, get_token, utils
 
     from . import verify
 
@@ -44,13 +44,15 @@ def push(version: pathlib.Path, repo: str, private: bool = False, license: str =
     if card is None:
         raise UserError(f"{version} has no model card: was it written by export.saved_model?")
     with _told_in_a_line(repo):
-        huggingface_hub.utils.validate_repo_id(repo)
+        utils.validate_repo_id(repo)
         if "/" not in repo:
             raise UserError(f"--repo={repo} should be USER/NAME")
-        if not huggingface_hub.get_token():
+        if not get_token():
             raise UserError("no token of the Hugging Face Hub: run `hf auth login`, or put one into HF_TOKEN")
-        hub = huggingface_hub.HfApi()
+        hub = HfApi()
         hub.whoami()  # before anything that takes long
+    import cgc_tf.common.quiet_tensorflow  # noqa: F401  # after what needs no TensorFlow is refused
+
     verify.verify(version)
     text = readme(card, model_card.read_labels(version / model_card.LABELS) or (), repo, license)
     with _told_in_a_line(repo), tempfile.TemporaryDirectory() as temporary:
@@ -87,8 +89,6 @@ def main(_):
     from . import verify
 
     version = verify.chosen(args.model_dir, args.version)
-    import cgc_tf.common.quiet_tensorflow  # noqa: F401  # after what needs no TensorFlow is refused
-
     names = ", and splits.csv, with the names of the pictures" if (version / model_card.RECORD).exists() else ""
     print(f"note: with it go model_card.json, which names folders of this machine{names}")
     print(f"pushed: {version} to {push(version, args.repo, args.private, args.license)}")

@@ -1,5 +1,6 @@
 """README.md of an exported version on the Hugging Face Hub: metadata that the Hub reads, then what people do."""
 
+import collections
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -119,4 +120,6 @@ def _results(card):
     if not metrics:
         return f"Not measured: {card['no_metrics']}."
     of = f"On {metrics['examples']} pictures, the whole {metrics['split']} split; in percent, with intervals of 95%."
-    return f"{of}\n\n{tables.markdown(*tables.every_score([{**metrics, 'config': card['configuration']}]))}".strip()
+    found = collections.defaultdict(lambda: None, metrics["statistics"])  # of which an older version has fewer
+    report = {**metrics, "statistics": found, "config": card["configuration"]}
+    return f"{of}\n\n{tables.markdown(*tables.every_score([report]))}".strip()

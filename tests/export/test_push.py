@@ -1,7 +1,10 @@
 """What `cgc push` puts on the Hugging Face Hub, and what it refuses. Only the Hub is one of our own."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import huggingface_hub
 import pytest
@@ -90,6 +93,14 @@ def test_refused_in_a_line(arguments, environment, message, push, hub):
     done = push(*arguments, **environment)
     assert done.returncode == 2 and message in done.stderr.splitlines()[-1], done.stderr
     assert "Traceback" not in done.stderr and hub.repositories == {}
+
+
+def test_is_refused_by_a_process_of_its_own(exported, tmp_path):
+    """The other tests' processes have loaded libraries before."""
+    command = [sys.executable, "-m", "export.push", f"--model_dir={exported.parent}", f"--repo={REPO}"]
+    environment = {**os.environ, "HF_TOKEN": "", "HF_HOME": str(tmp_path), "PYTHONPATH": "."}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 2 and done.stderr.startswith("error: no token of the Hugging Face Hub"), done.stderr
 
 
 @pytest.mark.parametrize(
