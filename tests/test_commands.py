@@ -41,6 +41,7 @@ SMALLER = {
     "benchmarks.checkpoints": ["--backbone=resnet8", "--rounds=1"],
 }
 DOCKER = "needs containers"
+PICTURES = "needs 512 pictures; tests/evaluation/test_shards.py divides fewer"
 IMAGENET = "ImageNet's archives are put in place by hand"
 PAPER = {
     "aircraft": "downloads 2.75 GB",
@@ -80,6 +81,7 @@ NOT_RUN = {
     ),
     "docker build --build-arg TF_SERVING=2.21.0-gpu --tag cgc-serving:2.21.0-gpu export/tf_serving": DOCKER,
     "CGC_FUZZ_SECONDS=300 python -m pytest -s tests/export/serving/test_fuzz.py": "five minutes",
+    "python evaluate.py --workdir=runs/A --shard=0/4": PICTURES,
     "python evaluate.py --table=no_negatives": IMAGENET,
     "python evaluate.py --checkpoint --weights=FILE --backbone=resnet50 --image_size=224 --labels=FILE "
     "--dataset=imagenet": IMAGENET,

@@ -85,7 +85,7 @@ MODES = {
     "table": ["--table=absent"],
     "group_by": ["--group_by=objective", "absent"],
 }
-MEASURED = {field.name for field in dataclasses.fields(Protocol)} | {"batch_size"}
+MEASURED = {field.name for field in dataclasses.fields(Protocol)} | {"batch_size", "shard"}
 DRAWN = {"examples", "show", "show_ids", "gallery"}
 OF_WEIGHTS = {"weights", "backbone", "pooling", "explain_layer"}
 READ = {
@@ -132,6 +132,7 @@ def test_a_flag_that_a_mode_does_not_read(mode):
         ("export.client", ["--image=x", "--version=1", "--label=stable"], "--label=stable is not used by --version=1"),
         ("evaluate.py", ["--show_ids=x", "--examples=3"], "--examples is not used by --show_ids"),
         ("evaluate.py", ["--curves=none", "--curve_steps=3"], "--curve_steps is not used by --curves=none"),
+        ("evaluate.py", ["--shard=0/2", "--examples=3"], "--examples is not used by --shard=0/2, which draws nothing"),
         ("evaluate.py", ["--workdir=a", "--saved_model=b"], "choose one of --workdir and --saved_model"),
     ],
 )

@@ -14,7 +14,7 @@ from cgc_tf.common.errors import UserError
 from cgc_tf.common.files import PathLike
 from cgc_tf.data import splits
 from cgc_tf.data.source import Source
-from cgc_tf.evaluation import consistency, evaluated_models, examples, own_model
+from cgc_tf.evaluation import consistency, evaluated_models, examples, own_model, shards
 from cgc_tf.evaluation.drawing import Measured, draw
 from cgc_tf.evaluation.evaluated_models import EvaluatedModel
 from cgc_tf.evaluation.examples import Drawing
@@ -53,6 +53,7 @@ def evaluate(
     batch_size: int = 32,
     explainers: Sequence[str] = ("",),
     drawing: Drawing = DRAWING,
+    shard: str = "",
 ) -> Evaluation:
     """Evaluates a model in memory; or trained runs, which are set side by side.
 
@@ -75,12 +76,16 @@ def evaluate(
         batch_size: images at a time.
         explainers: names, as `explainers.make` takes them; "" is the heatmap that a run was trained with.
         drawing: what to draw.
+        shard: "i/n" measures a part of the images of runs, is written beside them, and comes to no report; "join" makes
+            the whole of the parts. "" measures all.
 
     Raises:
         UserError: the runs cannot be evaluated together, or one of them has no checkpoint that can be read; the dataset
             is no such, or of other classes; before any measuring.
     """
     if isinstance(models, CGCModel):
+        if shard:
+            raise UserError(f"shard={shard} is not used: parts are joined in the folder of a run")
         return _evaluate_object(models, dataset, protocol, batch_size, explainers, drawing)
     if dataset is not None:
         raise UserError("dataset=... goes with a CGCModel: what runs are measured on is the protocol's dataset")
@@ -102,14 +107,18 @@ def evaluate(
     for workdir in workdirs:
         evaluated_models.check_classes(workdir, run_folder.class_names(workdir), source.class_names)
     runs = map(evaluated_models.from_workdir, workdirs, _names_of_folders(paths))
-    return evaluate_models(runs, source, protocols[0], batch_size, explainers, drawing)
+    return evaluate_models(runs, source, protocols[0], batch_size, explainers, drawing, shard)
 
 
 def _evaluate_object(model, dataset, protocol, batch_size, explainers, drawing):
     if drawing != DRAWING:
         raise UserError("drawing=... is not used: of a model object nothing is drawn")
     model, source = own_model.opened(model, dataset, protocol)
-    reports = [_measure(model, source, protocol, batch_size, explainer).report for explainer in explainers]
+    reports = []
+    for explainer in explainers:
+        subject = _subject(model, explainer, source, protocol)
+        measurement = measure(subject, source, protocol, batch_size)
+        reports.append(report_of(subject, measurement, source, protocol, explainer, batch_size))
     unknown = {} if isinstance(dataset, Source) else {"dataset": None, "split": None}
     return Evaluation([{**report, **unknown} for report in reports], [])
 
@@ -139,6 +148,7 @@ def evaluate_models(
     batch_size: int = 32,
     explainers: Sequence[str] = ("",),
     drawing: Drawing = DRAWING,
+    shard: str = "",
 ) -> Evaluation:
     """Evaluates models from anywhere on `source`, which is the data that `protocol` names; the rest is as `evaluate`.
 
@@ -150,13 +160,23 @@ def evaluate_models(
         examples.check_ids(source, protocol.split, protocol.limit, drawing.show_ids)
     if len(set(explainers)) < len(explainers):
         raise UserError(f"--explainer={','.join(explainers)} names an explainer twice")
+    part = shards.Shard.parse(shard) if shard not in ("", shards.JOIN) else None
     found = []
     for model in models:
         for explainer in explainers:
-            each = _measure(model, source, protocol, batch_size, explainer)
             variant = protocol.variant(model.settings, explainer)
-            results.write(model.folder, each.report, each.measurement, source.class_names, variant)
-            found.append(each)
+            subject, rest = _subject(model, explainer, source, protocol), (source, protocol, batch_size)
+            if part:
+                shards.measure_part(subject, *rest, variant, part)
+                continue
+            measurement = shards.joined(subject, *rest, variant) if shard else measure(subject, *rest)
+            report = report_of(subject, measurement, source, protocol, explainer, batch_size)
+            results.write(model.folder, report, measurement, source.class_names, variant)
+            if shard:
+                shards.remove(model.folder, variant)
+            found.append(Measured(subject, explainer, measurement, report))
+    if part:
+        return Evaluation([], [])
     folders = list(dict.fromkeys(each.model.folder for each in found))
     for folder in folders:
         inside = [each for each in found if each.model.folder == folder]
@@ -166,11 +186,8 @@ def evaluate_models(
     return Evaluation([each.report for each in found], compared, figure, page)
 
 
-def _measure(model, source, protocol, batch_size, explainer):
-    model = model.explained_by(explainer, protocol.evaluation_seed).in_order_of(source.class_names)
-    measurement = measure(model, source, protocol, batch_size)
-    report = report_of(model, measurement, source, protocol, explainer, batch_size)
-    return Measured(model, explainer, measurement, report)
+def _subject(model, explainer, source, protocol):
+    return model.explained_by(explainer, protocol.evaluation_seed).in_order_of(source.class_names)
 
 
 def report_of(

@@ -45,6 +45,11 @@ def measure(model: EvaluatedModel, source: Source, protocol: Protocol, batch_siz
         located = _located(model, source, protocol, batch_size)
         for batch in read(source, located, count, f"{model.name}: content heatmap"):
             put([place[int(index)] for index in batch["index"]], _locate(model, batch, protocol))
+    return with_rest(columns, followed, model, source, protocol)
+
+
+def with_rest(columns: dict, followed: dict, model: EvaluatedModel, source: Source, protocol: Protocol) -> Measurement:
+    """A `Measurement` of columns and curves, with what is of no image alone: a check with shuffled weights, say."""
     replaced = curves.shares(protocol.curve_steps)
     shares = {name: road.SHARES if name.startswith("road") else replaced for name in followed}
     return Measurement(columns, followed, shares, _randomization(model, source, protocol))

@@ -8,6 +8,7 @@
   python evaluate.py --saved_model=exported           an exported model, which says what it was trained on, and how
   python evaluate.py --checkpoint --weights=FILE --backbone=resnet50 --image_size=224 --labels=FILE --dataset=imagenet
   python evaluate.py --table=no_negatives --dataset=toy_aircraft             a table of the paper, trained if missing
+  python evaluate.py --workdir=runs/A --shard=0/4     a quarter of the images; --shard=join makes the whole of all four
   python evaluate.py --group_by=objective runs/*      seeds pooled, differences tested: by-objective.{md,tex,json}
 
 Into each workdir go evaluation.json, per_image.csv, curves.csv, explanations.{png,pdf} and report.html; several
@@ -31,7 +32,7 @@ from cgc_tf.report import model_card
 from cgc_tf.training import config
 
 FLAGS = flags.FLAGS
-SETTINGS = {field.name for cls in (Protocol, Drawing) for field in dataclasses.fields(cls)} | {"batch_size"}
+SETTINGS = {field.name for cls in (Protocol, Drawing) for field in dataclasses.fields(cls)} | {"batch_size", "shard"}
 TOLD = ("backbone", "image_size", "pooling", "explain_layer")  # of a file of weights that does not say it
 READ = {  # what each mode reads
     "workdir": {"workdir", "explainer"} | SETTINGS,
@@ -74,6 +75,11 @@ def define_flags():
             "explainer", [""], f"Who explains, one or more: {', '.join(explainers.NAMES)} (default: as trained)."
         ),
         flags.DEFINE_integer("batch_size", 32, "Examples at a time.", lower_bound=1),
+        flags.DEFINE_string(
+            "shard",
+            "",
+            "i/n measures part i of n alone, from 0 on; join makes the whole of what n processes have measured.",
+        ),
     )
     settings.define_flags(Drawing)
 
@@ -97,7 +103,7 @@ def main(argv):
     from cgc_tf.report import tables, verdict
 
     protocol = settings.from_flags(Protocol)
-    rest = FLAGS.batch_size, FLAGS.explainer, settings.from_flags(Drawing)
+    rest = FLAGS.batch_size, FLAGS.explainer, settings.from_flags(Drawing), FLAGS.shard
     if mode == "workdir":
         workdirs = FLAGS.workdir or [str(config.newest_workdir())]
         if not FLAGS.workdir:
@@ -108,6 +114,9 @@ def main(argv):
         protocol = protocol.on_data_of(trained)
         source = protocol.open_source(trained)
         done = evaluate.evaluate_models(map(_from_outside, [source]), source, protocol, *rest)
+    if not done.reports:
+        print(f"measured part {FLAGS.shard}; when all are there: --shard=join instead, with the same other flags")
+        return
     print(f"{tables.text(*tables.means(done.reports))}\n{tables.what_it_is_of(done.reports)}")
     for report in done.reports:
         print(verdict.headline(tables.label(report), report["background"]))
@@ -123,6 +132,9 @@ def _mode():
         raise UserError(f"choose one of {' and '.join(f'--{name}' for name in chosen)}")
     mode = chosen[0] if chosen else "workdir"
     settings.refuse_unread(f"--{mode}", READ[mode])
+    if FLAGS.shard not in ("", "join"):
+        drawn = {field.name for field in dataclasses.fields(Drawing)}
+        settings.refuse_unread(f"--shard={FLAGS.shard}, which draws nothing", READ[mode] - drawn)
     if FLAGS.show_ids:
         settings.refuse_unread("--show_ids, which says which images to draw", READ[mode] - {"examples", "show"})
     return mode
