@@ -38,9 +38,11 @@ SMALLER = {
         "--links=1000",
     ],
     "benchmarks.serving": ["--backbone=resnet8", "--rounds=1"],
+    "benchmarks.workers": ["--backbone=resnet8", "--rounds=1", "--batch_size=2"],
     "benchmarks.checkpoints": ["--backbone=resnet8", "--rounds=1"],
 }
 DOCKER = "needs containers"
+MACHINES = "needs two machines; tests/training/test_workers.py has two processes"
 PICTURES = "needs 512 pictures; tests/evaluation/test_shards.py divides fewer"
 IMAGENET = "ImageNet's archives are put in place by hand"
 PAPER = {
@@ -81,7 +83,13 @@ NOT_RUN = {
     ),
     "docker build --build-arg TF_SERVING=2.21.0-gpu --tag cgc-serving:2.21.0-gpu export/tf_serving": DOCKER,
     "CGC_FUZZ_SECONDS=300 python -m pytest -s tests/export/serving/test_fuzz.py": "five minutes",
-    "python evaluate.py --workdir=runs/A --shard=0/4": PICTURES,
+    **{
+        "python train.py --flagfile=configs/folder.flags --data_dir=DIR --workdir=/shared/runs/A "
+        f"--workers=a:2301,b:2301 --worker_index={index}": MACHINES
+        for index in range(2)
+    },
+    "docker build --file cluster/Dockerfile --tag cgc-training .": DOCKER,
+    **{f"python evaluate.py --workdir=runs/A --shard={shard}": PICTURES for shard in ("0/4", "join")},
     "python evaluate.py --table=no_negatives": IMAGENET,
     "python evaluate.py --checkpoint --weights=FILE --backbone=resnet50 --image_size=224 --labels=FILE "
     "--dataset=imagenet": IMAGENET,
@@ -129,6 +137,7 @@ SLOW = {
     "python -m benchmarks.serving --output=serving.json": MEASURES,
     "python -m benchmarks.step --output=step.json": MEASURES,
     "python -m benchmarks.step --rounds=5": MEASURES,
+    "python -m benchmarks.workers --output=workers.json": MEASURES,
 }
 TAUGHT = commands.all_taught()
 NO_FLAGS = ("python -m pytest", "python -m cgc_tf.data.datasets.dummy_data")

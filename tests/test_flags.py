@@ -133,6 +133,10 @@ def test_a_flag_that_a_mode_does_not_read(mode):
         ("evaluate.py", ["--show_ids=x", "--examples=3"], "--examples is not used by --show_ids"),
         ("evaluate.py", ["--curves=none", "--curve_steps=3"], "--curve_steps is not used by --curves=none"),
         ("evaluate.py", ["--shard=0/2", "--examples=3"], "--examples is not used by --shard=0/2, which draws nothing"),
+        ("train.py", ["--worker_index=1"], "--worker_index=1 is not used without --workers"),
+        ("train.py", ["--workers=a:1,b:2"], "--worker_index should be 0 to 1, which of --workers this one is"),
+        ("train.py", ["--workers=a:1,b", "--worker_index=0"], "--workers should be host:port"),
+        ("train.py", ["--strategy=multiworker", "--workdir=absent"], "--strategy=multiworker: nobody says who"),
         ("evaluate.py", ["--workdir=a", "--saved_model=b"], "choose one of --workdir and --saved_model"),
     ],
 )

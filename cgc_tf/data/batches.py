@@ -1,5 +1,7 @@
 """From a source to batches: random views to train on, center views to validate on, and what evaluation looks at."""
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
@@ -15,6 +17,20 @@ ROUNDS = 8
 NEARBY = 4  # batches' worth of whole images, among which those of one size are looked for
 
 
+class Share(NamedTuple):
+    """A part of every batch: that of `count` replicas from `first` on, of `of` in all; each has its own small batch.
+
+    Two that make up the whole see together, without repeats, what one of the whole sees.
+    """
+
+    first: int = 0
+    count: int = 1
+    of: int = 1
+
+
+WHOLE = Share()
+
+
 def training_batches(
     source: Source,
     image_size: int,
@@ -24,6 +40,7 @@ def training_batches(
     first_step: int = 0,
     wanted: tuple[str, ...] = VIEWS,
     augmentation: Augmentation = NONE,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """Batches of the views of the reference recipe, pass after pass over the training split.
 
@@ -33,28 +50,31 @@ def training_batches(
     Args:
         source: a `Source`.
         image_size: the side S of the views in pixels.
-        batch_size: examples in a batch, over all replicas.
+        batch_size: examples in a batch, over all replicas; a multiple of `share.of`.
         seed: decides the order and, with the example's id, each view.
         steps: how many batches the run has.
         first_step: which of them to begin with.
         wanted: which of `VIEWS` are needed.
         augmentation: what else is changed in the views.
+        share: the part of each batch that is wanted; then B is `batch_size / share.of`, one replica's.
 
     Returns:
         A `tf.data.Dataset` of dicts: the wanted views, uint8 `[B, S, S, 3]`; with `augmented` also its `transform`,
         int32 `[B, 5]`; and `label` int32 `[B]`.
     """
     size = source.sizes["train"]
-    in_pass = size // batch_size * batch_size
+    in_pass, each = size // batch_size * batch_size, batch_size // share.of
 
-    def views(number):
-        """The views of the run's example of this number."""
+    def views(own):
+        """The views of the share's example of this number, which is another one of the run."""
+        piece, place_in_piece = own // each, own % each
+        number = piece // share.count * batch_size + (share.first + piece % share.count) * each + place_in_piece
         of_pass, place = number // in_pass, number % in_pass
         index = shuffled(place, seed, of_pass, size)
         return training_views(source.decode("train", index), [seed, of_pass], image_size, wanted, augmentation)
 
-    numbers = tf.data.Dataset.range(first_step * batch_size, steps * batch_size)
-    return numbers.map(views, PARALLEL).batch(batch_size, drop_remainder=True).prefetch(PARALLEL)
+    numbers = tf.data.Dataset.range(first_step * each * share.count, steps * each * share.count)
+    return numbers.map(views, PARALLEL).batch(each, drop_remainder=True).prefetch(PARALLEL)
 
 
 def shuffled(place: tf.Tensor, seed: int, of_pass: tf.Tensor, size: int) -> tf.Tensor:
@@ -74,9 +94,9 @@ def with_unlabeled(labeled: tf.data.Dataset, unlabeled: tf.data.Dataset) -> tf.d
 
 
 def validation_batches(
-    source: Source, split: str, image_size: int, batch_size: int, limit: int | None = None
+    source: Source, split: str, image_size: int, batch_size: int, limit: int | None = None, share: Share = WHOLE
 ) -> tf.data.Dataset:
-    """Batches of center views, in the source's order, the last one perhaps smaller.
+    """Batches of center views, in the source's order, the last one perhaps smaller; of a share as many as of another.
 
     Args:
         source: a `Source`.
@@ -84,6 +104,7 @@ def validation_batches(
         image_size: the side S of the views in pixels.
         batch_size: examples at a time.
         limit: how many examples at most, spread evenly over the split; None for all.
+        share: the part of each batch that is wanted, as for `training_batches`; small last ones may be empty.
 
     Returns:
         A `tf.data.Dataset` of dicts: `image` uint8 `[B, S, S, 3]`, `label` int32 `[B]` and, where the source has
@@ -98,7 +119,20 @@ def validation_batches(
             **_center_region(source, example, image_size),
         }
 
-    return _places(source, split, limit).map(view, PARALLEL).batch(batch_size).prefetch(PARALLEL)
+    if share == WHOLE:
+        return _places(source, split, limit).map(view, PARALLEL).batch(batch_size).prefetch(PARALLEL)
+    each, places = batch_size // share.of, spread(source.sizes[split], limit)
+    filled = np.pad(places, (0, -len(places) % (each * share.of)), constant_values=-1)
+    pieces = filled.reshape(-1, each, share.of)[:, :, share.first : share.first + share.count]
+
+    def marked(place):
+        return place >= 0, view(tf.maximum(place, 0))
+
+    def kept(is_wanted, views):
+        return {name: tf.boolean_mask(value, is_wanted) for name, value in views.items()}
+
+    own = tf.data.Dataset.from_tensor_slices(pieces.transpose(0, 2, 1).ravel())
+    return own.map(marked, PARALLEL).batch(each).map(kept).prefetch(PARALLEL)
 
 
 def evaluation_batches(

@@ -84,6 +84,20 @@ class KerasCalls(keras.Model):
             label, answer = batch["label"][:kept], self._answer(logits)[:kept]
             self._compile_metrics.update_state(label, answer, batch["weight"][:kept] if "weight" in batch else None)
 
+    def _make_function(self, step_function):
+        # Keras' own takes the mean of a step's logs over several workers, and fails at it: they are scalars. Here a
+        # step's logs are of the first replica of each worker; those of an epoch are of all, as `get_metrics_result` is.
+        strategy = self.distribute_strategy
+        if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            return super()._make_function(step_function)
+
+        def step(iterator):
+            logs = strategy.run(step_function, args=(iterator.get_next(),))
+            return tf.nest.map_structure(lambda value: strategy.experimental_local_results(value)[0], logs)
+
+        one_step = step if self.run_eagerly else tf.function(step, reduce_retracing=True)
+        return lambda iterator: [one_step(iterator) for _ in range(self.steps_per_execution)][-1]
+
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # Keras would read a batch to build the model on and drop it, before `fit` and before every validation; this
         # model is built when it is made.

@@ -12,6 +12,9 @@ Ctrl-C save after the step and leave with exit status 75; once more, at once. Ex
 """
 
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
+import json
+import os
+import re
 import sys
 
 from absl import flags
@@ -22,6 +25,7 @@ from cgc_tf.programs import cgc
 from cgc_tf.training import config
 
 CONSISTENT = ("cgc", "cgc_no_negatives")
+ADDRESS = re.compile(r"[^\s:/]+:\d{1,5}")
 READ_BY = {  # setting: another one, and its values by which the first is read
     "lambda_cgc": ("objective", CONSISTENT),
     "explain_class": ("objective", CONSISTENT),
@@ -55,6 +59,12 @@ def define_flags():
             [],
             "Keras callbacks of your own, module:Class, made without arguments; --dry_run makes them and no more.",
         ),
+        flags.DEFINE_list(
+            "workers",
+            [],
+            "Where the processes that train together listen, host:port, the same for each; else TF_CONFIG says it.",
+        ),
+        flags.DEFINE_integer("worker_index", None, "Which of --workers this one is, from 0, which alone writes."),
     )
     config.define_flags()
 
@@ -64,8 +74,9 @@ def main(_):
     if len(sys.argv) == 1:
         print(program.as_started(f"{__doc__.strip()}\n--help lists every flag."))
         return 2
-    from cgc_tf.training import dry_run, own_callback, train
+    from cgc_tf.training import dry_run, own_callback, train, workers
 
+    _name_workers()
     workdir, allow_changes = flags.FLAGS.workdir, flags.FLAGS.allow_changes
     if allow_changes and not workdir:
         raise UserError("--allow_changes is not used without --workdir: a new run has nothing to change")
@@ -73,11 +84,32 @@ def main(_):
     _refuse_unread(settings)
     callbacks = [own_callback.load(path) for path in flags.FLAGS.callback]
     if flags.FLAGS.dry_run:
+        if workers.named(settings.strategy):
+            raise UserError("--dry_run is of one process: leave out who the workers are")
         print(dry_run.check(settings, workdir, _evaluate, cgc.load("export").export, allow_changes))
         return 0
     workdir = train.train(settings, workdir, allow_changes, callbacks)
     print(program.as_started(f"trained: {workdir}\nnext: python evaluate.py --workdir={workdir}"))
     return 0
+
+
+def _name_workers():
+    """Puts --workers and --worker_index where TensorFlow has them: into TF_CONFIG."""
+    addresses, index = flags.FLAGS.workers, flags.FLAGS.worker_index
+    if not addresses:
+        if index is not None:
+            raise UserError(f"--worker_index={index} is not used without --workers: leave it out")
+        return
+    if "TF_CONFIG" in os.environ:
+        raise UserError("--workers: TF_CONFIG names workers, too; leave one of them out")
+    wrong = [address for address in addresses if not ADDRESS.fullmatch(address)]
+    if wrong or len(set(addresses)) < len(addresses):
+        raise UserError(f"--workers should be host:port, comma-separated, each once. Received: {','.join(addresses)}")
+    if index is None or not 0 <= index < len(addresses):
+        rule = f"0 to {len(addresses) - 1}, which of --workers this one is"
+        raise UserError(f"--worker_index should be {rule}. Received: {index}")
+    task = {"type": "worker", "index": index}
+    os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": task})
 
 
 def _refuse_unread(settings):

@@ -28,15 +28,15 @@ REMEDIES = {
 def callbacks(
     config: Config, workdir: pathlib.Path, prepared: Prepared, checkpointing: Checkpointing
 ) -> list[keras.callbacks.Callback]:
-    """The Keras callbacks of a run, in the order in which they must act."""
+    """The Keras callbacks of a run, in the order in which they must act; of several workers the chief has all."""
     logs, source = str(workdir / "tensorboard"), prepared.source
     chosen = [
         Counted(checkpointing, min(config.validation_examples, source.sizes[source.validation])),
         BegunEpoch(prepared.start),
-        MetricsFile(workdir),
-        TensorBoard(logs, write_graph=False),
-        Overlays(_examples_to_watch(source, config.image_size), logs),
     ]
+    if prepared.workers.is_chief:
+        overlays = Overlays(_examples_to_watch(source, config.image_size), logs)
+        chosen += [MetricsFile(workdir), TensorBoard(logs, write_graph=False), overlays]
     if config.ema_momentum:
         chosen.insert(0, ValidateAverages())
     if config.early_stopping:

@@ -126,9 +126,11 @@ class Config(DataSettings, Recorded):
     )
     seed: int = setting(0, "Seed of everything random; the same seed gives the same run.", least=0, on_change=NEVER)
     strategy: str = setting(
-        "mirrored",
-        "mirrored: every GPU there is, or the CPU. single: the default device alone.",
-        ("mirrored", "single"),
+        "auto",
+        "mirrored: every GPU there is, or the CPU. single: the default device alone. multiworker: those of several "
+        "machines, named by --workers, TF_CONFIG or Slurm's srun. auto: multiworker where --workers or TF_CONFIG name "
+        "several, else mirrored.",
+        ("auto", "single", "mirrored", "multiworker"),
     )
     validation_examples: int = setting(256, "Examples to validate on after each epoch.", least=1)
     checkpoint_every: str = setting(

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from cgc_tf.common.errors import UserError
+from cgc_tf.training import workers
 from cgc_tf.training.config import Config
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h
@@ -29,10 +30,15 @@ def make_deterministic(seed: int, xla: bool = False) -> None:
 
 
 def make_strategy(config: Config) -> tf.distribute.Strategy:
-    """The `tf.distribute.Strategy` of a configuration; raises `UserError` where its replicas cannot share a batch."""
+    """The `tf.distribute.Strategy` of a configuration; of several workers, when all are there.
+
+    Raises:
+        UserError: its replicas cannot share a batch, or the workers are not as they should be.
+    """
+    named = workers.named(config.strategy)
     if config.strategy == "single":
         return tf.distribute.get_strategy()
-    strategy = tf.distribute.MirroredStrategy()
+    strategy = workers.join(*named) if named else tf.distribute.MirroredStrategy()
     replicas = strategy.num_replicas_in_sync
     if config.batch_size % replicas:
         raise UserError(f"--batch_size={config.batch_size} should divide by {replicas} replicas")

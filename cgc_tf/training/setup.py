@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import pathlib
+import time
 from collections.abc import Iterator
 
 import keras
@@ -21,6 +22,7 @@ from cgc_tf.training.checkpoints import Checkpoint, Position
 from cgc_tf.training.config import Config
 from cgc_tf.training.new_model import NewModel
 from cgc_tf.training.state import restore
+from cgc_tf.training.workers import SECONDS_TO_SEE, Workers
 
 SKIPPED = "skipped.txt"
 
@@ -34,6 +36,7 @@ class Prepared:
     unlabeled: Source | None
     steps: int  # in an epoch
     start: Checkpoint
+    workers: Workers
 
 
 def prepare(config: Config, workdir: pathlib.Path, strategy: tf.distribute.Strategy) -> Prepared:
@@ -50,7 +53,10 @@ def prepare(config: Config, workdir: pathlib.Path, strategy: tf.distribute.Strat
                 list_pictures(pathlib.Path(config.data_dir), config.make_splits(), record)
         with strategy.scope(), device.precision(config.precision):
             new_model = NewModel(config)  # before data is prepared, which may take hours
-    source, unlabeled = open_sources(config, record)
+    workers = Workers(strategy)
+    with workers.chief_first():  # since it may prepare data, which the others then find
+        source, unlabeled = open_sources(config, record)
+    _check_workers(workers, config, workdir, source, unlabeled)
     if is_resumed:
         if source.class_names != run_folder.class_names(workdir):
             raise UserError(f"{workdir} was trained on other classes than --dataset={config.dataset} has now")
@@ -70,14 +76,31 @@ def prepare(config: Config, workdir: pathlib.Path, strategy: tf.distribute.Strat
         restore(start.state, model, source=workdir)
         sums = {name: array for name, array in start.state.items() if name.startswith("metrics/")}
         start = dataclasses.replace(start, state=sums)  # which belong to the epoch that it stands in
-    with writing(workdir):
-        config.save(workdir)
-        files.write(workdir / run_folder.CLASSES, "\n".join(source.class_names) + "\n")
-        write_skipped(workdir, source, unlabeled)
-        if not is_resumed and (listing := source.listing()):
-            splits.write(workdir / splits.RECORD, listing)
-        run_folder.save_architecture(model, workdir)
-    return Prepared(model, source, unlabeled, steps, start)
+    if workers.is_chief:
+        with writing(workdir):
+            config.save(workdir)
+            files.write(workdir / run_folder.CLASSES, "\n".join(source.class_names) + "\n")
+            write_skipped(workdir, source, unlabeled)
+            if not is_resumed and (listing := source.listing()):
+                splits.write(workdir / splits.RECORD, listing)
+            run_folder.save_architecture(model, workdir)
+    return Prepared(model, source, unlabeled, steps, start, workers)
+
+
+def _check_workers(workers, config, workdir, *opened):
+    """Raises `UserError`, on each of several workers, where one would train otherwise than the others."""
+    if not workers.are_several:
+        return
+    lock, last = workdir / journal.LOCK, checkpoints.files(workdir / checkpoints.FOLDER)[-1:]
+    deadline = time.monotonic() + SECONDS_TO_SEE
+    while not lock.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    held_by = lock.read_text() if lock.exists() else None
+    workers.check_same(held_by, "does not see the chief's --workdir: all need a folder that they share")
+    workers.check_same(config, "was started with other settings than the chief")
+    workers.check_same([path.name for path in last], "sees another last checkpoint than the chief")
+    labels = [labels.tobytes() for source in opened if source for labels in source.labels.values()]
+    workers.check_same(labels, "finds other data than the chief")
 
 
 def write_skipped(workdir: pathlib.Path, *opened: Source | None) -> None:
@@ -139,7 +162,8 @@ def training_stream(config: Config, prepared: Prepared) -> tf.data.Dataset:
     arguments = config.image_size, config.batch_size, config.seed, steps, first_step
 
     def views(opened, wanted):
-        return batches.training_batches(opened, *arguments, wanted, config.make_augmentation())
+        share, augmentation = prepared.workers.share, config.make_augmentation()
+        return batches.training_batches(opened, *arguments, wanted, augmentation, share)
 
     if not unlabeled:
         return views(source, VIEWS)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import keras
 
 from cgc_tf.common import environment, files
+from cgc_tf.common.errors import UserError, counted
 from cgc_tf.data import batches
 from cgc_tf.data.source import faults_named
 from cgc_tf.training import checkpoints, device, journal
@@ -18,6 +19,7 @@ from cgc_tf.training.config import Config
 from cgc_tf.training.metrics_file import forget_rows_after
 from cgc_tf.training.setup import prepare, training_stream, writing
 from cgc_tf.training.signals import Interruption
+from cgc_tf.training.workers import Workers, named
 
 FEW = 5000  # pictures, of which a network without pretrained weights learns little
 
@@ -52,49 +54,62 @@ def train(
             that cannot be written any more, numbers that are not finite, too little memory.
         Stopped: a signal came; the state is saved.
     """
+    if not workdir and named(config.strategy):
+        raise UserError("--workdir is missing: several workers train into one folder, which all of them see")
     workdir = pathlib.Path(workdir or config.default_workdir())
     device.keep_freed_memory()
     device.make_deterministic(config.seed, config.xla)
-    with journal.locked(workdir):
+    strategy = device.make_strategy(config)
+    workers = Workers(strategy)
+    with journal.locked(workdir) if workers.is_chief else contextlib.nullcontext():
         changes = config.changes(workdir, allow_changes)
-        prepared = prepare(config, workdir, device.make_strategy(config))
+        with workers.losses_told():
+            prepared = prepare(config, workdir, strategy)
         if prepared.start.position.epoch >= config.epochs:
             print(f"{workdir} is already trained")
             return workdir
-        print(_summary(config, prepared, workdir))
-        if changes:
-            print("changed:", ", ".join(f"{name} from {old} to {new}" for name, (old, new) in changes.items()))
-        with Interruption() as interruption, writing(workdir), _recorded(config, workdir, prepared, changes):
-            files.remove_partial(workdir)
+        if workers.is_chief:
+            print("\n".join([_summary(config, prepared, workdir), *_other_replicas(prepared, workdir)]))
+            if changes:
+                print("changed:", ", ".join(f"{name} from {old} to {new}" for name, (old, new) in changes.items()))
+        recorded = _recorded(config, workdir, prepared, changes)
+        with Interruption() as interruption, writing(workdir), recorded, workers.losses_told():
             _fit(config, workdir, prepared, interruption, own_callbacks)
     return workdir
 
 
 def _fit(config, workdir, prepared, interruption, own_callbacks):
-    source, start = prepared.source, prepared.start
-    forget_rows_after(workdir, start.position.epoch)
+    source, start, workers = prepared.source, prepared.start, prepared.workers
     validation = batches.validation_batches(
-        source, source.validation, config.image_size, config.batch_size, config.validation_examples
+        source, source.validation, config.image_size, config.batch_size, config.validation_examples, workers.share
     )
-    writer = checkpoints.Writer(workdir / checkpoints.FOLDER, config.keep_checkpoints)
-    checkpointing = Checkpointing(config, writer, prepared, interruption)
+    with workers.chief_first():
+        if workers.is_chief:
+            files.remove_partial(workdir)
+            forget_rows_after(workdir, start.position.epoch)
+        writer = checkpoints.Writer(workdir / checkpoints.FOLDER, config.keep_checkpoints)
+        checkpointing = Checkpointing(config, writer, prepared, interruption)
+        own_callbacks = [*callbacks(config, workdir, prepared, checkpointing), *own_callbacks]
     with faults_named(source, prepared.unlabeled):
         prepared.model.fit(
-            training_stream(config, prepared),
+            workers.distributed(training_stream(config, prepared), is_endless=True),
             epochs=config.epochs,
             initial_epoch=start.position.epoch,
             steps_per_epoch=prepared.steps,
             shuffle=False,
-            validation_data=validation,
-            callbacks=[*callbacks(config, workdir, prepared, checkpointing), *own_callbacks],
-            verbose=1 if sys.stdout.isatty() else 2,
+            validation_data=workers.distributed(validation),
+            callbacks=own_callbacks,
+            verbose=(1 if sys.stdout.isatty() else 2) if workers.is_chief else 0,
         )
     writer.wait()
 
 
 @contextlib.contextmanager
 def _recorded(config, workdir, prepared, changes):
-    """Records how training starts, and how it ends."""
+    """Records how training starts, and how it ends; of several workers the chief does."""
+    if not prepared.workers.is_chief:
+        yield
+        return
     journal.append(
         workdir,
         "start",
@@ -104,6 +119,8 @@ def _recorded(config, workdir, prepared, changes):
         changes=changes,
         config=dataclasses.asdict(config),
         data=_counts(prepared),
+        workers=len(prepared.workers.addresses),
+        replicas=_replicas(prepared),
         versions=environment.versions(),
         commit=environment.commit(),
         hardware=environment.hardware(),
@@ -147,6 +164,17 @@ def _summary(config, prepared, workdir):
 def _trained(config, model):
     trained, every = (sum(w.shape.num_elements() for w in ws) for ws in (model.trainable_weights, model.weights))
     return f"--freeze={config.freeze}: {trained:,} of {every:,} numbers are trained, the others stay"
+
+
+def _other_replicas(prepared, workdir):
+    """A note where a run goes on with another number of replicas, which have their own statistics and negatives."""
+    now, starts = _replicas(prepared), [event for event in journal.read(workdir) if event["event"] == "start"]
+    before = starts[-1].get("replicas", now) if starts else now
+    return [] if before == now else [f"note: on {counted(now, 'replica')} from here on, before on {before}"]
+
+
+def _replicas(prepared):
+    return prepared.model.distribute_strategy.num_replicas_in_sync
 
 
 def _first_step(position):

@@ -220,10 +220,10 @@ def test_from_one_replica_to_two(small_config, tmp_path):
     settings = dataclasses.replace(
         small_config, negatives="global", sync_batch_norm=True, learning_rate=2e-3, checkpoint_every="1", epochs=2
     )
-    worker = ROOT / "tests/helpers/mirrored_training.py"
+    worker = ROOT / "tests/helpers/small_training.py"
 
     def train(replicas, workdir, stops_at=None):
-        command = [sys.executable, worker, str(replicas), str(workdir), *settings.to_flags()]
+        command = [sys.executable, worker, str(replicas), f"--workdir={workdir}", *settings.to_flags()]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
         if stops_at:
