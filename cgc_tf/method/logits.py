@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from cgc_tf.method.twins import twin
+
 SOFTMAX = ("softmax", "softmax_v2", "logsoftmax", "log_softmax", "log_softmax_v2")  # Keras' and TensorFlow's names
 ACTIVATIONS = (*SOFTMAX, "sigmoid")
 
@@ -34,7 +36,7 @@ def logits_of(outputs: keras.KerasTensor) -> keras.KerasTensor:
         )
     is_alone = not getattr(operation, "weights", ())
     if name in ACTIVATIONS or (isinstance(operation, keras.layers.Activation) and name == "linear"):
-        return logits_of(inputs if is_alone else _linear(operation)(inputs))
+        return logits_of(inputs if is_alone else twin(operation, type(operation), activation="linear")(inputs))
     if name != "linear":
         raise ValueError(
             f"a classifier ends in logits, softmax, or sigmoid of one output. Received: activation {name} at the end"
@@ -47,8 +49,9 @@ def check(head: keras.Model) -> None:
     last = head.operations[-1]
     if hasattr(last, "activation") or isinstance(last, TwoLogits):
         return
-    shape = [size or 8 for size in head.input_shape[1:]]
-    answer = head(np.random.default_rng(0).normal(0, 10, [4, *shape]).astype("float32"), training=False)
+    shapes = [[4, *(size or 8 for size in x.shape[1:])] for x in head.inputs]
+    inputs = [np.random.default_rng(0).normal(0, 10, shape).astype("float32") for shape in shapes]
+    answer = head(inputs if len(inputs) > 1 else inputs[0], training=False)
     answer = keras.ops.convert_to_numpy(keras.ops.cast(answer, "float32"))
     if (answer >= 0).all() and np.allclose(answer.sum(-1), 1, atol=1e-2):
         raise ValueError(
@@ -64,13 +67,3 @@ def _activation(operation):
         name = type(operation).__name__.lower()
         return name if name in ACTIVATIONS else "linear"
     return getattr(function, "__name__", type(function).__name__).lower()
-
-
-def _linear(layer):
-    """A layer's twin without its activation, of the same variables."""
-    twin = type(layer).from_config({**layer.get_config(), "activation": "linear"})
-    for name, value in vars(layer).items():
-        if isinstance(value, keras.Variable):
-            setattr(twin, name, value)
-    twin.built = True
-    return twin
