@@ -10,8 +10,8 @@ def for_pictures(model: CGCModel) -> CGCModel:
     low, high = model.value_range
     if (low, high) == (0, 255):
         return model
-    scaling = [keras.Input(model.trunk.input_shape[1:]), keras.layers.Rescaling(high / 255)]
-    trunk = keras.Sequential([*scaling, model.trunk], name="trunk")
+    images = keras.Input(model.trunk.input_shape[1:])
+    trunk = keras.Model(images, model.trunk(keras.layers.Rescaling(high / 255)(images)), name="trunk")
     scaled = CGCModel(trunk, model.head, model.objective, image_size=model.image_size, name=model.name)
     scaled.build(trunk.input_shape)
     return scaled

@@ -1,11 +1,12 @@
 """CGCModel: a classifier that is trained to explain itself consistently."""
 
 import dataclasses
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
-from cgc_tf.method import gradcam, inputs, losses, metrics, nonfinite, random_layers
+from cgc_tf.method import encoders, gradcam, inputs, losses, metrics, nonfinite, random_layers
 from cgc_tf.method.keras_calls import KerasCalls
 from cgc_tf.method.objective import Objective
 from cgc_tf.method.trunk_and_head import split
@@ -27,8 +28,9 @@ class CGCModel(KerasCalls):
     TensorShape([2, 30, 30])
 
     Args:
-        trunk: `keras.Model`, images `[B, H, W, 3]` -> features `[B, h, w, C]`.
-        head: `keras.Model`, features -> logits `[B, classes]`.
+        trunk: `keras.Model`, images `[B, H, W, 3]` -> features `[B, h, w, C]`, or a list of these and what else the
+            head needs, see `trunk_and_head.split`.
+        head: `keras.Model`, what the trunk gives -> logits `[B, classes]`.
         objective: an `Objective`.
         value_range: of the images' values: (0, 255) or (0, 1).
         image_size: the side of the views that it was trained on, in pixels; None as long as it was on none.
@@ -59,7 +61,7 @@ class CGCModel(KerasCalls):
 
         Args:
             classifier: a functional or sequential `keras.Model`.
-            explain_layer: name of the layer to explain; None takes the last 4-D feature map.
+            explain_layer: name of the layer to explain; None takes the last one that says where, 4-D or tokens.
             objective: an `Objective`; None takes the paper's.
             kwargs: `value_range`, and what `keras.Model` takes.
 
@@ -73,6 +75,16 @@ class CGCModel(KerasCalls):
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Logits, float32 `[B, classes]`, of images `[B, H, W, 3]` in the model's `value_range`."""
         return tf.cast(self.head(self.trunk(images, training=training), training=training), tf.float32)
+
+    def features_and_head(
+        self, images: tf.Tensor, training: bool = False
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        """Features `[B, h, w, C]` of images, and the head as a function of these alone: features -> logits.
+
+        What else the head needs, such as a class token, stays as it is of these images.
+        """
+        features, *others = keras.tree.flatten(self.trunk(images, training=training))
+        return features, lambda features: self.head([features, *others] if others else features, training=training)
 
     def explain(
         self, images: tf.Tensor, class_ids: tf.Tensor | None = None, cam: str | None = None
@@ -183,7 +195,8 @@ class CGCModel(KerasCalls):
     @classmethod
     def from_config(cls, config: dict) -> "CGCModel":
         """The inverse of `get_config`."""
-        trunk, head = (keras.saving.deserialize_keras_object(config[part]) for part in ("trunk", "head"))
+        parts = (encoders.readable(config[part]) for part in ("trunk", "head"))
+        trunk, head = (keras.saving.deserialize_keras_object(part) for part in parts)
         objective = {**config["objective"], "ce_views": tuple(config["objective"]["ce_views"])}
         seen = {name: config[name] for name in ("value_range", "image_size") if name in config}
         model = cls(trunk, head, Objective(**objective), **seen, name=config["name"])
@@ -221,9 +234,6 @@ class CGCModel(KerasCalls):
         return losses.no_negatives(positive)
 
     def _explained(self, images, class_ids, training, cam=None):
-        def head(features):
-            return self.head(features, training=training)
-
-        features = self.trunk(images, training=training)
+        features, head = self.features_and_head(images, training)
         logits, gradients, class_ids = gradcam.class_gradients(head, features, class_ids)
         return logits, gradcam.heatmap(cam or self.objective.cam, features, gradients), class_ids

@@ -46,7 +46,7 @@ def figures(name: str, image_size: int) -> str:
         UserError: there is no such network, its architecture is a download that fails, or the image is too small.
     """
     trunk = backbones.build_backbone(name, "none", image_size)
-    _, height, width, channels = trunk.compute_output_shape((1, image_size, image_size, 3))
+    height, width, channels = backbones.map_shape(trunk, image_size)
     return f"{name:<34} {trunk.count_params():>11,} parameters  {height} x {width} x {channels} at {image_size}"
 
 

@@ -23,10 +23,12 @@ def freeze(backbone: keras.Model, which: str) -> None:
         which: "none"; "stages" for all stages but the last; "backbone" for every layer.
 
     Raises:
-        UserError: no stage comes before the last one.
+        UserError: no stage comes before the last one, or it is a transformer, which has no stages.
     """
     if which == "none":
         return
+    if which == "stages" and len(backbone.output.shape) == 3:
+        raise UserError(f"--freeze={which}: {backbone.name} is a transformer; use --freeze=backbone")
     frozen = _before_last_stage(backbone) if which == "stages" else backbone.layers
     if not any(layer.weights for layer in frozen):
         raise UserError(f"--freeze={which}: {backbone.name} has no stage with weights before its last one")
@@ -35,7 +37,7 @@ def freeze(backbone: keras.Model, which: str) -> None:
 
 
 def _before_last_stage(backbone):
-    maps = list(trunk_and_head.feature_maps(backbone.input, backbone.output).values())
+    maps = [cut.explained for cut in trunk_and_head.feature_maps(backbone.input, backbone.output).values()]
     shapes = keras.Model(backbone.input, maps).compute_output_shape((1, SIDE, SIDE, 3))
     halvings = [round(math.log2(SIDE / shape[1])) for shape in shapes]
     for last in sorted(set(halvings), reverse=True):

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from cgc_tf.common.errors import UserError, first_line
+from cgc_tf.networks import transformers
 from cgc_tf.networks.preprocessing import imagenet_normalization
 
 # What "imagenet" means: of the ResNets torchvision's own weights, from which the paper starts, as timm publishes them
@@ -44,11 +45,13 @@ def load(preset: str, network: keras.Model) -> keras.layers.Rescaling:
     import keras_hub
 
     found = download(f"--weights={preset}", lambda: keras_hub.models.Backbone.from_preset(preset))
-    if type(found) is not type(network) or [w.shape for w in found.weights] != [w.shape for w in network.weights]:
+    is_other = not transformers.is_twin(found, network) and type(found) is not type(network)
+    arrays = [] if is_other else transformers.weights_of(found, network)
+    if [array.shape for array in arrays] != [w.shape for w in network.weights]:
         raise UserError(f"--weights={preset} is a {found.name} of other shapes than --backbone={network.name}")
     if getattr(found, "stem_conv_padding", None) != getattr(network, "stem_conv_padding", None):
         raise UserError(f"--weights={preset} is a {found.name} that pads in another way than --backbone={network.name}")
-    network.set_weights(found.get_weights())
+    network.set_weights(arrays)
     converter = download(f"--weights={preset}", lambda: _image_converter(preset))
     if converter is None:
         print(f"weights: {preset} does not say how images are normalized; ImageNet's mean and deviation are taken")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import keras
 
 from cgc_tf.common.errors import UserError
-from cgc_tf.networks import keras_hub_networks, packages, presets
+from cgc_tf.networks import keras_hub_networks, packages, presets, transformers
 from cgc_tf.networks.preprocessing import efficientnet_lite_normalization, imagenet_normalization
 from cgc_tf.networks.torch_names import EFFICIENTNET_PYTORCH, TORCHVISION_RESNET, Naming
 
@@ -35,15 +35,17 @@ KERAS_CV = {
 }
 
 
-def build(backbone: str, weights: str) -> tuple[keras.Model, Callable]:
+def build(backbone: str, weights: str, image_size: int = 224) -> tuple[keras.Model, Callable]:
     """`(network, preprocess)`: a functional model, and what makes its inputs of symbolic RGB images in 0..255.
 
     Args:
         backbone: "library:name" of `keras_hub`, `applications` or `keras_cv`; a bare name is KerasHub's.
         weights: "none"; "imagenet" for the library's own, which is a download; of KerasHub's networks also a preset.
+        image_size: side of the images in pixels, for which transformers are built; the others take any.
 
     Raises:
-        UserError: the library or the name is unknown, or the weights are not available or are another network's.
+        UserError: the library or the name is unknown, a transformer does not take such images, or the weights are not
+            available or are another network's.
     """
     library, name = library_of(backbone)
     if library not in LIBRARIES:
@@ -53,6 +55,8 @@ def build(backbone: str, weights: str) -> tuple[keras.Model, Callable]:
         raise UserError(
             f"--weights={weights} is a preset of KerasHub, but --backbone={backbone} is not one of its networks"
         )
+    if library == "keras_hub":
+        return _keras_hub(name, weights, image_size)
     return LIBRARIES[library](name, weights)
 
 
@@ -65,6 +69,8 @@ def known() -> Iterator[tuple[str, bool, list[str]]]:
         yield name, True, ["imagenet"] if name in packages.PACKAGES else keras_hub_networks.imagenet_presets(name)
     for name in keras_hub_networks.presets_alone():
         yield name, False, keras_hub_networks.imagenet_presets(name)
+    for name in transformers.NAMES:
+        yield name, True, [transformers.IMAGENET[name]] if name in transformers.IMAGENET else []
     for name in _names_in(keras.applications):
         yield f"applications:{name}", True, ["imagenet"]
     import keras_cv
@@ -96,9 +102,19 @@ def library_of(backbone: str) -> tuple[str, str]:
     return library or "keras_hub", name
 
 
-def _keras_hub(name, weights):
-    preset = keras_hub_networks.imagenet(name) if weights == "imagenet" else weights
-    network = keras_hub_networks.build(name)
+def is_transformer(backbone: str) -> bool:
+    """Whether it is one of KerasHub's vision transformers, which are built for one image size."""
+    library, name = library_of(backbone)
+    return library == "keras_hub" and name in transformers.NAMES
+
+
+def _keras_hub(name, weights, image_size):
+    if name in transformers.NAMES:
+        preset = transformers.imagenet(name) if weights == "imagenet" else weights
+        network = transformers.build(name, image_size)
+    else:
+        preset = keras_hub_networks.imagenet(name) if weights == "imagenet" else weights
+        network = keras_hub_networks.build(name)
     if preset == "none":
         preprocess = efficientnet_lite_normalization() if name in packages.PACKAGES else imagenet_normalization()
     else:

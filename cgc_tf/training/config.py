@@ -34,7 +34,7 @@ class Config(DataSettings, Recorded):
 
     backbone: str = setting(
         "resnet50",
-        "Network as library:name, a bare name being KerasHub's: resnet50, efficientnet_b0, applications:MobileNetV2, "
+        "Network as library:name, a bare name being KerasHub's: resnet50, vit_base, applications:MobileNetV2, "
         "keras_cv:EfficientNetV2B0Backbone. `python -m cgc_tf.networks` lists them all.",
         on_change=NEVER,
         section="Network",
@@ -52,7 +52,12 @@ class Config(DataSettings, Recorded):
         freezing.FREEZE,
         on_change=NEVER,
     )
-    pooling: str = setting("average", "How the head pools over positions.", tuple(backbones.POOLINGS), on_change=NEVER)
+    pooling: str = setting(
+        "average",
+        "How the head pools over positions; token reads a transformer's class token instead.",
+        tuple(backbones.POOLINGS),
+        on_change=NEVER,
+    )
     hidden_units: tuple = setting(
         (), "Widths of the head's hidden layers, as in 4096,4096; none by default.", items=int, on_change=NEVER
     )
