@@ -5,11 +5,13 @@
 
 The file takes `images` float32 `[B, size, size, 3]` in 0..255, center views, normalized inside, and gives
 `probabilities`, `class_id` and `heatmap` as `explain_tensor` does. ONNX has no operation that decodes a picture.
+Transformers cannot be written so: of their GELU and attention tf2onnx leaves operations that ONNX does not have.
 """
 
 from collections.abc import Callable
 
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
+import keras
 import numpy as np
 import tensorflow as tf
 from absl import flags
@@ -67,9 +69,13 @@ def explainer(model: CGCModel) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     pooling, where the batch's size is open, a `Reshape` that ONNX Runtime cannot run.
     """
 
-    def explain_one(features):
-        features = features[None]
-        logits, gradients, class_ids = gradcam.class_gradients(lambda x: model.head(x, training=False), features)
+    def explain_one(crossing):
+        features, *others = (part[None] for part in keras.tree.flatten(crossing))
+
+        def head(features):
+            return model.head([features, *others] if others else features, training=False)
+
+        logits, gradients, class_ids = gradcam.class_gradients(head, features)
         heatmaps = of_peak_one(gradcam.heatmap(model.objective.cam, features, gradients))
         return {"probabilities": tf.nn.softmax(logits)[0], "class_id": class_ids[0], "heatmap": heatmaps[0]}
 

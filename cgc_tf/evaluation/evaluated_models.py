@@ -206,4 +206,5 @@ def of_model(
     """A `CGCModel` of images in 0..255 as an `EvaluatedModel`, whose `settings` are `trained`; `known` are others."""
     probabilities = tf.function(lambda images: tf.nn.softmax(model(images, training=False)), reduce_retracing=True)
     first = name, pathlib.Path(folder), trained, trained["image_size"], class_names, probabilities
-    return EvaluatedModel(*first, explainers.make("", model), network=model, **known)
+    takes_any_size = model.trunk.input_shape[1] is None
+    return EvaluatedModel(*first, explainers.make("", model), network=model, takes_any_size=takes_any_size, **known)

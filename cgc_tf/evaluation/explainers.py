@@ -47,8 +47,8 @@ def finercam(model, _):
 
     @tf.function(reduce_retracing=True)
     def explain(images, class_ids):
-        features = model.trunk(images, training=False)
-        found = gradcam.class_gradients(lambda x: model.head(x, training=False), features, class_ids, gradcam.finer)
+        features, head = model.features_and_head(images)
+        found = gradcam.class_gradients(head, features, class_ids, gradcam.finer)
         return gradcam.heatmap("gradcam", features, found[1])
 
     return explain
@@ -56,12 +56,12 @@ def finercam(model, _):
 
 def eigencam(model, _):
     """The features' first principal component, the same for every class: see `gradcam.eigencam`."""
-    return tf.function(lambda images, _: gradcam.eigencam(model.trunk(images, training=False)), reduce_retracing=True)
+    return tf.function(lambda images, _: gradcam.eigencam(model.features_and_head(images)[0]), reduce_retracing=True)
 
 
 def scorecam(model, _):
     """A forward pass for each channel: see `scorecam.scorecam`."""
-    parts = (lambda images: model.trunk(images, training=False), lambda images: model(images, training=False))
+    parts = (lambda images: model.features_and_head(images)[0], lambda images: model(images, training=False))
     trunk, logits = (tf.function(part, reduce_retracing=True) for part in parts)
     return _one_by_one(lambda image, class_id: of_image.scorecam(trunk, logits, image, class_id))
 

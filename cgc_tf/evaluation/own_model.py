@@ -39,8 +39,7 @@ def opened(model: CGCModel, dataset: Source | tf.data.Dataset, protocol: Protoco
         raise UserError(f"the model has {model.classes} classes, and the dataset {len(names)}")
     source = dataset if isinstance(dataset, Source) else own_dataset.source_of(dataset, names)
     evaluated = evaluated_models.of_model(for_pictures(model), model.name, "", known_of(model), names)
-    takes_any_size = model.trunk.input_shape[1] is None
-    return dataclasses.replace(evaluated, folder=NOWHERE, takes_any_size=takes_any_size), source
+    return dataclasses.replace(evaluated, folder=NOWHERE), source
 
 
 def known_of(model: CGCModel) -> dict:

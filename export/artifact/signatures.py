@@ -23,8 +23,6 @@ from .computing import computing_with, of_peak_one, smallest_side
 
 ENCODED = tf.TensorSpec([None], tf.string, name="image_bytes")
 CLASS_ID = tf.TensorSpec([None], tf.int32, name="class_id")
-IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
-IMAGES_UINT8 = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
 ON_BAD_IMAGE = ("blank", "error")
 
 
@@ -52,7 +50,9 @@ class Signatures:
     ):
         self._model, self._class_names, self._size = model, list(class_names), image_size
         self._variables, self._on_bad_image, self._max_pixels = variables or {}, on_bad_image, max_pixels
-        self._least = smallest_side(model, image_size)
+        sides = model.trunk.input_shape[1:3]  # None, but of a network that takes images of one size alone
+        self._images = {dtype: tf.TensorSpec([None, *sides, 3], dtype, "images") for dtype in (tf.float32, tf.uint8)}
+        self._least = smallest_side(model, image_size) if None in sides else min(sides)
         # Traced once for each shape, so that signatures share one copy of the network's graph.
         self._probabilities = tf.function(self._compute_probabilities)
         self._explained = tf.function(self._compute_explained)
@@ -66,10 +66,10 @@ class Signatures:
             "explain_class": (self.explain_class, [ENCODED, CLASS_ID]),
             "explain_checked": (self.explain_checked, [ENCODED]),
             "overlay": (self.overlay, [ENCODED]),
-            "predict_tensor": (self.predict_tensor, [IMAGES]),
-            "explain_tensor": (self.explain_tensor, [IMAGES]),
-            "predict_tensor_uint8": (self.predict_tensor, [IMAGES_UINT8]),
-            "explain_tensor_uint8": (self.explain_tensor, [IMAGES_UINT8]),
+            "predict_tensor": (self.predict_tensor, [self._images[tf.float32]]),
+            "explain_tensor": (self.explain_tensor, [self._images[tf.float32]]),
+            "predict_tensor_uint8": (self.predict_tensor, [self._images[tf.uint8]]),
+            "explain_tensor_uint8": (self.explain_tensor, [self._images[tf.uint8]]),
         }
         return {name: tf.function(function, inputs) for name, (function, inputs) in specs.items()}
 
@@ -159,7 +159,7 @@ class Signatures:
 
     def _checked(self, images):
         """Images `[B, H, W, 3]` as float32; INVALID_ARGUMENT for another rank, none, too few or too many pixels."""
-        images = tf.ensure_shape(images, IMAGES.shape)
+        images = tf.ensure_shape(images, self._images[tf.float32].shape)
         count, height, width = tf.unstack(tf.cast(tf.shape(images, tf.int64)[:3], tf.float64))
         fits = (count >= 1) & (tf.minimum(height, width) >= self._least) & (height * width <= self._max_pixels)
         sizes = f"of sides from {self._least} and at most {self._max_pixels} pixels"
