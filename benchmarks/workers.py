@@ -4,7 +4,7 @@
 
 Both train the same network by batches of noise, half of each on a replica: two replicas in one process, then two
 processes with one each. The median step counts. Keys of the JSON: `workers_over_replicas`, processor seconds of a step,
-of all threads; `agreement_seconds`, what it takes to ask all workers whether to stop, which is done once a second.
+of all threads; `agreement_seconds`, a worker's processor seconds of asking all whether to stop, once a second or so.
 """
 
 import json
@@ -66,7 +66,7 @@ def finish(processes):
 
 
 def train(part):
-    """Trains for some steps; returns the processor seconds of one, and the seconds of an agreement, medians."""
+    """Trains for some steps; returns the processor seconds of one, and of an agreement, medians."""
     device.keep_freed_memory()
     device.make_deterministic(seed=0)
     if part == "replicas":
@@ -84,9 +84,9 @@ def train(part):
     model.fit(team.distributed(batches), steps_per_epoch=steps, shuffle=False, callbacks=[clock], verbose=0)
     asked = []
     for _ in range(steps):
-        began = time.perf_counter()
+        began = time.process_time()
         team.total([0, 0, 0])
-        asked.append(time.perf_counter() - began)
+        asked.append(time.process_time() - began)
     return {"step": statistics.median(clock.seconds[WARMUP:]), "agreement": statistics.median(asked)}
 
 

@@ -12,7 +12,6 @@ import re
 import time
 from collections.abc import Iterator
 
-import numpy as np
 import tensorflow as tf
 
 from cgc_tf.common.errors import Stopped, UserError
@@ -127,14 +126,20 @@ class Workers:
 
     def total(self, counts: list[int]) -> list[int]:
         """The sums of every worker's counts."""
-        return np.sum(self._gathered(counts), 0).tolist()
+        if not self.are_several:
+            return counts
+        with tf.device("CPU"):
+            own = tf.constant(counts, tf.int64)
+        return self._strategy.reduce("SUM", own, axis=None).numpy().tolist()
 
     def check_same(self, fact: object, complaint: str) -> None:
         """Raises `UserError` on every worker unless all have the same fact: it names who has not, and complains."""
-        digest = hashlib.sha256(repr(fact).encode()).digest()[:7]
-        (of_all,) = self._gathered([int.from_bytes(digest)]).T
-        for index in np.flatnonzero(of_all != of_all[0])[:1]:
-            raise UserError(f"worker {index}, {self.addresses[index]}, {complaint}")
+        own = [0] * len(self.addresses)
+        own[self.index] = int.from_bytes(hashlib.sha256(repr(fact).encode()).digest()[:7])
+        of_all = self.total(own)
+        for index, address in enumerate(self.addresses):
+            if of_all[index] != of_all[0]:
+                raise UserError(f"worker {index}, {address}, {complaint}")
 
     @contextlib.contextmanager
     def chief_first(self) -> Iterator[None]:
@@ -157,14 +162,6 @@ class Workers:
                 raise
             gone = f"worker {others[-1]}, {self.addresses[others[-1]]}, is gone"
             raise Stopped(f"{gone}: worker {self.index} stops, and the last checkpoint stands") from error
-
-    def _gathered(self, numbers):
-        """A row of whole numbers of each worker, int64 `[workers, n]`."""
-        if not self.are_several:
-            return np.array([numbers])
-        with tf.device("CPU"):
-            row = tf.constant([numbers], tf.int64)
-        return self._strategy.gather(row, 0).numpy()
 
 
 class Agreement:
