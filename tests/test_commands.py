@@ -138,6 +138,7 @@ SLOW = {
     "python -m benchmarks.step --output=step.json": MEASURES,
     "python -m benchmarks.step --rounds=5": MEASURES,
     "python -m benchmarks.workers --output=workers.json": MEASURES,
+    "python -m benchmarks.workers --backbone=resnet18 --rounds=5": MEASURES,
 }
 TAUGHT = commands.all_taught()
 NO_FLAGS = ("python -m pytest", "python -m cgc_tf.data.datasets.dummy_data")
