@@ -3,7 +3,7 @@ BIN := .venv/bin
 DEMO := runs/demo
 export PYTHONPATH := .
 
-.PHONY: demo demo-real venv test test-all lint docs notebook wheel lock audit clean
+.PHONY: demo demo-real venv test test-all test-gpu lint docs notebook wheel lock audit clean
 
 demo: .venv/installed  ## train, evaluate, draw, export and verify on the embedded toy aircraft
 	$(BIN)/python train.py --flagfile=configs/demo.flags --workdir=$(DEMO)
@@ -30,6 +30,9 @@ test: .venv/installed-dev  ## the tests, but for the slow ones
 
 test-all: .venv/installed-dev  ## every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-gpu: .venv/installed-dev  ## what a GPU has to do, and how fast it does it: a table
+	$(BIN)/python -m pytest -s -m gpu tests/test_gpu.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
