@@ -105,7 +105,7 @@ def test_evaluates_exports_and_verifies(runs):
 
 
 def test_deterministic_operations_have_gradients():
-    """A `cgc` step with operations that are deterministic: one without such a kernel is an error, here and not later."""
+    """A `cgc` step of deterministic operations: one without such a kernel is an error here."""
     device.make_deterministic(0)
     model = step.build(NETWORK, "cgc")
     assert np.isfinite(float(tf.function(model.train_step)(step.random_batch(BATCH))["loss"]))

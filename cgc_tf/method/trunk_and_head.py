@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras.src.models.functional import Functional
 
-from cgc_tf.method import encoders, layer_norm, logits, random_layers, tokens
+from cgc_tf.method import encoders, exact_norms, logits, random_layers, tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Cut:
         explained = inputs[0] if self.grid is None else tokens.together(inputs[0], inputs[1:count])
         # The head's gradient is differentiated, too.
         given = [explained, *inputs[count:]]
-        logits = behind._run_through_graph(given, operation_fn=functools.cache(layer_norm.exact), call_fn=_call)
+        logits = behind._run_through_graph(given, operation_fn=functools.cache(exact_norms.exact), call_fn=_call)
         if len(crossing) == 1:
             crossing, inputs = crossing[0], inputs[0]
         return keras.Model(images, crossing, name="trunk"), keras.Model(inputs, logits, name="head")
