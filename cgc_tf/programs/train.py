@@ -36,6 +36,7 @@ READ_BY = {  # setting: another one, and its values by which the first is read
     "nan_steps": ("on_nan", ("stop",)),
     "rand_augment_magnitude": ("rand_augment", range(1, 21)),
     "sync_batch_norm": ("freeze", ("none", "stages")),
+    "deterministic": ("xla", (False,)),
 }
 
 

@@ -126,6 +126,11 @@ class Config(DataSettings, Recorded):
     xla: bool = setting(
         False, "Compile the whole step with XLA: on a CPU slower, on a GPU worth a try.", on_change=HARMLESS
     )
+    deterministic: bool = setting(
+        True,
+        "The same bits from the same seed on one device. Without it a GPU may choose faster operations.",
+        on_change=HARMLESS,
+    )
     sync_batch_norm: bool = setting(
         False, "Normalize by the statistics of all replicas' examples together.", on_change=NEVER
     )

@@ -15,6 +15,14 @@ from cgc_tf.training.config import Config
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h
 
 
+def seed(config: Config) -> None:
+    """Seeds everything random of a run, and makes its steps deterministic if it asks for that."""
+    if config.deterministic:
+        make_deterministic(config.seed, config.xla)
+    else:
+        keras.utils.set_random_seed(config.seed)
+
+
 def make_deterministic(seed: int, xla: bool = False) -> None:
     """Seeds everything random, and makes a step on one device give the same bits every time."""
     keras.utils.set_random_seed(seed)

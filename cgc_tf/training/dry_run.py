@@ -50,7 +50,7 @@ def check(
     workdir = pathlib.Path(workdir or config.default_workdir())
     config.changes(workdir, allow_changes)
     device.keep_freed_memory()
-    device.make_deterministic(config.seed, config.xla)
+    device.seed(config)
     near = next(folder for folder in workdir.absolute().parents if folder.exists())
     with writing(workdir), tempfile.TemporaryDirectory(prefix="dry-run-", dir=near) as scratch:
         scratch = pathlib.Path(scratch)

@@ -58,7 +58,7 @@ def train(
         raise UserError("--workdir is missing: several workers train into one folder, which all of them see")
     workdir = pathlib.Path(workdir or config.default_workdir())
     device.keep_freed_memory()
-    device.make_deterministic(config.seed, config.xla)
+    device.seed(config)
     strategy = device.make_strategy(config)
     workers = Workers(strategy)
     with journal.locked(workdir) if workers.is_chief else contextlib.nullcontext():

@@ -8,6 +8,8 @@ import pytest
 from allpairspy import AllPairs
 
 from cgc_tf.networks import backbones
+from cgc_tf.training import device
+from cgc_tf.training.config import Config
 
 REST = {"unlabeled_dataset": "folder", "labeled_fraction": 0.5}
 # Settings that exclude each other stand in one line, so that every choice goes with every choice of another line.
@@ -39,6 +41,7 @@ CHOICES = [
             {"freeze": "stages"},
             {"explain_layer": "stack1_block0_out"},
             {"sync_batch_norm": True},
+            {"deterministic": False},
             {"early_stopping": 1},
             {"label_smoothing": 0.1},
             {"color_jitter": 0.4},
@@ -86,3 +89,11 @@ def test_every_pair_of_settings(row, root, tmp_path, programs):
     result = json.loads(done.stdout)
     assert result["finite"] and result["examples"] == 4, (row, result)
     assert result["starts"] == [0, 2] and result["exported_difference"] < 1e-4, (row, result)
+
+
+def test_operations_are_deterministic_unless_told_otherwise(monkeypatch):
+    asked = []
+    monkeypatch.setattr(device, "make_deterministic", lambda *arguments: asked.append(arguments))
+    device.seed(Config(seed=3))
+    device.seed(Config(seed=4, deterministic=False))
+    assert asked == [(3, False)]
