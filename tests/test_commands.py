@@ -65,7 +65,10 @@ NOT_RUN = {
     "make lock": "asks the package index for versions",
     "make audit": "asks for known vulnerabilities",
     "pip install -r requirements-onnx.txt": "downloads",
-    "python -m benchmarks --output=benchmarks.md": "half an hour; each benchmark has a command of its own",
+    **dict.fromkeys(
+        ("python -m benchmarks", "python -m benchmarks --output=benchmarks.md"),
+        "half an hour; each benchmark has a command of its own",
+    ),
     "pip install -r requirements-cuda.txt": "downloads",
     "pip install '.[cuda]'": "downloads",
     "pip install -r requirements-torch.txt": "downloads",
@@ -106,6 +109,7 @@ SLOW = {
     "python train.py --flagfile=configs/demo.flags": TRAIN,
     "TF_CPP_MIN_LOG_LEVEL=0 python train.py --flagfile=configs/demo.flags": TRAIN,
     "python train.py --flagfile=configs/demo_unlabeled.flags": TRAIN,
+    "python train.py --flagfile=configs/demo_vit.flags": TRAIN,
     "python train.py --flagfile=configs/folder.flags --data_dir=DIR": TRAIN,
     "python train.py --flagfile=configs/folder.flags --data_dir=DIR --dry_run": TRAIN,
     "python train.py --flagfile=configs/birds.flags --data_dir=DIR": TRAIN,
@@ -197,7 +201,7 @@ def as_coco(folder):
 
 def shrink(root):
     """Makes a project's configurations and embedded dataset small."""
-    for name in ("demo", "demo_unlabeled", "folder", "birds"):
+    for name in ("demo", "demo_unlabeled", "demo_vit", "folder", "birds"):
         path = root / f"configs/{name}.flags"
         path.write_text(path.read_text() + TINY.replace(" ", "\n") + "\n")
     table = root / "configs/tables/no_negatives.toml"

@@ -65,6 +65,7 @@ def test_what_arrives_is_the_version_and_a_readme_whose_program_runs(push, hub, 
     assert label in (exported / model_card.LABELS).read_text().split() and 0 < float(score) <= 1
 
 
+@pytest.mark.slow
 def test_another_version_replaces_the_first_and_a_readme_of_ones_own_is_taken(push, hub, exported, tmp_path):
     hub.repositories[REPO] = {"private": False, "files": {".gitattributes": b"", "variables/old": b"1"}}
     shutil.copytree(exported, tmp_path / "models" / "2")
