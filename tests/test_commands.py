@@ -121,6 +121,8 @@ SLOW = {
     "python -m benchmarks.objectives --flagfile=configs/folder.flags --data_dir=DIR --weights=FILE.h5 --seeds=3": TRAIN,
     "python -m benchmarks.unlabeled --flagfile=configs/demo_unlabeled.flags --seeds=3": TRAIN,
     "python -m benchmarks.unlabeled --flagfile=configs/demo_unlabeled.flags --seeds=3 --output=runs/unlabeled": TRAIN,
+    "python -m export.saved_model --weights=imagenet --backbone=efficientnet_lite0 --output=lite0": MEASURES,
+    "python -m export.server --model_dir=lite0": MEASURES,
     "python evaluate.py": EVALUATES,
     "python evaluate.py --workdir=runs/A,runs/B,runs/C": EVALUATES,
     "python evaluate.py --workdir=runs/A --explainer=,occlusion,smoothgrad": EVALUATES,

@@ -205,6 +205,7 @@ def test_groups_of_runs_by_another_protocol(workdir, tmp_path):
     assert (run / "evaluation.json").read_text() == "of the default"
 
 
+@pytest.mark.slow
 def test_comparison_of_two_runs(workdir, tmp_path):
     other = shutil.copytree(workdir, tmp_path / "other")
     again = shutil.copytree(workdir, tmp_path / "again")

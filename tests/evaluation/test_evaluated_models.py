@@ -206,6 +206,7 @@ def test_what_a_saved_model_cannot_answer(exported, source, tmp_path, choice):
         measure(subject, source, Protocol(**choice))
 
 
+@pytest.mark.slow
 def test_program_measures_a_saved_model(exported, small_config, tmp_path, programs):
     """Without being told anything: what it was trained on, its size, its classes; moved to another name, too."""
     moved = shutil.copytree(exported.parent, tmp_path / "moved")

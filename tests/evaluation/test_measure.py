@@ -47,6 +47,7 @@ def test_whole_images_of_a_size_go_together(small_config, batch_size):
         np.testing.assert_allclose(np.min(batch["image"].shape[1:3]), 96)
 
 
+@pytest.mark.slow
 def test_choices_of_the_protocol(workdir, small_config):
     """Each choice changes the numbers it is about, and no other."""
     default = measured(workdir, small_config, limit=4)

@@ -31,6 +31,7 @@ def measure(workdir, draw_folder, tmp_path_factory):
     return measure
 
 
+@pytest.mark.slow
 def test_parts_joined_are_the_whole(measure):
     """And what is no whole is refused before."""
     whole, joined = measure("whole"), measure("joined", "1/2")

@@ -121,6 +121,7 @@ def test_warm_up_has_a_request_for_each_signature(exported):
     assert all(set(request.inputs) == set(signatures[name].inputs) for name, request in requests.items())
 
 
+@pytest.mark.slow
 def test_verify_says_where(exported, workdir, tmp_path):
     found = verify.verify(exported, verify.from_workdir(workdir, exported))
     assert set(found) >= {"serving_default.probabilities", "explain.heatmap", "explain_class.heatmap"}
@@ -220,6 +221,7 @@ def test_model_card_has_whole_evaluations_of_these_weights(workdir, small_config
         assert describe()["metrics"] == {} and reason in describe()["no_metrics"]
 
 
+@pytest.mark.slow
 def test_versions_of_another_run_are_not_mixed_in(workdir, exported, tmp_path, programs):
     """A run is known by its record, wherever it lies; another one needs to be allowed."""
     output = shutil.copytree(exported.parent, tmp_path / "exported")

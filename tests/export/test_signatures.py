@@ -61,6 +61,7 @@ def test_bad_examples_are_named_by_their_place(workdir, files, tmp_path):
         model.signatures["explain_tensor"](images=tf.constant(images))
 
 
+@pytest.mark.slow
 def test_a_blank_answer_leaves_the_others_as_they_are(workdir, exported, model, files, tmp_path):
     """And half the bytes: the options need one export."""
     version = saved_model.export(workdir, tmp_path, precision="float16", max_pixels=20_000)

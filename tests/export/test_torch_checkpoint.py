@@ -19,6 +19,7 @@ def without(tensors, *names):
     return {key: array for key, array in tensors.items() if key not in names}
 
 
+@pytest.mark.slow
 def test_exports_a_trained_run(small_config, workdir, tmp_path):
     """train -> export -> the tensors give the run's own model back; a network of ours alone is refused."""
     config = dataclasses.replace(small_config, backbone="resnet18", image_size=64, epochs=1)

@@ -16,7 +16,7 @@ from cgc_tf.networks import backbones, registry
         ("resnet18", 64, (2, 2, 512)),
         ("applications:MobileNetV2", 64, (2, 2, 1280)),
         ("efficientnet_b0", 64, (2, 2, 1280)),
-        ("keras_cv:EfficientNetV2B0Backbone", 64, (2, 2, 1280)),
+        pytest.param("keras_cv:EfficientNetV2B0Backbone", 64, (2, 2, 1280), marks=pytest.mark.slow),
         ("keras_cv:ResNet18Backbone", 64, (2, 2, 512)),
         ("mobilenetv3_small_050", 64, (2, 2, 288)),
         ("hgnetv2_b0", 64, (2, 2, 1024)),  # which gives the maps of all its stages

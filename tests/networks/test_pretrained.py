@@ -57,6 +57,7 @@ def test_efficientnets_have_the_names_of_efficientnet_pytorch():
         torch_weights.load(tensors, layers, naming, model.get_layer("classifier"))
 
 
+@pytest.mark.slow
 def test_a_preset_that_pads_in_another_way_is_refused(tmp_path):
     keras_hub_networks.build("efficientnet_b0").save_to_preset(str(tmp_path / "preset"))
     with pytest.raises(UserError, match="than --backbone=tf_efficientnet_b0"):

@@ -70,6 +70,7 @@ CHANGED = {
     "early_stopping": 1,
     "precision": "mixed_bfloat16",
     "xla": True,
+    "deterministic": False,
     "sync_batch_norm": True,
     "seed": 1,
     "strategy": "single",

@@ -47,6 +47,7 @@ def test_frozen_weights_and_statistics_stay_and_all_others_are_trained(settings,
         assert all(changed) if is_last else not any(changed), (is_last, name)
 
 
+@pytest.mark.slow
 def test_goes_on_in_the_middle_to_the_same_bits(settings, trained, tmp_path):
     def stop(batch, logs):
         if batch == 0:

@@ -148,6 +148,7 @@ def small_disk(folder, size):
         subprocess.run(["umount", folder], check=True)
 
 
+@pytest.mark.slow
 def test_full_disk(flags, undisturbed, tmp_path, start, finish):
     """It holds two checkpoints, not three: the run stops in a line, keeps what is whole, and goes on with more room."""
     size = checkpoints.files(undisturbed / "checkpoints")[0].stat().st_size
@@ -182,6 +183,7 @@ def test_a_folder_that_may_not_be_written(flags, tmp_path, start):
     assert process.returncode == 2
 
 
+@pytest.mark.slow
 def test_dry_run_leaves_nothing(flags, tmp_path, start):
     process = start(tmp_path / "run", *flags, "--dry_run")
     output, errors = process.communicate()

@@ -33,6 +33,7 @@ def assert_same(one, two):
         np.testing.assert_allclose(two[name], values, rtol=tolerance, atol=tolerance, err_msg=name)
 
 
+@pytest.mark.slow
 def test_two_replicas_train_as_one(fits):
     """The last batch holds three: two on one replica, one on the other. And batch normalization."""
     uneven, whole = fits(1, (27, "frozen", GLOBAL), (8, "trained", GLOBAL))
