@@ -73,6 +73,7 @@ def assert_close(workdir, other, tolerance=1e-5):
         np.testing.assert_allclose(found.state[name], array, rtol=tolerance, atol=tolerance, err_msg=name)
 
 
+@pytest.mark.slow
 def test_two_workers_train_as_two_replicas_of_one(unbroken, config, tmp_path, programs):
     one = f"--workdir={tmp_path / 'one'}"
     done = programs.run("tests/helpers/small_training.py", 2, one, *config.to_flags())
