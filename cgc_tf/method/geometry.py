@@ -84,11 +84,8 @@ def transform_image(image: tf.Tensor, transform: Tensorlike, size: int) -> tf.Te
     crop = tf.slice(image, [top, left, 0], [height, width, 3])
     shape = (size, size)
     if any(side is None or side > size for side in image.shape[:2].as_list()):
-        view = resizing.resize_and_cut(crop, shape, (0, 0), shape, flip)
-    else:
-        resized = resizing.resize_image(crop, shape, enlarges=True)
-        view = tf.raw_ops.Reverse(tensor=resized, dims=[False, flip > 0, False])
-    return tf.ensure_shape(view, [*shape, 3])
+        return resizing.resize_and_cut(crop, shape, (0, 0), shape, flip)
+    return tf.raw_ops.Reverse(tensor=resizing.resize_image(crop, shape, enlarges=True), dims=[False, flip > 0, False])
 
 
 def center_view(height: Tensorlike, width: Tensorlike, size: int) -> tuple[tf.Tensor, tf.Tensor]:
