@@ -28,8 +28,8 @@ def views_of(data: Any) -> dict[str, tf.Tensor]:
 
 
 def check_size(size: tuple[int | None, ...], input_shape: tuple[int | None, ...]) -> None:
-    """Raises `ValueError` where views of a size are not what a classifier of some input shape takes."""
-    if any(own not in (None, side) for own, side in zip(input_shape[1:3], size, strict=True)):
+    """Raises `ValueError` where views of a size, None being unknown, are not what a classifier's input shape takes."""
+    if any(None not in (own, side) and own != side for own, side in zip(input_shape[1:3], size, strict=True)):
         wanted = " x ".join(map(str, input_shape[1:3]))
         raise ValueError(
             f"the classifier takes images of {wanted}, and views are squares of view_batches(..., image_size=...). "

@@ -166,7 +166,7 @@ class CGCModel(KerasCalls):
         """What kind of images the model is trained on, told by a batch of views."""
         inputs.check_size(views.shape[1:3], self.trunk.input_shape)
         self.value_range = (0, 1) if tf.as_dtype(views.dtype).is_floating else (0, 255)
-        self.image_size = views.shape[1]
+        self.image_size = views.shape[1] or views.shape[2]  # of squares, of which one side may be unknown
 
     def _apply(self, gradients):
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
