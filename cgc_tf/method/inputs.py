@@ -37,6 +37,14 @@ def check_size(size: tuple[int | None, ...], input_shape: tuple[int | None, ...]
         )
 
 
+def shaped(views: tf.Tensor, input_shape: tuple[int | None, ...]) -> tf.Tensor:
+    """Views, whose size is known in a step alone, with that of a classifier that takes one size only.
+
+    Others keep an open size: for a known one TensorFlow chose operations that did not give the same bits each time.
+    """
+    return views if None in input_shape[1:3] else tf.ensure_shape(views, input_shape)
+
+
 def measured(data: Any) -> dict[str, tf.Tensor]:
     """A batch of `image`, `label` and perhaps `region` and `weight`, out of what Keras hands to `test_step`.
 

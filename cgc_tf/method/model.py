@@ -207,26 +207,23 @@ class CGCModel(KerasCalls):
         """Cross-entropy `[B]`, summed over views; the consistency term of each of its examples; logits of one view."""
         objective, logits, label = self.objective, {}, inputs.class_ids(batch["label"], self.classes)
         agreeing = batch.get("unlabeled", batch)
-        consistency = tf.zeros([1])
+        consistency, shape = tf.zeros([1]), self.trunk.input_shape
         if objective.is_consistent:
             class_ids = label if objective.explain_class == "label" else None
             draws = random_layers.Draws(self)
             of_original, original, class_ids = self._explained(agreeing["original"], class_ids, training=True)
             draws.again()  # so that heatmaps differ by what is shown alone
-            of_augmented, augmented, _ = self._explained(self._sized(agreeing["augmented"]), class_ids, training=True)
+            views = inputs.shaped(agreeing["augmented"], shape)
+            of_augmented, augmented, _ = self._explained(views, class_ids, training=True)
             consistency = self._consistency(original, augmented, agreeing)
             if agreeing is batch:
                 logits = {"original": of_original, "augmented": of_augmented}
         for view in objective.ce_views:
             if view not in logits:
-                logits[view] = self(self._sized(batch[view]), training=True)
+                logits[view] = self(inputs.shaped(batch[view], shape), training=True)
         smoothing = objective.label_smoothing
         cross_entropy = tf.add_n([losses.cross_entropy(label, logits[view], smoothing) for view in objective.ce_views])
         return cross_entropy * batch.get("weight", 1.0), consistency, logits[objective.ce_views[0]]
-
-    def _sized(self, views):
-        """Views, whose size is known in a step alone, with that of a trunk that takes one size only."""
-        return views if None in self.trunk.input_shape[1:3] else tf.ensure_shape(views, self.trunk.input_shape)
 
     def _consistency(self, original, augmented, views):
         objective, size = self.objective, views["original"].shape[1:3]
