@@ -111,8 +111,8 @@ class CGCModel(KerasCalls):
         """
         batch = inputs.views_of(data)
         self._learn_from(batch[self.objective.ce_views[0]])
-        statistics = [(variable, tf.identity(variable)) for variable in self.non_trainable_weights]
-        with tf.GradientTape() as tape:
+        # Statistics of batches, and seeds, stay in the scope until it is known whether the step counts.
+        with keras.StatelessScope() as scope, tf.GradientTape() as tape:
             cross_entropy, consistency, logits = self._terms(batch)
             loss = losses.share_of_mean(cross_entropy)
             if self.objective.is_consistent:
@@ -128,7 +128,8 @@ class CGCModel(KerasCalls):
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             gradients, is_finite = nonfinite.left_to_loss_scaling(gradients, is_finite)
         counts = tf.reduce_all(is_finite)
-        nonfinite.apply_or_undo(counts, self._apply, gradients, statistics)
+        changed = [(own, scope.get_current_value(own)) for own in self.non_trainable_variables]
+        nonfinite.apply_if(counts, self._apply, gradients, [(own, new) for own, new in changed if new is not None])
         self.faults.update_state(is_finite)
 
         def weights(values):

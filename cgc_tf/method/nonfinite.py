@@ -55,33 +55,38 @@ def left_to_loss_scaling(gradients: list[tf.Tensor], is_finite: tf.Tensor) -> tu
     return [gradient + share for gradient in gradients], tf.concat([is_finite[:-1], [True]], 0)
 
 
-def apply_or_undo(
+def apply_if(
     condition: tf.Tensor,
     apply: Callable[[list[tf.Tensor]], object],
     gradients: list[tf.Tensor],
-    changed: list[tuple[keras.Variable, tf.Tensor]],
+    changes: list[tuple[keras.Variable, tf.Tensor]],
 ) -> None:
-    """Applies gradients where the condition holds; else gives variables back the values they had before the step.
+    """Applies gradients, and what else a step would change, where a condition holds; else changes nothing.
 
     Args:
         condition: bool scalar, equal on every replica.
         apply: a function of the gradients, which updates variables.
         gradients: a list of tensors.
-        changed: a list of `(variable, value before)` of what the step itself has changed.
+        changes: a list of `(variable, this replica's new value)`. Numbers become their means over the replicas, all in
+            one reduction; integers, which say what is drawn next, are the same on every replica.
     """
+    context = tf.distribute.get_replica_context()
+    values = [value for _, value in changes]
+    if context.num_replicas_in_sync > 1:
+        means = iter(context.all_reduce(tf.distribute.ReduceOp.MEAN, [x for x in values if x.dtype.is_floating]))
+        values = [next(means) if x.dtype.is_floating else x for x in values]
 
-    def undo(values):
-        for (variable, _), value in zip(changed, values, strict=True):
+    def update(gradients, values):
+        apply(gradients)
+        for (variable, _), value in zip(changes, values, strict=True):
             variable.assign(value)
 
     def choose(strategy, condition, gradients, values):
         # A conditional update of mirrored variables has to be decided on outside the replicas.
-        condition = strategy.experimental_local_results(condition)[0]
-        each = strategy.extended.call_for_each_replica
-        tf.cond(condition, lambda: _none(each(apply, (gradients,))), lambda: _none(each(undo, (values,))))
+        condition, each = strategy.experimental_local_results(condition)[0], strategy.extended.call_for_each_replica
+        tf.cond(condition, lambda: _none(each(update, (gradients, values))), lambda: None)
 
-    before = [value for _, value in changed]
-    tf.distribute.get_replica_context().merge_call(choose, (condition, gradients, before))
+    context.merge_call(choose, (condition, gradients, values))
 
 
 def _none(_):

@@ -50,7 +50,7 @@ def make_strategy(config: Config) -> tf.distribute.Strategy:
     replicas = strategy.num_replicas_in_sync
     if config.batch_size % replicas:
         raise UserError(f"--batch_size={config.batch_size} should divide by {replicas} replicas")
-    if config.xla and replicas > 1:  # a step that is conditional on all replicas is no single graph
+    if config.xla and replicas > 1:  # Keras' `fit` makes one program of all replicas
         raise UserError(f"--xla works on one device, not on {replicas}: add --strategy=single")
     if config.accumulate_steps > 1:  # Keras updates within a `cond`, where a mirrored variable cannot be updated
         if replicas > 1:
