@@ -37,6 +37,22 @@ def make_deterministic(seed: int, xla: bool = False) -> None:
             print("note: TensorFlow was in use before; the same seed will agree to rounding only")
 
 
+@contextlib.contextmanager
+def kernels_named() -> Iterator[None]:
+    """Says in a line which operation has no kernel that gives the same bits each time; a GPU lacks some.
+
+    Raises:
+        UserError: naming the operation, in place of TensorFlow's error.
+    """
+    try:
+        yield
+    except tf.errors.UnimplementedError as error:
+        said = [line for line in error.message.splitlines() if "determinis" in line.lower()]
+        if not said:
+            raise
+        raise UserError(f"{said[0].strip(' .')}; --nodeterministic takes what there is") from error
+
+
 def make_strategy(config: Config) -> tf.distribute.Strategy:
     """The `tf.distribute.Strategy` of a configuration; of several workers, when all are there.
 

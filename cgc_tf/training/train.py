@@ -90,7 +90,7 @@ def _fit(config, workdir, prepared, interruption, own_callbacks):
         writer = checkpoints.Writer(workdir / checkpoints.FOLDER, config.keep_checkpoints)
         checkpointing = Checkpointing(config, writer, prepared, interruption)
         own_callbacks = [*callbacks(config, workdir, prepared, checkpointing), *own_callbacks]
-    with faults_named(source, prepared.unlabeled):
+    with faults_named(source, prepared.unlabeled), device.kernels_named():
         prepared.model.fit(
             workers.distributed(training_stream(config, prepared), is_endless=True),
             epochs=config.epochs,
