@@ -177,6 +177,14 @@ def test_a_name_of_nothing(name, small_config):
     assert not (ROOT / "absent").exists()
 
 
+def test_flags_of_a_run_leave_out_what_it_does_not_read(small_config):
+    """So that a program that trains several runs may give all of them the same settings."""
+    weighed = dataclasses.replace(small_config, lambda_cgc=0.25)
+    assert "--lambda_cgc=0.25" in weighed.to_flags()
+    baseline = dataclasses.replace(weighed, objective="baseline").to_flags()
+    assert sorted(baseline) == sorted(["--objective=baseline", *small_config.to_flags()])
+
+
 @pytest.mark.parametrize("name", ["ce_views", "hidden_units", "step_epochs"])
 @FEW
 @given(value=TEXTS.filter(lambda text: text and not all(map(is_number, text.split(",")))))

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import importlib
 import pathlib
+import sys
 
 import numpy as np
 import requests
@@ -170,6 +171,8 @@ def _prepare(name, dataset, data_dir):
     from cgc_tf.data.tfds_records import FORMAT
 
     builder = tfds.builder(dataset.builder, data_dir=data_dir, file_format=FORMAT)
+    if not sys.stderr.isatty():  # as of our own bars; in a file each step of TFDS' would be a line
+        tfds.disable_progress_bar()
     try:
         builder.download_and_prepare()
     except UserError as error:

@@ -24,20 +24,7 @@ from cgc_tf.common.errors import UserError
 from cgc_tf.programs import cgc
 from cgc_tf.training import config
 
-CONSISTENT = ("cgc", "cgc_no_negatives")
 ADDRESS = re.compile(r"[^\s:/]+:\d{1,5}")
-READ_BY = {  # setting: another one, and its values by which the first is read
-    "lambda_cgc": ("objective", CONSISTENT),
-    "explain_class": ("objective", CONSISTENT),
-    "temperature": ("objective", ("cgc",)),
-    "negatives": ("objective", ("cgc",)),
-    "momentum": ("optimizer", ("sgd",)),
-    "step_factor": ("schedule", ("step",)),
-    "nan_steps": ("on_nan", ("stop",)),
-    "rand_augment_magnitude": ("rand_augment", range(1, 21)),
-    "sync_batch_norm": ("freeze", ("none", "stages")),
-    "deterministic": ("xla", (False,)),
-}
 
 
 def define_flags():
@@ -116,8 +103,8 @@ def _name_workers():
 def _refuse_unread(settings):
     """Refuses what was typed and no one reads; in a --flagfile it may stand for the other objectives' sake."""
     typed = {argument.lstrip("-").partition("=")[0] for argument in sys.argv[1:]}
-    for name, (other, values) in READ_BY.items():
-        if name in typed and getattr(settings, other) not in values:
+    for name, other in settings.unread().items():
+        if name in typed:
             raise UserError(f"--{name} is not used by --{other}={getattr(settings, other)}: leave it out")
     if "unlabeled_data_dir" in typed and not settings.unlabeled_dataset:
         raise UserError("--unlabeled_data_dir is not used without --unlabeled_dataset: leave it out")

@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 import traceback
+import warnings
 
 READY = "ready"
 LIBRARIES = ("tensorflow", "keras", "keras_hub", "tensorflow_datasets", "matplotlib.pyplot", "scipy.ndimage", "cv2")
@@ -76,6 +77,7 @@ def become(arguments, folder, environment):
     os.environ.update(environment)
     if arguments[0] in environment.get("EAGERLY", "").split(","):  # of few steps, tracing is most of the work
         sys.modules["tensorflow"].config.run_functions_eagerly(True)
+        warnings.filterwarnings("ignore", "Even though the `tf.config.experimental_run_functions_eagerly`")
     status = 0
     try:
         run(arguments, folder)
