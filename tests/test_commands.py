@@ -56,6 +56,7 @@ PAPER = {
 NOT_RUN = {
     "make test": "would run these tests",
     "make test-all": "would run these tests",
+    "make test-networks": "would run these tests",
     "make test-gpu": "needs a GPU",
     "make lint": "looks at the project itself; .ci/run begins with it",
     "make docs": "makes the pages; .ci/run ends with it",

@@ -11,7 +11,7 @@ import pytest
 
 from cgc_tf.networks import registry
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.networks
 
 SOME = {  # and settings that go with them
     "resnet18": {},
