@@ -72,8 +72,8 @@ def apply_if(
     """
     context = tf.distribute.get_replica_context()
     values = [value for _, value in changes]
-    if context.num_replicas_in_sync > 1:
-        means = iter(context.all_reduce(tf.distribute.ReduceOp.MEAN, [x for x in values if x.dtype.is_floating]))
+    if (numbers := [x for x in values if x.dtype.is_floating]) and context.num_replicas_in_sync > 1:
+        means = iter(context.all_reduce(tf.distribute.ReduceOp.MEAN, numbers))
         values = [next(means) if x.dtype.is_floating else x for x in values]
 
     def update(gradients, values):

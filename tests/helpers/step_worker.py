@@ -1,4 +1,4 @@
-"""Traces and takes one step of two small models, one of them twice as deep, on two CPU replicas; prints JSON of each.
+"""Traces and takes one step of small models, of which the last has no statistics, on two CPU replicas; prints JSON.
 
 What is said: how often replicas wait for each other, how many operations the step has, and the moving statistics of the
 first batch normalization, which sees the images, on each replica.
@@ -29,6 +29,7 @@ def classifier(depth):
     x = images = keras.Input((SIZE, SIZE, 3))
     for _ in range(depth):
         x = keras.layers.Conv2D(8, 3, padding="same")(keras.layers.BatchNormalization()(x))
+    x = x if depth else keras.layers.Conv2D(8, 3)(x)
     pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(x))
     return keras.Model(images, keras.layers.Dense(BATCH)(keras.layers.Dropout(0.5)(pooled)))
 
@@ -56,7 +57,7 @@ def main():
         iter(strategy.experimental_distribute_dataset(tf.data.Dataset.from_tensors(batch()).unbatch().batch(BATCH)))
     )
     distribute_lib.ReplicaContextBase.merge_call = counted(calls)
-    for depth in (2, 4):
+    for depth in (2, 4, 0):
         keras.utils.set_random_seed(0)
         with strategy.scope():
             model = CGCModel.from_classifier(classifier(depth))
@@ -67,10 +68,9 @@ def main():
         graph = step.get_concrete_function(examples).graph
         counts = {"waits": len(calls) // 2, "operations": operations(graph)}
         step(examples)
-        first = next(layer for layer in model.trunk.layers if isinstance(layer, keras.layers.BatchNormalization))
         statistics = {
-            name: [value.numpy().tolist() for value in strategy.experimental_local_results(getattr(first, name).value)]
-            for name in ("moving_mean", "moving_variance")
+            variable.name: [value.numpy().tolist() for value in strategy.experimental_local_results(variable.value)]
+            for variable in model.trunk.non_trainable_variables[:2]
         }
         print(json.dumps({**counts, **statistics}), flush=True)
 

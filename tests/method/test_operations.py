@@ -12,7 +12,7 @@ ORDER = ("original", "augmented", "ce")  # in which the views go through the net
 
 @pytest.fixture(scope="module")
 def steps(programs):
-    """What `step_worker` says of a model, and of one twice as deep."""
+    """What `step_worker` says of a model, of one twice as deep, and of one without batch normalization."""
     done = programs.run("tests/helpers/step_worker.py")
     assert done.returncode == 0, done.stderr[-2000:]
     return list(map(json.loads, done.stdout.splitlines()))
@@ -20,13 +20,13 @@ def steps(programs):
 
 def test_replicas_wait_as_often_whatever_the_depth(steps):
     """Once for the statistics of all layers and views together."""
-    shallow, deep = steps
-    assert shallow["waits"] == deep["waits"] == 8
+    shallow, deep, without = steps
+    assert (shallow["waits"], deep["waits"], without["waits"]) == (8, 8, 7)
 
 
 def test_a_step_has_no_more_operations_than_it_had(steps):
     """Of both replicas. Whoever adds some on purpose raises the number here, and knows what a layer costs."""
-    shallow, deep = steps
+    shallow, deep, _ = steps
     assert shallow["operations"] <= 4700 and deep["operations"] - shallow["operations"] <= 2 * 720
 
 
