@@ -22,7 +22,7 @@ from benchmarks import timing
 from cgc_tf.common import environment, files, program
 from cgc_tf.common.errors import UserError
 
-NAMES = ("step", "pipeline", "evaluation", "checkpoints", "serving")
+NAMES = ("step", "pipeline", "evaluation", "checkpoints", "serving", "workers")
 
 
 TAKES_ARGUMENTS = True  # flags of the benchmarks themselves

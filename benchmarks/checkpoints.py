@@ -26,6 +26,7 @@ EVERY = 300  # seconds
 
 
 def main(_):
+    timing.use("cpu")
     device.keep_freed_memory()
     args = flags.FLAGS
     settings = config.Config(backbone=args.backbone)

@@ -29,6 +29,7 @@ SIZE, WHOLE = 224, (448, 597)
 
 
 def main(_):
+    timing.use("cpu")
     device.keep_freed_memory()
     batch, rounds = flags.FLAGS.batch_size, flags.FLAGS.rounds
     model = NewModel(Config(backbone=flags.FLAGS.backbone)).with_classes(100)

@@ -42,6 +42,7 @@ PASSES = 2  # of ours in a round: its iterator takes a while to start, once in a
 
 
 def main(_):
+    timing.use("cpu")
     device.make_deterministic(0)
     device.keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:

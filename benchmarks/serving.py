@@ -33,6 +33,7 @@ SIZE, CLASSES = 224, 100
 
 
 def main(_):
+    timing.use("cpu")
     device.keep_freed_memory()
     args = flags.FLAGS
     network = backbones.build_backbone(args.backbone, "none", SIZE)

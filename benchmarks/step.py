@@ -1,8 +1,10 @@
 """What CGC costs: its step over three-view cross-entropy, and its loss over the literal one on maps of image size.
 
   python -m benchmarks.step --output=step.json
+  python -m benchmarks.step --device=gpu
 
-Prints medians, and in brackets quartiles, of interleaved runs in one process; seconds are those of all cores together.
+Prints medians, and in brackets quartiles, of interleaved runs in one process; seconds are those of all cores together,
+on a GPU elapsed ones.
 Keys of the JSON, ratios all: `cgc_over_ce3`, seconds of a step of `cgc` over one of `baseline`; `bf16_over_fp32`,
 images per second of `mixed_bfloat16` over float32 (faster only where the processor has bfloat16 instructions);
 `loss_speedup_b64` and `loss_memory_ratio_b64`, the literal loss, forward and backward, over ours; `heatmap_share`, the
@@ -30,9 +32,10 @@ SIZE, TEMPERATURE = 224, 0.5
 
 
 def main(_):
+    args = flags.FLAGS
+    timing.use(args.device)
     device.keep_freed_memory()
     device.make_deterministic(seed=0)  # as every run is
-    args = flags.FLAGS
     ratios = steps(args.backbone, args.batch_size, args.rounds)
     timing.report(ratios | loss_alone([int(size) for size in args.loss_batches]))
 
@@ -45,7 +48,7 @@ def steps(backbone, batch_size, rounds):
     functions = {name: step_of(model, batch) for name, model in models.items()}
     functions["heatmaps and loss"] = heatmaps_of(models["cgc"], batch)
     seconds = timing.rounds_of(functions, rounds, warmup=2)
-    title = f"{backbone}, {SIZE} pixels, batch {batch_size}, seconds of a core, median of {rounds} interleaved rounds"
+    title = f"{backbone}, {SIZE} pixels, batch {batch_size}, {timing.unit()}, median of {rounds} interleaved rounds"
     timing.table(title, timing.medians(seconds), batch_size)
     return {
         "cgc_over_ce3": timing.ratio(seconds["cgc"], seconds["baseline"]),
@@ -136,6 +139,7 @@ def random_transforms(size):
 def define_flags():
     """Defines the flags: what to measure, and how often."""
     timing.define_flags(rounds=5, backbone="The network of the whole steps.")
+    flags.DEFINE_enum("device", "cpu", ["cpu", "gpu"], "What to compute on.")
     flags.DEFINE_integer("batch_size", 8, "Their batch size.", lower_bound=1)
     flags.DEFINE_list("loss_batches", ["16", "64", "256"], "Batch sizes of the loss alone.")
 

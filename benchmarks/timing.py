@@ -9,6 +9,9 @@ import tensorflow as tf
 from absl import flags
 from tqdm import tqdm
 
+from cgc_tf.common import environment
+from cgc_tf.common.errors import UserError
+
 v1 = tf.compat.v1
 
 
@@ -17,6 +20,22 @@ def define_flags(rounds, backbone="The network."):
     flags.DEFINE_string("backbone", "resnet50", backbone)
     flags.DEFINE_integer("rounds", rounds, "Interleaved rounds, whose median and quartiles count.", lower_bound=1)
     flags.DEFINE_string("output", None, "File to write the ratios to, as flat JSON.")
+
+
+def use(device="cpu"):
+    """Computes on the CPU, although there may be a GPU; or on that, which raises `UserError` where there is none.
+
+    It comes before anything is computed, and decides which time `rounds_of` takes.
+    """
+    if device == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+    elif not tf.config.list_physical_devices("GPU"):
+        raise UserError(f"--device={device}: TensorFlow found {environment.device()}")
+
+
+def unit():
+    """What `rounds_of` measures, in words."""
+    return "elapsed seconds of a GPU" if tf.config.get_visible_devices("GPU") else "seconds of a core"
 
 
 def table(title, seconds, examples=1):
@@ -47,18 +66,22 @@ def in_words(value):
     return f"{median:.4g} ({low:.4g} to {high:.4g})"
 
 
-def rounds_of(functions, rounds, warmup=1, clock=time.process_time):
+def rounds_of(functions, rounds, warmup=1, clock=None):
     """Times {name: function} in turn, A B, B A, A B, ...: {name: the clock's difference in each round}, an array.
 
-    The clock is by default the seconds that every core worked for this process, which other work does not touch;
-    `time.perf_counter` is for what waits. The first `warmup` rounds do not count.
+    The clock is by default the seconds that every core worked for this process, which other work does not touch, and on
+    a GPU elapsed time, until it is done; `time.perf_counter` is for what waits. The first `warmup` rounds do not count.
     """
+    on_gpu = bool(tf.config.get_visible_devices("GPU"))
+    clock = clock or (time.perf_counter if on_gpu else time.process_time)
     seconds = {name: [] for name in functions}
     for index in tqdm(range(warmup + rounds), "timing " + ", ".join(functions), leave=False, disable=None):
         names = list(functions) if index % 2 == 0 else list(reversed(functions))
         for name in names:
             start = clock()
             functions[name]()
+            if on_gpu:
+                tf.test.experimental.sync_devices()
             if index >= warmup:
                 seconds[name].append(clock() - start)
     return {name: np.array(values) for name, values in seconds.items()}

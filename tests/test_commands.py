@@ -57,7 +57,7 @@ NOT_RUN = {
     "make test": "would run these tests",
     "make test-all": "would run these tests",
     "make test-networks": "would run these tests",
-    "make test-gpu": "needs a GPU",
+    **dict.fromkeys(("make test-gpu", "python -m benchmarks.step --device=gpu"), "needs a GPU"),
     "make lint": "looks at the project itself; .ci/run begins with it",
     "make docs": "makes the pages; .ci/run ends with it",
     "make notebook": "tests/test_notebook.py runs it",
