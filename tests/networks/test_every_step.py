@@ -35,7 +35,6 @@ SOME = {  # and settings that go with them
     "applications:EfficientNetV2B0": {},
     "applications:InceptionV3": {"image_size": 128},
     "applications:MobileNetV2": {"explain_layer": "block_13_expand_relu"},
-    "applications:NASNetMobile": {},
     "applications:Xception": {},
     "keras_cv:EfficientNetV2B0Backbone": {},
     "keras_cv:ResNet50Backbone": {},
@@ -55,7 +54,8 @@ def table(request):
 @pytest.mark.parametrize("name", dict.fromkeys([*SOME, *EVERY]))
 def test_every_step(name, table, small_config, programs, tmp_path):
     settings = {"image_size": 64, **SOME.get(name, {})}
-    config = dataclasses.replace(small_config, backbone=name, keep_checkpoints=2, **settings)
+    # At a learning rate at which none diverges: of features in the thousands rounding makes other heatmaps.
+    config = dataclasses.replace(small_config, backbone=name, keep_checkpoints=2, learning_rate=1e-4, **settings)
     done = programs.run("tests/helpers/every_step.py", json.dumps(dataclasses.asdict(config)), tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     table[name] = json.loads(done.stdout.splitlines()[-1])
