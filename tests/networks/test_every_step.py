@@ -1,4 +1,4 @@
-"""Networks of every family through all that a run goes through; what came of each is printed as a table at the end.
+"""Networks of every family through all that a run goes through; what came of each is a row of a table (`pytest -s`).
 
 With `CGC_EVERY_BACKBONE=1` they are all that can be built without a download, which takes hours.
 """
@@ -39,24 +39,26 @@ SOME = {  # and settings that go with them
     "keras_cv:EfficientNetV2B0Backbone": {},
     "keras_cv:ResNet50Backbone": {},
 }
+NO_ONNX = {  # and what the refusal says
+    "applications:EfficientNetB0": "ONNX differs from the trained model by",
+    "applications:MobileNetV2": "No Op registered for ShapeN",
+    "vgg11": "No Op registered for ReluGrad",
+}
+ROUNDING = {"swin_tiny"}  # whose bits are not the same each time
 EVERY = [name for name, is_here, _ in registry.known() if is_here] if os.environ.get("CGC_EVERY_BACKBONE") else []
 
 
-@pytest.fixture(scope="module")
-def table(request):
-    rows = {}
-    yield rows
-    terminal = request.config.get_terminal_writer()
-    for name, row in rows.items():
-        terminal.line(f"\n{name:<34}" + ", ".join(f"{step}: {came}" for step, came in row.items()))
-
-
 @pytest.mark.parametrize("name", dict.fromkeys([*SOME, *EVERY]))
-def test_every_step(name, table, small_config, programs, tmp_path):
+def test_every_step(name, small_config, programs, tmp_path):
     settings = {"image_size": 64, **SOME.get(name, {})}
     # At a learning rate at which none diverges: of features in the thousands rounding makes other heatmaps.
     config = dataclasses.replace(small_config, backbone=name, keep_checkpoints=2, learning_rate=1e-4, **settings)
     done = programs.run("tests/helpers/every_step.py", json.dumps(dataclasses.asdict(config)), tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
-    table[name] = json.loads(done.stdout.splitlines()[-1])
-    assert set(table[name].values()) == {"ok"}, table[name]
+    came = json.loads(done.stdout.splitlines()[-1])
+    print(f"\n{name:<34}" + ", ".join(f"{step}: {what}" for step, what in came.items()))
+    onnx = came.pop("onnx")
+    assert onnx.startswith("refused: ") and NO_ONNX[name] in onnx if name in NO_ONNX else onnx == "ok", onnx
+    if name in ROUNDING and came["resume"].endswith("other bits than without the stop"):
+        del came["resume"]
+    assert set(came.values()) == {"ok"}, came
