@@ -218,7 +218,7 @@ class Sandbox:
 
     def __init__(self, root, programs):
         self.root, self._serving, self._smaller = root, None, root.parent / "smaller.json"
-        own = {"PROGRAM_SERVER": programs.socket, "SMALLER": str(self._smaller), "EAGERLY": "train.py,evaluate.py"}
+        own = {**programs.environment, "SMALLER": str(self._smaller), "EAGERLY": "train.py,evaluate.py"}
         outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MAKEFLAGS")}
         self._environment = {**outside, **own, "PATH": f"{root / 'bin'}:{os.environ['PATH']}"}
         self._smaller.write_text(json.dumps(SMALLER))

@@ -15,9 +15,12 @@ class Programs:
     def __init__(self, folder):
         """`folder` is for its socket, and for what TFDS prepares."""
         self.socket = str(folder / "socket")
-        environment = {**os.environ, "TFDS_DATA_DIR": str(folder / "tfds")}  # which TFDS reads as it is loaded
+        # TFDS reads the latter as it is loaded, also in what a program starts itself: no test may write into a home.
+        self.environment = {"PROGRAM_SERVER": self.socket, "TFDS_DATA_DIR": str(folder / "tfds")}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self._server = subprocess.Popen([sys.executable, SERVER, self.socket], **pipes, text=True, env=environment)
+        self._server = subprocess.Popen(
+            [sys.executable, SERVER, self.socket], **pipes, text=True, env={**os.environ, **self.environment}
+        )
         assert self._server.stdout.readline() == "ready\n"
 
     def close(self):
@@ -26,7 +29,7 @@ class Programs:
 
     def start(self, *arguments, cwd=ROOT, env=None, **pipes):
         """`python arguments`, a `subprocess.Popen`; `env` is what its environment has besides."""
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {}), "PROGRAM_SERVER": self.socket}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.environment, **(env or {})}
         command = [sys.executable, "-S", CLIENT, *map(str, arguments)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **pipes}
         return subprocess.Popen(command, cwd=cwd, env=environment, **pipes, text=True)
