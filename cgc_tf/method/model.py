@@ -111,9 +111,10 @@ class CGCModel(KerasCalls):
         """
         batch = inputs.views_of(data)
         self._learn_from(batch[self.objective.ce_views[0]])
-        # Statistics of batches, and seeds, stay in the scope until it is known whether the step counts.
-        with keras.StatelessScope() as scope, tf.GradientTape() as tape:
-            cross_entropy, consistency, logits = self._terms(batch)
+        with tf.GradientTape() as tape:
+            # Statistics of batches, and seeds, stay in the scope until it is known whether the step counts.
+            with keras.StatelessScope() as scope:
+                cross_entropy, consistency, logits = self._terms(batch)
             loss = losses.share_of_mean(cross_entropy)
             if self.objective.is_consistent:
                 loss += self.objective.lambda_cgc * losses.share_of_mean(consistency)
