@@ -22,7 +22,7 @@ def define_flags(rounds, backbone="The network."):
     flags.DEFINE_string("output", None, "File to write the ratios to, as flat JSON.")
 
 
-def use(device="cpu"):
+def use(device):
     """Computes on the CPU, although there may be a GPU; or on that, which raises `UserError` where there is none.
 
     It comes before anything is computed, and decides which time `rounds_of` takes.

@@ -23,7 +23,7 @@ from cgc_tf.training import run_folder
 
 from .artifact.computing import of_peak_one
 
-TOLERANCE = 1e-4  # of a heatmap whose peak is 1; rounding of a deep network made 4e-5
+TOLERANCE = 1e-5
 
 
 def export(workdir: files.PathLike, output: files.PathLike) -> float:
@@ -36,12 +36,13 @@ def export(workdir: files.PathLike, output: files.PathLike) -> float:
     config = settings.Config.load(workdir)
     try:
         import onnxruntime
-        import tf2onnx  # noqa: F401
+
+        from .artifact import onnx_graph
     except ImportError as error:
         raise errors.UserError(f"{error.name} is missing: pip install -r requirements-onnx.txt") from error
     model = run_folder.trained_model(config, workdir)
     shape = [config.image_size, config.image_size, 3]
-    converted = _converted(explainer(model), tf.TensorSpec([None, *shape], tf.float32, name="images"))
+    converted = onnx_graph.converted(explainer(model), tf.TensorSpec([None, *shape], tf.float32, name="images"))
     images = np.random.default_rng(0).uniform(0, 255, [3, *shape]).astype(np.float32)
     try:
         session = onnxruntime.InferenceSession(converted)
@@ -79,31 +80,6 @@ def explainer(model: CGCModel) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
 
     kinds = {"probabilities": tf.float32, "class_id": tf.int32, "heatmap": tf.float32}
     return lambda images: tf.map_fn(explain_one, model.trunk(images, training=False), fn_output_signature=kinds)
-
-
-def _converted(function, spec):
-    """A function of one tensor as the bytes of an ONNX file."""
-    import onnx
-    import tf2onnx
-
-    function, handlers = tf.function(function), {"Erfc": (_without_erfc, [])}
-    model, _ = tf2onnx.convert.from_function(function, [spec], opset=17, custom_op_handlers=handlers)
-    # Of constants that were tensors before tracing tf2onnx makes inputs.
-    constants = {inner.name: outer for outer, inner in function.get_concrete_function(spec).graph.captures}
-    used = {name for node in model.graph.node for name in node.input}
-    for surplus in [given for given in model.graph.input if given.name != spec.name]:
-        model.graph.input.remove(surplus)
-        if surplus.name in used:
-            model.graph.initializer.append(onnx.numpy_helper.from_array(constants[surplus.name].numpy(), surplus.name))
-    return model.SerializeToString()
-
-
-def _without_erfc(graph, node, name, _):
-    """Erfc, of which TensorFlow makes GELU and which ONNX lacks, as 1 - Erf."""
-    node.type = "Erf"
-    one = graph.make_const(f"{name}/one", np.ones([], np.float32)).output[0]
-    minus = graph.insert_new_node_on_output("Neg", node.output[0], name=f"{name}/minus").output[0]
-    graph.insert_new_node_on_output("Add", minus, inputs=[minus, one], name=f"{name}/plus")
 
 
 def main(_):

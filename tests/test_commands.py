@@ -2,45 +2,23 @@
 
 `DIR` is a folder of pictures there, `FILE` a picture, runs/A to runs/C and exported/ what the commands before would
 have left. The copy's configurations are of a small network for an epoch, and its toy aircraft are few.
-`program_server.py` starts the programs; SMALLER are flags that it adds.
+`program_server.py` starts the programs; `sandbox.SMALLER` are flags that it adds.
 """
 
-import csv
+import contextlib
 import json
-import os
 import pathlib
 import re
 import shutil
 import signal
-import subprocess
 import sys
 
 import commands
 import pytest
-from PIL import Image
+from sandbox import Sandbox, as_coco, shrink
 
 HERE = pathlib.Path(__file__).parent / "helpers"
 ROOT = HERE.parents[1]
-LINES = 6  # on stderr at most: more is a wall that hides what matters
-TINY = "--epochs=1 --warmup_epochs=0 --image_size=48 --backbone=resnet8 --weights=none --batch_size=8"
-SMALLER = {
-    "export.server": ["--rest_port=0", "--grpc_port=0"],
-    "benchmarks.objectives": ["--seeds=1"],
-    "benchmarks.unlabeled": ["--seeds=1"],
-    "benchmarks.step": ["--backbone=resnet8", "--batch_size=2", "--rounds=1", "--loss_batches=4,8"],
-    "benchmarks.evaluation": ["--backbone=resnet8", "--batch_size=1", "--rounds=1"],
-    "benchmarks.pipeline": [
-        "--backbone=resnet8",
-        "--batch_size=2",
-        "--rounds=1",
-        "--steps=1",
-        "--files=32",
-        "--links=1000",
-    ],
-    "benchmarks.serving": ["--backbone=resnet8", "--rounds=1"],
-    "benchmarks.workers": ["--backbone=resnet8", "--rounds=1", "--batch_size=2"],
-    "benchmarks.checkpoints": ["--backbone=resnet8", "--rounds=1"],
-}
 DOCKER = "needs containers"
 MACHINES = "needs two machines; tests/training/test_workers.py has two processes"
 PICTURES = "needs 512 pictures; tests/evaluation/test_shards.py divides fewer"
@@ -79,7 +57,6 @@ NOT_RUN = {
     "pip --require-hashes": "a program and its option, no command",
     "sha256sum --check": "a program and its option, no command",
     "python -m export.push --model_dir=exported --repo=USER/NAME --private": "tests/export/test_push.py pushes",
-    "python evaluate.py --group_by=objective runs/*": "needs runs of several seeds: tests/report/test_groups.py",
     "python -m export.torch_checkpoint --workdir=runs/A --output=model.pth": "needs requirements-torch.txt",
     "EXPORTED=$PWD/exported docker compose -f export/tf_serving/compose.yaml up": DOCKER,
     "docker build --tag cgc-serving:2.21.0 export/tf_serving": DOCKER,
@@ -130,6 +107,7 @@ SLOW = {
     "python evaluate.py --workdir=runs/A --data_dir=DIR": EVALUATES,
     "python evaluate.py --workdir=runs/A --curves=none --split=train": EVALUATES,
     "python evaluate.py --saved_model=exported": EVALUATES,
+    "python evaluate.py --group_by=objective runs/*": EVALUATES,
     "python -m export.verify --model_dir=exported --workdir=runs/A": MEASURES,
     "python -m cgc_tf.data.inspect_dataset": MEASURES,
     "python -m cgc_tf.data.inspect_dataset --dataset=toy_aircraft --output=sheet.png": MEASURES,
@@ -187,88 +165,6 @@ def sandbox(tmp_path_factory, draw_folder, programs):
         yield running
 
 
-def as_coco(folder):
-    """The boxes of a folder of pictures, as COCO writes them."""
-    images, annotations = [], []
-    with (folder / "boxes.csv").open() as file:
-        for number, row in enumerate(csv.DictReader(file)):
-            with Image.open(folder / row["file"]) as picture:
-                width, height = picture.size
-            top, left, bottom, right = (float(row[name]) for name in ("ymin", "xmin", "ymax", "xmax"))
-            box = [left * width, top * height, (right - left) * width, (bottom - top) * height]
-            images.append({"id": number, "file_name": row["file"], "width": width, "height": height})
-            annotations.append({"id": number, "image_id": number, "category_id": 1, "bbox": box, "iscrowd": 0})
-    return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "aircraft"}]}
-
-
-def shrink(root):
-    """Makes a project's configurations and embedded dataset small."""
-    for name in ("demo", "demo_unlabeled", "demo_vit", "folder", "birds"):
-        path = root / f"configs/{name}.flags"
-        path.write_text(path.read_text() + TINY.replace(" ", "\n") + "\n")
-    table = root / "configs/tables/no_negatives.toml"
-    table.write_text(table.read_text().replace("seeds = 3", "seeds = 1").replace("--epochs=3", "--epochs=1"))
-    builder = root / "cgc_tf/data/datasets/toy_aircraft/toy_aircraft_dataset_builder.py"
-    sizes = 'SPLIT_SIZES = {"train": 96, "validation": 16, "test": 16}'
-    builder.write_text(re.sub(r"SPLIT_SIZES = \{.*\}", sizes, builder.read_text(), count=1))
-
-
-class Sandbox:
-    """A shell in a copy of the project, its `python` being `program_client.py`."""
-
-    def __init__(self, root, programs):
-        self.root, self._serving, self._smaller = root, None, root.parent / "smaller.json"
-        own = {**programs.environment, "SMALLER": str(self._smaller), "EAGERLY": "train.py,evaluate.py"}
-        outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MAKEFLAGS")}
-        self._environment = {**outside, **own, "PATH": f"{root / 'bin'}:{os.environ['PATH']}"}
-        self._smaller.write_text(json.dumps(SMALLER))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self._serving:
-            self.stop(self._serving)
-
-    def check(self, command):
-        """Runs a command, which should end well without a trace or a wall of lines; gives what it printed."""
-        done = self.run(command)
-        assert done.returncode == 0, f"{command}\n{done.stdout[-500:]}\n{done.stderr[-3000:]}"
-        assert "Traceback" not in done.stdout + done.stderr
-        assert done.stderr.count("\n") <= LINES, done.stderr
-        for path in re.findall(r"^(?:figure|page|the page|report|sheet|summary|written): +(\S+)$", done.stdout, re.M):
-            assert (self.root / path).exists(), path
-        return done.stdout
-
-    def run(self, command):
-        """What came of a command, a `subprocess.CompletedProcess`."""
-        return subprocess.run(["bash", "-c", command], **self._options(), timeout=900)
-
-    def serve(self, command):
-        """Starts a server; gives its process, and its addresses by their protocols."""
-        process = subprocess.Popen(["bash", "-c", f"exec {command}"], **self._options(started=True))
-        lines = [process.stdout.readline() for _ in ("page", "REST", "gRPC")]
-        return process, dict(re.findall(r"(http|grpc)(://[^/\s]+)", "".join(lines)))
-
-    def serve_for(self, client):
-        """Lets a client's command find a server, on other ports than its own, which may be taken."""
-        if not self._serving:
-            self._serving, self._addresses = self.serve("python -m export.server --model_dir=exported")
-        (self.root / "rest").write_text(self._addresses["http"].removeprefix("://"))
-        protocol = "grpc" if "grpc://" in client else "http"
-        url = f"--url={protocol}{self._addresses[protocol]}"
-        self._smaller.write_text(json.dumps({**SMALLER, "export.client": [url]}))
-
-    def _options(self, started=False):
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} if started else {"capture_output": True}
-        return {**streams, "cwd": self.root, "env": self._environment, "text": True}
-
-    def stop(self, process):
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
-        return process.stderr.read()
-
-
 def marked(command):
     return pytest.param(command, marks=pytest.mark.slow) if command in SLOW else command
 
@@ -288,7 +184,8 @@ def test_a_command_does_what_it_is_said_to(command, sandbox):
         sandbox.serve_for(command)
     if "data.convert" in command:  # which writes it anew
         (sandbox.root / "DIR/boxes.csv").unlink()
-    printed = sandbox.check(command)
+    with sandbox.runs_of_seeds() if "group_by" in command else contextlib.nullcontext():
+        printed = sandbox.check(command)
     if command == "make demo":
         assert printed.splitlines()[-1].endswith("runs/demo/report.html")
 

@@ -10,8 +10,30 @@ import keras
 import tensorflow as tf
 
 from cgc_tf.method import geometry
+from cgc_tf.method.objective import Objective
 
 EPSILON = 1e-8  # the reference's: added to a map's sum, by which it is divided, and then to each of its pixels
+
+
+def consistency(
+    objective: Objective, original: tf.Tensor, augmented: tf.Tensor, transform: tf.Tensor, size: tuple[int, int]
+) -> tf.Tensor:
+    """The consistency term of an objective that has one, for each example, float32 `[B]`.
+
+    Args:
+        objective: says which term, and whose heatmaps are negatives.
+        original: as of `similarities`, and so are the others.
+        augmented: this replica's.
+        transform: this replica's.
+        size: of the views.
+    """
+    several = tf.distribute.get_replica_context().num_replicas_in_sync > 1
+    is_global = objective.negatives == "global" and several and objective.kind == "cgc"
+    everyone = gather_replicas(augmented) if is_global else None
+    positive, pairs = similarities(original, augmented, transform, size, everyone)
+    if objective.kind == "cgc":
+        return contrastive(positive, pairs, objective.temperature, everyone)
+    return no_negatives(positive)
 
 
 def similarities(

@@ -129,8 +129,8 @@ class CGCModel(KerasCalls):
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             gradients, is_finite = nonfinite.left_to_loss_scaling(gradients, is_finite)
         counts = tf.reduce_all(is_finite)
-        changed = [(own, scope.get_current_value(own)) for own in self.non_trainable_variables]
-        nonfinite.apply_if(counts, self._apply, gradients, [(own, new) for own, new in changed if new is not None])
+        changes = nonfinite.changes_in(scope, self.non_trainable_variables)
+        nonfinite.apply_if(counts, self._apply, gradients, changes)
         self.faults.update_state(is_finite)
 
         def weights(values):
@@ -217,7 +217,8 @@ class CGCModel(KerasCalls):
             draws.again()  # so that heatmaps differ by what is shown alone
             views = inputs.shaped(agreeing["augmented"], shape)
             of_augmented, augmented, _ = self._explained(views, class_ids, training=True)
-            consistency = self._consistency(original, augmented, agreeing)
+            size = agreeing["original"].shape[1:3]
+            consistency = losses.consistency(objective, original, augmented, agreeing["transform"], size)
             if agreeing is batch:
                 logits = {"original": of_original, "augmented": of_augmented}
         for view in objective.ce_views:
@@ -226,15 +227,6 @@ class CGCModel(KerasCalls):
         smoothing = objective.label_smoothing
         cross_entropy = tf.add_n([losses.cross_entropy(label, logits[view], smoothing) for view in objective.ce_views])
         return cross_entropy * batch.get("weight", 1.0), consistency, logits[objective.ce_views[0]]
-
-    def _consistency(self, original, augmented, views):
-        objective, size = self.objective, views["original"].shape[1:3]
-        is_global = objective.negatives == "global" and self.distribute_strategy.num_replicas_in_sync > 1
-        everyone = losses.gather_replicas(augmented) if is_global and objective.kind == "cgc" else None
-        positive, pairs = losses.similarities(original, augmented, views["transform"], size, everyone)
-        if objective.kind == "cgc":
-            return losses.contrastive(positive, pairs, objective.temperature, everyone)
-        return losses.no_negatives(positive)
 
     def _explained(self, images, class_ids, training, cam=None):
         features, head = self.features_and_head(images, training)

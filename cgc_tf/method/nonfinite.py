@@ -5,6 +5,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+Changes = list[tuple[keras.Variable, tf.Tensor]]  # a variable, and its new value
 TERMS = ("cross_entropy", "consistency_loss", "gradient")
 
 
@@ -56,10 +57,7 @@ def left_to_loss_scaling(gradients: list[tf.Tensor], is_finite: tf.Tensor) -> tu
 
 
 def apply_if(
-    condition: tf.Tensor,
-    apply: Callable[[list[tf.Tensor]], object],
-    gradients: list[tf.Tensor],
-    changes: list[tuple[keras.Variable, tf.Tensor]],
+    condition: tf.Tensor, apply: Callable[[list[tf.Tensor]], object], gradients: list[tf.Tensor], changes: Changes
 ) -> None:
     """Applies gradients, and what else a step would change, where a condition holds; else changes nothing.
 
@@ -67,8 +65,8 @@ def apply_if(
         condition: bool scalar, equal on every replica.
         apply: a function of the gradients, which updates variables.
         gradients: a list of tensors.
-        changes: a list of `(variable, this replica's new value)`. Numbers become their means over the replicas, all in
-            one reduction; integers, which say what is drawn next, are the same on every replica.
+        changes: `changes_in` this replica. Numbers become their means over the replicas, all in one reduction;
+            integers, which say what is drawn next, are the same on every replica.
     """
     context = tf.distribute.get_replica_context()
     values = [value for _, value in changes]
@@ -87,6 +85,12 @@ def apply_if(
         tf.cond(condition, lambda: _none(each(update, (gradients, values))), lambda: None)
 
     context.merge_call(choose, (condition, gradients, values))
+
+
+def changes_in(scope: keras.StatelessScope, variables: list[keras.Variable]) -> Changes:
+    """Of the variables that were assigned to within a scope each with its new value there."""
+    found = [(variable, scope.get_current_value(variable)) for variable in variables]
+    return [(variable, value) for variable, value in found if value is not None]
 
 
 def _none(_):

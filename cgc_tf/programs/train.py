@@ -22,7 +22,7 @@ from absl import flags
 from cgc_tf.common import program
 from cgc_tf.common.errors import UserError
 from cgc_tf.programs import cgc
-from cgc_tf.training import config
+from cgc_tf.training import config, read_by
 
 ADDRESS = re.compile(r"[^\s:/]+:\d{1,5}")
 
@@ -103,7 +103,7 @@ def _name_workers():
 def _refuse_unread(settings):
     """Refuses what was typed and no one reads; in a --flagfile it may stand for the other objectives' sake."""
     typed = {argument.lstrip("-").partition("=")[0] for argument in sys.argv[1:]}
-    for name, other in settings.unread().items():
+    for name, other in read_by.unread(settings).items():
         if name in typed:
             raise UserError(f"--{name} is not used by --{other}={getattr(settings, other)}: leave it out")
     if "unlabeled_data_dir" in typed and not settings.unlabeled_dataset:

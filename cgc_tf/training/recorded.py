@@ -8,36 +8,20 @@ from typing import Any, Self
 from cgc_tf.common import files
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.settings import NEVER, WHILE_USED
+from cgc_tf.training import read_by
 
 FILE = "config.json"
-CONSISTENT = ("cgc", "cgc_no_negatives")
-READ_BY = {  # setting: another one, and its values by which the first is read
-    "lambda_cgc": ("objective", CONSISTENT),
-    "explain_class": ("objective", CONSISTENT),
-    "temperature": ("objective", ("cgc",)),
-    "negatives": ("objective", ("cgc",)),
-    "momentum": ("optimizer", ("sgd",)),
-    "step_factor": ("schedule", ("step",)),
-    "nan_steps": ("on_nan", ("stop",)),
-    "rand_augment_magnitude": ("rand_augment", range(1, 21)),
-    "sync_batch_norm": ("freeze", ("none", "stages")),
-    "deterministic": ("xla", (False,)),
-}
 
 
 @dataclasses.dataclass(frozen=True)
 class Recorded:
     """What a class of settings needs to be kept in a run's folder."""
 
-    def unread(self) -> dict[str, str]:
-        """The settings that no one reads, with the one that decides it: {name: name}."""
-        return {name: other for name, (other, values) in READ_BY.items() if getattr(self, other) not in values}
-
     def to_flags(self) -> list[str]:
         """The settings that are read and are not the defaults, as command-line arguments, a list."""
-        unread, changed = self.unread(), dataclasses.asdict(self).items() - dataclasses.asdict(type(self)()).items()
+        changed = dataclasses.asdict(self).items() - dataclasses.asdict(type(self)()).items()
         texts = {name: ",".join(map(str, value)) if isinstance(value, tuple) else value for name, value in changed}
-        return [f"--{name}={text}" for name, text in sorted(texts.items()) if name not in unread]
+        return [f"--{name}={text}" for name, text in sorted(texts.items()) if name not in read_by.unread(self)]
 
     def save(self, workdir: files.PathLike) -> None:
         """Writes the configuration into a run's folder, over one that is there; raises `OSError` where it cannot."""

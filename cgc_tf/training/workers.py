@@ -20,6 +20,7 @@ from cgc_tf.data.batches import Share
 PORTS = 20000, 10000  # of Slurm's tasks: the first one, and among how many a job's number chooses
 SECONDS_TO_SEE = 30  # for which a network's file system may not show a file that another machine has written
 SECONDS_BETWEEN = 1.0  # two agreements, about
+SECONDS_TO_LINGER = 3  # before a worker leaves for another's loss, or those who notice later would name this one
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
 
 
@@ -160,6 +161,7 @@ class Workers:
             others = [index for index in found if index != self.index]
             if not self.are_several or not others:
                 raise
+            time.sleep(SECONDS_TO_LINGER)
             gone = f"worker {others[-1]}, {self.addresses[others[-1]]}, is gone"
             raise Stopped(f"{gone}: worker {self.index} stops, and the last checkpoint stands") from error
 

@@ -11,12 +11,9 @@ import tensorflow as tf
 from PIL import Image
 
 from cgc_tf.common.errors import UserError
-from cgc_tf.data import load
-from cgc_tf.evaluation import evaluate, evaluated_models, examples, grouped
+from cgc_tf.evaluation import evaluate
 from cgc_tf.evaluation.examples import Drawing
-from cgc_tf.evaluation.measure import measure
 from cgc_tf.evaluation.protocol import Protocol
-from cgc_tf.method import geometry, resizing
 from cgc_tf.report import tables
 from cgc_tf.training import checkpoints, run_folder
 
@@ -193,49 +190,6 @@ def test_another_protocol_leaves_the_report_alone():
             assert variant(**{field.name: others.get(field.name, 7)}), field.name
 
 
-def test_groups_of_runs_by_another_protocol(workdir, tmp_path):
-    """They are measured so where they were not, and what was measured as by default is left alone."""
-    run = shutil.copytree(workdir, tmp_path / "run")
-    (run / "evaluation.json").write_text("of the default")
-    protocol = Protocol(tolerance=0, curves="none", resamples=100)
-    text = grouped.make([str(run)], "objective", tmp_path, protocol)
-    report = json.loads((run / "evaluation-tolerance-0.json").read_text())
-    assert report["protocol"]["tolerance"] == 0 and f"{100 * report['pointing_game']:.1f}" in text
-    assert (tmp_path / "by-objective-tolerance-0.md").read_text() == text + "\n"
-    assert (run / "evaluation.json").read_text() == "of the default"
-
-
-@pytest.mark.slow
-def test_comparison_of_two_runs(workdir, tmp_path):
-    other = shutil.copytree(workdir, tmp_path / "other")
-    again = shutil.copytree(workdir, tmp_path / "again")
-    (other / "report.html").write_text("of an earlier evaluation")
-    reports, _, figure, _ = evaluate.evaluate([other, again], drawing=Drawing(2, gallery=2), batch_size=12)
-    assert figure == tmp_path / "comparison.png" and figure.stat().st_size > 10_000
-    assert "Scores" in (other / "report.html").read_text()
-    assert reports[0]["content_heatmap"] == reports[1]["content_heatmap"]
-    lines = tables.text(*tables.means(reports)).splitlines()
-    assert lines[0].split() == ["top-1", "CH", "insertion", "deletion", "pointing", "consistency"]
-    assert lines[1].startswith("cgc (other)") and lines[2].startswith("cgc (again)")
-    assert f"{100 * reports[0]['content_heatmap']:.2f}" in lines[1]
-    compared = json.loads((tmp_path / "comparison.json").read_text())[0]
-    share = compared["metrics"]["content_heatmap"]
-    assert (compared["first"], compared["second"]) == ("other", "again")
-    assert share["mean"] == 0 and share["interval"] == [0, 0] and share["better"] == share["worse"] == 0
-    for name in ("comparison.md", "comparison.tex", "comparison.html", "comparison_curves.pdf"):
-        assert (tmp_path / name).exists(), name
-    assert (tmp_path / "comparison.tex").read_text().count("\\begin{tabular}") == 2
-
-
-def test_runs_of_one_name_are_told_apart(workdir, tmp_path):
-    copies = [shutil.copytree(workdir, tmp_path / seed / "run") for seed in ("seed-0", "seed-1")]
-    protocol, drawing = Protocol(limit=2, curves="none"), Drawing(1, gallery=1)
-    reports = evaluate.evaluate(copies, protocol=protocol, drawing=drawing).reports
-    assert [tables.label(report) for report in reports] == ["cgc (seed-0/run)", "cgc (seed-1/run)"]
-    with pytest.raises(UserError, match="names a run twice"):
-        evaluate.evaluate([copies[0], tmp_path / "seed-1" / ".." / "seed-0" / "run"])
-
-
 def test_other_pictures_of_the_same_classes(workdir, small_config, draw_folder, tmp_path):
     """They are measured where they are asked for, and the report says which; other classes are refused by name."""
     other, folder = (
@@ -255,47 +209,6 @@ def test_other_pictures_of_the_same_classes(workdir, small_config, draw_folder, 
     (other / "config.json").write_text(json.dumps({**config, "data_dir": str(folder)}))
     with pytest.raises(UserError, match=r"was trained on other data than .* --dataset and --data_dir"):
         evaluate.evaluate([workdir, other])
-
-
-def test_on_a_mistake_both_heatmaps_are_drawn(workdir, small_config):
-    """Each is that of the class that is named under it."""
-    source, subject = load.load_dataset("folder", small_config.data_dir), evaluated_models.from_workdir(workdir)
-    columns = measure(subject, source, Protocol(curves="none")).columns
-    wrong = int(np.flatnonzero(columns["predicted"] != columns["label"])[0])
-    right = int(np.flatnonzero(columns["predicted"] == columns["label"])[0])
-    shown = examples.examples(source, "test", [int(columns["index"][wrong]), int(columns["index"][right])])
-    answers = examples.explain(subject, columns, shown)
-    label, predicted = (examples.readable(source.class_names[columns[key][wrong]]) for key in ("label", "predicted"))
-    assert (
-        answers[0]["caption"].startswith(f"label {label}")
-        and answers[0]["mistake"]["caption"]
-        == f"says {predicted}, {100 * columns['probability_of_predicted'][wrong]:.0f}% sure"
-    )
-    assert answers[1]["caption"].startswith("right") and answers[1]["mistake"] is None
-    whole = resizing.resize_image(shown[0]["image"], geometry.shorter_side(*shown[0]["image"].shape[:2], 96))[None]
-    for found, key in ((answers[0], "label"), (answers[0]["mistake"], "predicted")):
-        expected = subject.network.explain(whole, [columns[key][wrong]])["heatmap"][0]
-        np.testing.assert_allclose(found["heatmap"], expected, rtol=1e-4, atol=1e-5)
-    assert np.abs(answers[0]["heatmap"] - answers[0]["mistake"]["heatmap"]).max() > 1e-3
-    rows = examples.rows_of_figure({"cgc": answers})
-    assert list(rows) == ["cgc", "cgc, its mistakes"] and rows["cgc, its mistakes"][1] is None
-
-
-def test_choosing_by_what_is_not_there(workdir, small_config):
-    source = load.load_dataset("folder", small_config.data_dir)
-    source = dataclasses.replace(source, has_boxes=False)
-    with pytest.raises(UserError, match="--show=worst is not used: folder has no boxes"):
-        Drawing(show="worst").check(source)
-    with pytest.raises(UserError, match=r"no example nobody is measured; ids are such as test/blue_wings/000"):
-        examples.check_ids(source, "test", 4, ("test/blue_wings/000.jpg", "nobody"))
-    with pytest.raises(UserError, match="--tolerance is not used: folder has no boxes"):
-        Protocol(tolerance=3).check(source)
-    for curves in ("none", "road"):
-        with pytest.raises(UserError, match=f"--curve_steps is not used by --curves={curves}"):
-            Protocol(curves=curves, curve_steps=3)
-    with pytest.raises(UserError, match="--scored_class is not used by --curves=none"):
-        Protocol(curves="none", scored_class="label")
-    assert Protocol(curves="road", scored_class="label").scored_class == "label"
 
 
 def test_what_cannot_be_evaluated(workdir, tmp_path):

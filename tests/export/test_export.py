@@ -156,7 +156,6 @@ def test_nothing_is_left_of_an_export_that_fails(workdir, tmp_path, monkeypatch)
 
 @pytest.mark.slow
 def test_onnx_answers_what_the_model_does(workdir, tmp_path):
-    pytest.importorskip("tf2onnx", reason="it is in requirements-onnx.txt")
     assert onnx_model.export(workdir, tmp_path / "model.onnx") <= onnx_model.TOLERANCE
 
 

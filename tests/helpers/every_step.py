@@ -1,4 +1,4 @@
-"""Takes one network through all that a run goes through, and prints JSON: {step: what came of it}.
+"""Takes the network of a folder's config.json through all that a run goes through; prints {step: what came of it}.
 
 A process of its own, since TensorFlow gives the memory of a network's graphs back to nobody.
 """
@@ -81,8 +81,8 @@ class Walk:
 STEPS = [name for name in vars(Walk) if not name.startswith("_")]
 
 
-def main(settings, folder):
-    config = Config(**{name: tuple(x) if isinstance(x, list) else x for name, x in settings.items()})
+def main(folder):
+    config = Config.load(folder)
     device.seed(config)
     walk, row = Walk(config, pathlib.Path(folder)), {}
     for step in STEPS:
@@ -97,4 +97,4 @@ def main(settings, folder):
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]), sys.argv[2])
+    main(sys.argv[1])

@@ -14,8 +14,10 @@ from cgc_tf.networks import registry
 pytestmark = pytest.mark.networks
 
 SOME = {  # and settings that go with them
-    "resnet18": {},
+    "resnet8": {},
+    "resnet50": {},
     "resnetv2_50": {},
+    "efficientnet_b0": {},
     "efficientnet_lite0": {},
     "efficientnet_es": {},
     "tf_efficientnet_b0": {},
@@ -25,16 +27,23 @@ SOME = {  # and settings that go with them
     "densenet121": {},
     "cspresnet50": {},
     "darknet53": {},
-    "vgg11": {"hidden_units": (32, 32)},
+    "vgg11": {},
     "vit_mini": {},
     "deit_tiny": {},
     "dinov2_small": {"image_size": 56},
     "swin_tiny": {"image_size": 224, "batch_size": 4},
     "applications:ConvNeXtTiny": {},
+    "applications:DenseNet121": {},
     "applications:EfficientNetB0": {"precision": "mixed_bfloat16"},
     "applications:EfficientNetV2B0": {},
     "applications:InceptionV3": {"image_size": 128},
+    "applications:InceptionResNetV2": {"image_size": 128},
+    "applications:MobileNet": {},
     "applications:MobileNetV2": {"explain_layer": "block_13_expand_relu"},
+    "applications:MobileNetV3Small": {},
+    "applications:NASNetMobile": {},
+    "applications:ResNet50V2": {},
+    "applications:VGG16": {"hidden_units": (32, 32)},
     "applications:Xception": {},
     "keras_cv:EfficientNetV2B0Backbone": {},
     "keras_cv:ResNet50Backbone": {},
@@ -42,7 +51,7 @@ SOME = {  # and settings that go with them
 NO_ONNX = {  # and what the refusal says
     "applications:EfficientNetB0": "ONNX differs from the trained model by",
     "applications:MobileNetV2": "No Op registered for ShapeN",
-    "vgg11": "No Op registered for ReluGrad",
+    "applications:VGG16": "No Op registered for ReluGrad",
 }
 ROUNDING = {"swin_tiny"}  # whose bits are not the same each time
 EVERY = [name for name, is_here, _ in registry.known() if is_here] if os.environ.get("CGC_EVERY_BACKBONE") else []
@@ -53,7 +62,8 @@ def test_every_step(name, small_config, programs, tmp_path):
     settings = {"image_size": 64, **SOME.get(name, {})}
     # At a learning rate at which none diverges: of features in the thousands rounding makes other heatmaps.
     config = dataclasses.replace(small_config, backbone=name, keep_checkpoints=2, learning_rate=1e-4, **settings)
-    done = programs.run("tests/helpers/every_step.py", json.dumps(dataclasses.asdict(config)), tmp_path)
+    config.save(tmp_path)
+    done = programs.run("tests/helpers/every_step.py", tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     came = json.loads(done.stdout.splitlines()[-1])
     print(f"\n{name:<34}" + ", ".join(f"{step}: {what}" for step, what in came.items()))
