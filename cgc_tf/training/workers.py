@@ -20,7 +20,6 @@ from cgc_tf.data.batches import Share
 PORTS = 20000, 10000  # of Slurm's tasks: the first one, and among how many a job's number chooses
 SECONDS_TO_SEE = 30  # for which a network's file system may not show a file that another machine has written
 SECONDS_BETWEEN = 1.0  # two agreements, about
-SECONDS_TO_LINGER = 3  # before a worker leaves for another's loss, or those who notice later would name this one
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
 
 
@@ -161,8 +160,10 @@ class Workers:
             others = [index for index in found if index != self.index]
             if not self.are_several or not others:
                 raise
-            time.sleep(SECONDS_TO_LINGER)
-            gone = f"worker {others[-1]}, {self.addresses[others[-1]]}, is gone"
+            # Who is not beside the lost one in the ring of a sum learns of it as the chief's heartbeat ends.
+            by_chief = "CoordinationService" in error.message and len(self.addresses) > 2
+            doubt = ", or has stopped for another's loss" if by_chief else ""
+            gone = f"worker {others[-1]}, {self.addresses[others[-1]]}, is gone{doubt}"
             raise Stopped(f"{gone}: worker {self.index} stops, and the last checkpoint stands") from error
 
 
