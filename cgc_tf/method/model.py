@@ -51,6 +51,7 @@ class CGCModel(KerasCalls):
         self.consistency_loss = keras.metrics.Mean(name="consistency_loss")
         self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
         self.center_content_heatmap = keras.metrics.Mean(name="center_content_heatmap")
+        self.heatmap_entropy = keras.metrics.Mean(name="heatmap_entropy")
         self.faults = nonfinite.Faults()
 
     @classmethod
@@ -117,7 +118,7 @@ class CGCModel(KerasCalls):
                 cross_entropy, consistency, logits = self._terms(batch)
             loss = losses.share_of_mean(cross_entropy)
             if self.objective.is_consistent:
-                loss += self.objective.lambda_cgc * losses.share_of_mean(consistency)
+                loss += self._weight() * losses.share_of_mean(consistency)
             if penalties := self._get_regularization_losses():
                 loss += tf.add_n(penalties) / self.distribute_strategy.num_replicas_in_sync
             scaled = self.optimizer.scale_loss(loss)
@@ -140,23 +141,26 @@ class CGCModel(KerasCalls):
         if self.objective.is_consistent:
             self.consistency_loss.update_state(tf.where(counts, consistency, 0.0), weights(consistency))
         self._count(batch, tf.where(counts, cross_entropy, 0.0), logits, weights(cross_entropy))
-        return self._results(*[self.consistency_loss] * self.objective.is_consistent)
+        return self._results(self.consistency_loss) if self.objective.is_consistent else self._results()
 
     def test_step(self, data) -> dict[str, tf.Tensor]:
-        """Cross-entropy, accuracy and Content Heatmap of the labeled class on a batch of images as they are.
+        """Cross-entropy, accuracy, and measures of the labeled class's heatmaps, on a batch of images as they are.
 
-        The last is `center_content_heatmap`: the reports' `content_heatmap` is of whole pictures, and lower or higher.
+        `heatmap_entropy` is 1 where all heatmaps are uniform, the trivial way to be consistent. Where objects are known
+        there is `center_content_heatmap`; the reports' `content_heatmap` is of whole pictures, and lower or higher.
         """
         batch, counts = inputs.filled(inputs.measured(data))
         class_ids = inputs.class_ids(batch["label"], self.classes)
         logits, heatmaps, _ = self._explained(batch["image"], class_ids, training=False)
         self._count(batch, losses.cross_entropy(class_ids, logits) * batch.get("weight", 1.0), logits, counts)
+        shows = tf.cast(tf.reduce_any(heatmaps > 0, [1, 2]), tf.float32)
+        self.heatmap_entropy.update_state(metrics.entropy(heatmaps), sample_weight=shows * counts)
         if "region" not in batch:
-            return self._results()
+            return self._results(self.heatmap_entropy)
         share, valid = metrics.content_heatmap(heatmaps, batch["region"])
         located = valid & tf.reduce_any(batch["region"] > 0, [1, 2])
         self.center_content_heatmap.update_state(share, sample_weight=tf.cast(located, tf.float32))
-        return self._results(self.center_content_heatmap)
+        return self._results(self.heatmap_entropy, self.center_content_heatmap)
 
     def _count(self, batch, cross_entropy, logits, counts):
         """Updates what is measured of a batch by classes; `counts`, float `[B]`, are all 1, or all 0."""
@@ -175,7 +179,8 @@ class CGCModel(KerasCalls):
 
     def get_metrics_result(self) -> dict[str, tf.Tensor]:
         """Whatever was measured since the last reset, over all replicas; a step's own logs are one replica's."""
-        return self._results(*(m for m in (self.consistency_loss, self.center_content_heatmap) if m.count > 0))
+        own = self.consistency_loss, self.heatmap_entropy, self.center_content_heatmap
+        return self._results(*(metric for metric in own if metric.count > 0))
 
     def _results(self, *measured):
         loss = self.cross_entropy.result() + self.objective.lambda_cgc * self.consistency_loss.result()
@@ -227,6 +232,13 @@ class CGCModel(KerasCalls):
         smoothing = objective.label_smoothing
         cross_entropy = tf.add_n([losses.cross_entropy(label, logits[view], smoothing) for view in objective.ce_views])
         return cross_entropy * batch.get("weight", 1.0), consistency, logits[objective.ce_views[0]]
+
+    def _weight(self):
+        """Lambda, or in its warm-up as much of it as this step has."""
+        if not self.objective.lambda_warmup_steps:
+            return self.objective.lambda_cgc
+        done = tf.cast(self.optimizer.iterations.value, tf.float32) / self.objective.lambda_warmup_steps
+        return self.objective.lambda_cgc * tf.minimum(done, 1.0)
 
     def _explained(self, images, class_ids, training, cam=None):
         features, head = self.features_and_head(images, training)

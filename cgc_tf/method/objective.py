@@ -23,6 +23,7 @@ class Objective:
     Attributes:
         kind: "cgc", the contrastive term; "cgc_no_negatives", 1 - cosine; or "baseline", none.
         lambda_cgc: weight of the consistency term.
+        lambda_warmup_steps: over so many steps that weight first rises, linearly from zero.
         temperature: tau of the contrastive term.
         ce_views: which of `VIEWS` carry cross-entropy.
         negatives: the heatmaps to differ from are this "replica"'s, or "global", every replica's.
@@ -42,6 +43,9 @@ class Objective:
         section="Objective",
     )
     lambda_cgc: float = setting(0.5, "Weight of the consistency term.", least=0)
+    lambda_warmup_steps: int = setting(
+        0, "Steps over which the weight of the consistency term first rises from zero.", least=0
+    )
     temperature: float = setting(0.5, "Temperature tau of the contrastive loss.", above=0)
     ce_views: tuple[str, ...] = setting(
         VIEWS, f"Views that carry cross-entropy, of {', '.join(VIEWS)}.", VIEWS, items=str

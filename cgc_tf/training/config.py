@@ -66,6 +66,7 @@ class Config(DataSettings, Recorded):
     )
     objective: str = same_as(Objective, "kind")
     lambda_cgc: float = same_as(Objective, "lambda_cgc")
+    lambda_warmup_steps: int = same_as(Objective, "lambda_warmup_steps")
     temperature: float = same_as(Objective, "temperature")
     ce_views: tuple[str, ...] = same_as(Objective, "ce_views")
     negatives: str = same_as(Objective, "negatives")

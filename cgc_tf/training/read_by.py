@@ -5,6 +5,7 @@ from typing import Any
 CONSISTENT = ("cgc", "cgc_no_negatives")
 READ_BY = {  # setting: another one, and its values by which the first is read
     "lambda_cgc": ("objective", CONSISTENT),
+    "lambda_warmup_steps": ("objective", CONSISTENT),
     "explain_class": ("objective", CONSISTENT),
     "temperature": ("objective", ("cgc",)),
     "negatives": ("objective", ("cgc",)),

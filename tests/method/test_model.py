@@ -113,6 +113,23 @@ def test_loss_is_scaled_in_float16():
     assert np.linalg.norm(steps[0] - steps[1]) < 0.05 * np.linalg.norm(steps[1])
 
 
+def test_lambda_rises_over_its_warm_up():
+    """The first step of a warm-up is the baseline's; halfway a step is that of half of lambda."""
+    data = batch()
+
+    def after_a_step(at, **settings):
+        built = model(**settings)
+        built.optimizer.build(built.trainable_variables)
+        built.optimizer.iterations.assign(at)
+        built.train_step(data)
+        return np.concatenate([np.ravel(weight) for weight in built.trainable_variables])
+
+    rising = {"lambda_cgc": 4.0, "lambda_warmup_steps": 10}
+    for at, same in ((0, {"kind": "baseline"}), (5, {"lambda_cgc": 2.0}), (30, {"lambda_cgc": 4.0})):
+        np.testing.assert_allclose(after_a_step(at, **rising), after_a_step(at, **same), rtol=1e-5, atol=1e-7)
+    assert np.abs(after_a_step(5, **rising) - after_a_step(30, **rising)).max() > 1e-3
+
+
 def test_no_label_is_used_by_the_consistency_term():
     data, other = batch(), batch()
     other["label"] = (other["label"] + 1) % CLASSES
@@ -147,12 +164,28 @@ def test_validation_counts_only_images_with_a_region_and_a_heatmap():
     assert "center_content_heatmap" not in built.test_step({"image": data["original"], "label": data["label"]})
 
 
+def test_validation_tells_a_collapse_to_uniform_heatmaps():
+    """Entropy 1 is a uniform map; one that is all zero does not count."""
+    built, data = model(), batch(3)
+    uniform, one_cell, zero = (
+        np.ones([7, 7], np.float32),
+        np.eye(49, dtype=np.float32)[5].reshape(7, 7),
+        np.zeros([7, 7]),
+    )
+    heatmaps = tf.constant(np.stack([uniform, one_cell, zero]), tf.float32)
+    logits = tf.zeros([3, CLASSES])
+    built._explained = lambda *_, **__: (logits, heatmaps, data["label"])
+    result = built.test_step({"image": data["original"], "label": data["label"]})
+    np.testing.assert_allclose(result["heatmap_entropy"], 0.5, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     "bad",
     [
         {"kind": "gcg"},
         {"temperature": 0.0},
         {"lambda_cgc": -0.1},
+        {"lambda_warmup_steps": -1},
         {"ce_views": ()},
         {"ce_views": ("ce", "other")},
         {"cam": "scorecam"},
