@@ -3,7 +3,7 @@ BIN := .venv/bin
 DEMO := runs/demo
 export PYTHONPATH := .
 
-.PHONY: demo demo-real venv test test-all test-networks test-gpu lint docs notebook wheel lock audit clean
+.PHONY: demo demo-real venv test test-all test-long test-gpu lint docs notebook wheel lock audit clean
 
 demo: .venv/installed  ## train, evaluate, draw, export and verify on the embedded toy aircraft
 	$(BIN)/python train.py --flagfile=configs/demo.flags --workdir=$(DEMO)
@@ -26,13 +26,13 @@ demo-real: .venv/installed  ## the same on photographs of yours, from ImageNet w
 	$(BIN)/python -m export.verify --model_dir=runs/demo-real/exported
 
 test: .venv/installed-dev  ## the tests, but for the slow ones
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not networks"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not long"
 
 test-all: .venv/installed-dev  ## the slow ones, too
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not networks"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long"
 
-test-networks: .venv/installed-dev  ## networks of every family through all that a run goes through: a table
-	$(BIN)/python -m pytest -s -n 0 -m networks tests/networks
+test-long: .venv/installed-dev  ## networks of every family, and every pair of settings, through a whole run
+	$(BIN)/python -m pytest -s -n 0 -m long tests/networks tests/training
 
 test-gpu: .venv/installed-dev  ## what a GPU has to do, and how fast it does it: a table
 	$(BIN)/python -m pytest -s -m gpu tests/test_gpu.py

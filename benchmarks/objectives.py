@@ -18,13 +18,13 @@ ORDER = ("baseline", "cgc", "cgc_no_negatives")
 
 def main(_):
     base = settings.from_flags()
-    comparison.compare({objective: dataclasses.replace(base, objective=objective) for objective in ORDER})
+    comparison.compare("objectives", {objective: dataclasses.replace(base, objective=objective) for objective in ORDER})
 
 
 def define_flags():
     """Defines the flags: what to measure, and how often."""
     settings.define_flags()
-    comparison.define_flags("runs/objectives")
+    comparison.define_flags("objectives")
 
 
 if __name__ == "__main__":

@@ -55,7 +55,6 @@ def report(ratios):
         print(f"  {name:<30}{in_words(value)}")
     if path := flags.FLAGS.output:
         pathlib.Path(path).write_text(json.dumps(ratios, indent=2) + "\n")
-        print(f"written: {path}")
 
 
 def in_words(value):

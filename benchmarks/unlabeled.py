@@ -27,13 +27,13 @@ def main(_):
         epochs=round(unlabeled.epochs * factor),
         warmup_epochs=unlabeled.warmup_epochs * factor,
     )
-    comparison.compare({"baseline": alone, "cgc": unlabeled})
+    comparison.compare("unlabeled", {"baseline": alone, "cgc": unlabeled})
 
 
 def define_flags():
     """Defines the flags: what to measure, and how often."""
     settings.define_flags()
-    comparison.define_flags("runs/unlabeled")
+    comparison.define_flags("unlabeled")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ PAPER = {
 NOT_RUN = {
     "make test": "would run these tests",
     "make test-all": "would run these tests",
-    "make test-networks": "would run these tests",
+    "make test-long": "would run these tests",
     **dict.fromkeys(("make test-gpu", "python -m benchmarks.step --device=gpu"), "needs a GPU"),
     "make lint": "looks at the project itself; .ci/run begins with it",
     "make docs": "makes the pages; .ci/run ends with it",
@@ -94,10 +94,8 @@ SLOW = {
     "python train.py --flagfile=configs/birds_baseline.flags --data_dir=DIR": TRAIN,
     "python train.py --flagfile=configs/birds_no_negatives.flags --data_dir=DIR": TRAIN,
     "python evaluate.py --table=no_negatives --dataset=toy_aircraft": TRAIN,
-    "python -m benchmarks.objectives --flagfile=configs/demo.flags --seeds=3": TRAIN,
     "python -m benchmarks.objectives --flagfile=configs/demo.flags --seeds=3 --output=runs/objectives": TRAIN,
     "python -m benchmarks.objectives --flagfile=configs/folder.flags --data_dir=DIR --weights=FILE.h5 --seeds=3": TRAIN,
-    "python -m benchmarks.unlabeled --flagfile=configs/demo_unlabeled.flags --seeds=3": TRAIN,
     "python -m benchmarks.unlabeled --flagfile=configs/demo_unlabeled.flags --seeds=3 --output=runs/unlabeled": TRAIN,
     "python -m export.saved_model --weights=imagenet --backbone=efficientnet_lite0 --output=lite0": MEASURES,
     "python -m export.server --model_dir=lite0": MEASURES,
@@ -112,12 +110,9 @@ SLOW = {
     "python -m cgc_tf.data.inspect_dataset": MEASURES,
     "python -m cgc_tf.data.inspect_dataset --dataset=toy_aircraft --output=sheet.png": MEASURES,
     "python -m benchmarks --only=step,checkpoints -- --backbone=resnet8 --rounds=3": MEASURES,
-    "python -m benchmarks.checkpoints": MEASURES,
     "python -m benchmarks.checkpoints --output=checkpoints.json": MEASURES,
     "python -m benchmarks.evaluation --output=evaluation.json": MEASURES,
-    "python -m benchmarks.pipeline": MEASURES,
     "python -m benchmarks.pipeline --output=pipeline.json": MEASURES,
-    "python -m benchmarks.serving": MEASURES,
     "python -m benchmarks.serving --load_seconds=60 --output=FILE": MEASURES,
     "python -m benchmarks.serving --output=serving.json": MEASURES,
     "python -m benchmarks.step --output=step.json": MEASURES,
@@ -126,6 +121,13 @@ SLOW = {
     "python -m benchmarks.workers --backbone=resnet18 --rounds=5": MEASURES,
 }
 TAUGHT = commands.all_taught()
+NOT_RUN |= {
+    alone: "run with --output"
+    for command in TAUGHT
+    if command.startswith("python -m benchmarks.")
+    and (alone := re.sub(r" --output=\S+", "", command)) != command
+    and alone in TAUGHT
+}
 NO_FLAGS = ("python -m pytest", "python -m cgc_tf.data.datasets.dummy_data")
 PROGRAMS = sorted({match[0] for match in map(re.compile(r"python (-m )?[\w./]+").match, TAUGHT) if match} - {*NO_FLAGS})
 

@@ -76,7 +76,8 @@ def known() -> Iterator[tuple[str, bool, list[str]]]:
     import keras_cv
 
     for name in KERAS_CV:
-        yield f"keras_cv:{name}", True, ["imagenet"] * bool(_keras_cv_presets(getattr(keras_cv.models, name)))
+        has_weights = _keras_cv_presets(getattr(keras_cv.models, name))
+        yield f"keras_cv:{name}", True, ["imagenet"] if has_weights else []
 
 
 def torch_naming(backbone: str) -> Naming:

@@ -41,7 +41,7 @@ class Recorded:
         listed = "; ".join(f"{name} {old} there, {new} here" for name, (old, new) in changed.items())
         if changed and not are_allowed:
             raise UserError(
-                f"{workdir} holds a run of another configuration: {listed}. Choose another --workdir, or go on "
+                f"{workdir} holds a run of another configuration: {listed}. Choose another folder, or go on "
                 "differently with --allow_changes"
             )
         for field in dataclasses.fields(self):

@@ -11,6 +11,7 @@ import subprocess
 
 from PIL import Image
 
+INHERITED = ("PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")  # of the `make` that runs the tests
 LINES = 6  # on stderr at most: more is a wall that hides what matters
 TINY = "--epochs=1 --warmup_epochs=0 --image_size=48 --backbone=resnet8 --weights=none --batch_size=8"
 SMALLER = {
@@ -65,7 +66,7 @@ class Sandbox:
     def __init__(self, root, programs):
         self.root, self._serving, self._smaller = root, None, root.parent / "smaller.json"
         own = {**programs.environment, "SMALLER": str(self._smaller), "EAGERLY": "train.py,evaluate.py"}
-        outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MAKEFLAGS")}
+        outside = {name: value for name, value in os.environ.items() if name not in INHERITED}
         self._environment = {**outside, **own, "PATH": f"{root / 'bin'}:{os.environ['PATH']}"}
         self._smaller.write_text(json.dumps(SMALLER))
 
@@ -107,11 +108,12 @@ class Sandbox:
 
     @contextlib.contextmanager
     def runs_of_seeds(self):
-        """Within it runs/ holds copies of runs/A alone, each of a seed of its own."""
+        """Within it runs/ holds copies of runs/A alone, each of a seed of its own and not evaluated."""
         runs, kept = self.root / "runs", self.root / "runs_kept"
         runs.rename(kept)
         for seed in range(3):
-            config = shutil.copytree(kept / "A", runs / f"seed-{seed}") / "config.json"
+            copied = shutil.copytree(kept / "A", runs / f"seed-{seed}", ignore=shutil.ignore_patterns("evaluation*"))
+            config = copied / "config.json"
             config.write_text(json.dumps({**json.loads(config.read_text()), "seed": seed}))
         try:
             yield

@@ -11,7 +11,7 @@ import pytest
 
 from cgc_tf.networks import registry
 
-pytestmark = pytest.mark.networks
+pytestmark = pytest.mark.long
 
 SOME = {  # and settings that go with them
     "resnet8": {},

@@ -38,7 +38,7 @@ def of_presets():
         if found and not name.startswith("resnetv2"):  # of which it states what ResNet-50 and 101 have
             quick = name in ("mobilenetv3_small_050", "hgnetv2_b4", "vgg11", "efficientnet_b0")
             stated = network.presets[next(iter(found))]["metadata"]["params"]
-            yield pytest.param(name, stated, id=name, marks=() if quick else pytest.mark.slow)
+            yield pytest.param(name, stated, id=name, marks=() if quick else pytest.mark.long)
 
 
 @pytest.mark.parametrize(("name", "stated"), of_presets())

@@ -80,7 +80,7 @@ def settings_of(row, root):
     return {"dataset": "folder", **network, **small, **row, "data_dir": str(folder), **paths}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("row", cover(), ids=lambda row: ",".join(f"{name}={value}" for name, value in row.items()))
 def test_every_pair_of_settings(row, root, tmp_path, programs):
     settings = json.dumps(settings_of(row, root))
