@@ -93,7 +93,7 @@ READ = {
     "saved_model": MEASURED | DRAWN | {"image_size", "labels", "output"},
     "checkpoint": MEASURED | DRAWN | OF_WEIGHTS | {"explainer", "image_size", "labels", "output"},
     "table": {"dataset", "data_dir", "seeds", "output"},
-    "group_by": {"resamples", "output", *OTHERWISE},
+    "group_by": {"resamples", "output", "split", *OTHERWISE},
 }
 
 

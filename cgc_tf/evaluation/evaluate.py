@@ -187,7 +187,8 @@ def evaluate_models(
 
 
 def _subject(model, explainer, source, protocol):
-    return model.explained_by(explainer, protocol.evaluation_seed).in_order_of(source.class_names)
+    explained = model.explained_by(explainer, protocol.evaluation_seed).sharpened(protocol.heatmap_power)
+    return explained.in_order_of(source.class_names)
 
 
 def report_of(

@@ -81,6 +81,17 @@ class EvaluatedModel:
         explain = explainers.make(explainer, self.network, seed)
         return dataclasses.replace(self, name=f"{self.name}, {explainer}", explain=explain)
 
+    def sharpened(self, power: float) -> "EvaluatedModel":
+        """The same model, its heatmaps raised to a power > 0 as shares of their peaks, so that none is too small."""
+        if power == 1:
+            return self
+
+        def explain(images, class_ids):
+            heatmaps = self.explain(images, class_ids)
+            return tf.math.divide_no_nan(heatmaps, tf.reduce_max(heatmaps, [1, 2], keepdims=True)) ** power
+
+        return dataclasses.replace(self, explain=explain)
+
     def in_order_of(self, class_names: Sequence[str]) -> "EvaluatedModel":
         """The same model, its classes in the order of a dataset's, which are matched by name.
 

@@ -9,12 +9,13 @@ from cgc_tf.common import files
 from cgc_tf.common.errors import UserError, first_few
 from cgc_tf.evaluation import evaluate
 from cgc_tf.evaluation.protocol import Protocol
-from cgc_tf.report import group_tables, groups, results, tables
+from cgc_tf.report import figures, group_tables, groups, results, tables
 from cgc_tf.report.groups import Run
 from cgc_tf.report.results import PER_IMAGE, REPORT
 from cgc_tf.report.uncertainty import RESAMPLES
 
 PROTOCOL = Protocol()
+OVER, UP = "top1", ("content_heatmap", "pixel_ap")  # metrics that are drawn
 
 
 def make(paths: Sequence[str], key: str, output: files.PathLike | None = None, protocol: Protocol = PROTOCOL) -> str:
@@ -56,6 +57,8 @@ def write(
 ) -> str:
     """Writes the tables of groups into STEM.md, STEM.tex and STEM.json, and returns the first, a text.
 
+    Where groups have a Content Heatmap, STEM.png and STEM.pdf draw it, and pixel AP, over top-1.
+
     Raises:
         UserError: they cannot be written.
     """
@@ -64,10 +67,29 @@ def write(
     if tested:
         both.append(group_tables.differences(tested))
     text = "\n".join([*(tables.markdown(*table) for table in both), group_tables.what_it_is_of(found)])
+
+    def named(ending):  # as it stands: "heatmap_power-1.5" has no suffix
+        return stem.with_name(stem.name + ending)
+
     with files.reported(stem.parent):
         stem.parent.mkdir(parents=True, exist_ok=True)
-        files.write(stem.with_suffix(".md"), text + "\n")
-        files.write(stem.with_suffix(".tex"), tables.latex_document(*both))
+        files.write(named(".md"), text + "\n")
+        files.write(named(".tex"), tables.latex_document(*both))
         reports = {name: [run.report for run in runs] for name, runs in found.items()}
-        files.write(stem.with_suffix(".json"), json.dumps({"differences": tested, "reports": reports}, indent=2) + "\n")
+        files.write(named(".json"), json.dumps({"differences": tested, "reports": reports}, indent=2) + "\n")
+        _draw(named(".png"), found, resamples)
     return text
+
+
+def _draw(path, found, resamples):
+    """Draws what of `UP` is known of all groups, where there are several, over top-1."""
+    columns = tables.columns([run.report for runs in found.values() for run in runs])
+    known = {
+        metric: {name: groups.pooled(runs, metric, resamples) for name, runs in found.items() if runs}
+        for metric in (OVER, *UP)
+    }
+    titles = {metric: columns[metric] for metric, its in known.items() if len(its) > 1 and all(its.values())}
+    if OVER in titles and len(titles) > 1:
+        names = known[OVER]
+        each = {name: {metric: known[metric][name] for metric in titles} for name in names}
+        figures.tradeoff(path, each, OVER, titles)

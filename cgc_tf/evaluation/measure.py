@@ -157,6 +157,7 @@ def _placed(heatmaps, regions, protocol):
         "content_heatmap": tf.where(known & valid, share, np.nan),
         "content_heatmap_of_uniform": tf.where(known, tf.reduce_mean(measured, [1, 2]), np.nan),
         "zero_heatmap": tf.where(known, tf.cast(~valid, tf.float32), np.nan),
+        "pixel_ap": tf.where(known & valid, metrics.pixel_average_precision(heatmaps, measured), np.nan),
         "pointing_game": tf.where(known, hit, np.nan),
         "entropy": tf.where(valid, metrics.entropy(heatmaps), np.nan),
         "sparsity": tf.where(valid, metrics.sparsity(heatmaps), np.nan),

@@ -24,7 +24,14 @@ CURVES = {
     "none": (),
 }
 _OF_CURVES = ("curve_substrate", "curve_steps", "explained_class", "scored_class")
-OTHERWISE = ("ch_resize", "ch_region", "tolerance", *_OF_CURVES, "evaluation_seed")  # what changes what a number is
+OTHERWISE = (
+    "ch_resize",
+    "ch_region",
+    "tolerance",
+    *_OF_CURVES,
+    "heatmap_power",
+    "evaluation_seed",
+)  # what changes what a number is
 _UNUSED = {"road": _OF_CURVES[:2], "none": _OF_CURVES}
 
 
@@ -77,11 +84,17 @@ class Protocol:
     curve_steps: int = setting(STEPS, "Steps of insertion and deletion.", least=1)
     explained_class: str = setting("predicted", "Curves: the class whose heatmap orders the pixels.", choices=CLASSES)
     scored_class: str = setting("predicted", "Curves: the class whose probability is followed.", choices=CLASSES)
+    heatmap_power: float = setting(
+        1.0,
+        "Raise heatmaps to this power before anything is measured of them. A control: above 1 they are sharper, and "
+        "what is sharper has more of itself inside the object, without any training.",
+        above=0,
+        section="Checks and statistics",
+    )
     randomization: int = setting(
         0,
         "Adebayo's check on so many images: do heatmaps change as weights are shuffled? 0 for none.",
         least=0,
-        section="Checks and statistics",
     )
     resamples: int = setting(2000, "Resamples of a bootstrap interval.", least=100)
     evaluation_seed: int = setting(0, "Seed of what an evaluation draws: transformations, noise, resamples.", least=0)
@@ -156,8 +169,9 @@ class Protocol:
         default = type(self)()
         parts = [explainer]
         for name in OTHERWISE:
-            if getattr(self, name) != getattr(default, name):
-                parts.append(f"{name}-{getattr(self, name)}")
+            value = getattr(self, name)
+            if value != getattr(default, name):
+                parts.append(f"{name}-{value:g}" if isinstance(value, float) else f"{name}-{value}")
         if self.objects not in (None, trained.get("objects")):
             parts.append(f"objects-{pathlib.Path(self.objects).stem}")
         if trained.get("dataset") and not self.is_on_own_data(trained):

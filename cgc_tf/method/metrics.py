@@ -25,6 +25,31 @@ def content_heatmap(heatmaps: tf.Tensor, regions: tf.Tensor) -> tuple[tf.Tensor,
     return tf.math.divide_no_nan(inside, total), total > 0
 
 
+def pixel_average_precision(heatmaps: tf.Tensor, regions: tf.Tensor) -> tf.Tensor:
+    """How well heat tells the object's pixels from all others: average precision over an image's pixels.
+
+    Only the order of the values counts: unlike Content Heatmap it is the same for a sharper version of a heatmap. It is
+    PxAP (Choe et al., "Evaluating Weakly Supervised Object Localization Methods Right", CVPR 2020), but of each image
+    by itself instead of the pixels of all images together.
+
+    Args:
+        heatmaps: float32 `[B, h, w]`, >= 0; pixels of equal heat count as found together.
+        regions: float32 `[B, H, W]`, 1 inside the object and 0 outside, at the image's own size.
+
+    Returns:
+        float32 `[B]` in [0, 1]: the object's share of the image for a uniform heatmap, 0 without an object.
+    """
+    count = tf.shape(regions)[1] * tf.shape(regions)[2]
+    heat = tf.reshape(upsample(heatmaps, tf.shape(regions)[1:]), [-1, count])
+    order = tf.argsort(heat, direction="DESCENDING")
+    falling = -tf.gather(heat, order, batch_dims=1)
+    inside = tf.gather(tf.reshape(regions, [-1, count]), order, batch_dims=1)
+    found = tf.searchsorted(falling, falling, side="right")  # pixels at least as hot as each
+    hits = tf.gather(tf.cumsum(inside, 1), found - 1, batch_dims=1)
+    precision = hits / tf.cast(found, tf.float32)
+    return tf.math.divide_no_nan(tf.reduce_sum(inside * precision, 1), tf.reduce_sum(inside, 1))
+
+
 def upsample(heatmaps: tf.Tensor, shape: tf.Tensor | Sequence[int]) -> tf.Tensor:
     """Heatmaps `[B, h, w]`, bilinear with half-pixel centers to float32 `[B, *shape]`."""
     return tf.image.resize(tf.expand_dims(heatmaps, -1), shape)[..., 0]

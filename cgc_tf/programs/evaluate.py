@@ -9,7 +9,7 @@
   python evaluate.py --checkpoint --weights=FILE --backbone=resnet50 --image_size=224 --labels=FILE --dataset=imagenet
   python evaluate.py --table=no_negatives --dataset=toy_aircraft             a table of the paper, trained if missing
   python evaluate.py --workdir=runs/A --shard=0/4     a quarter of the images; --shard=join makes the whole of all four
-  python evaluate.py --group_by=objective runs/*      seeds pooled, differences tested: by-objective.{md,tex,json}
+  python evaluate.py --group_by=objective runs/*      seeds pooled, differences tested: by-objective.{md,tex,json,png}
 
 Into each workdir go evaluation.json, per_image.csv, curves.csv, explanations.{png,pdf} and report.html; several
 together also make comparison.{html,md,tex,json,png,pdf} beside them. What is not of the whole test split of the run's
@@ -39,7 +39,7 @@ READ = {  # what each mode reads
     "saved_model": {"saved_model", "image_size", "labels", "output"} | SETTINGS,
     "checkpoint": {"checkpoint", "weights", *TOLD, "labels", "output", "explainer"} | SETTINGS,
     "table": {"table", "dataset", "data_dir", "seeds", "output"},
-    "group_by": {"group_by", "output", "resamples", *OTHERWISE},
+    "group_by": {"group_by", "output", "resamples", "split", *OTHERWISE},
 }
 TAKES_ARGUMENTS = True  # of --group_by, as a shell spells them out
 

@@ -1,4 +1,4 @@
-"""Figures of explanations: grids that set several models side by side, curves and histograms.
+"""Figures of explanations: grids that set several models side by side, curves, histograms and trade-offs.
 
 Each is a PNG of the path that is given, and a PDF of the same name beside it.
 """
@@ -120,6 +120,32 @@ def reliability(path: PathLike, found: Mapping[str, Mapping]) -> None:
         axis.set_ylabel("right, %", fontsize=8)
         axis.tick_params(labelsize=7)
         _legend_below(axis, title="ECE, %")
+        _save(figure, path)
+
+
+def tradeoff(path: PathLike, groups: Mapping[str, Mapping[str, Mapping]], over: str, titles: Mapping[str, str]) -> None:
+    """Draws metrics over another one, a point for each group of runs with its standard deviations, joined in order.
+
+    Args:
+        path: the PNG to write.
+        groups: {name: {metric: what `groups.pooled` gives}}.
+        over: the metric of the horizontal axis.
+        titles: {metric: its title}, of each that is drawn, `over` among them.
+    """
+    drawn = [metric for metric in titles if metric != over]
+    with lettering.styled(groups):
+        figure = Figure(figsize=(0.6 + 3.3 * len(drawn), 3.2 + 0.17 * len(groups)))
+        for axis, metric in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn, strict=True):
+            means = [[100 * its[key]["mean"] for key in (over, metric)] for its in groups.values()]
+            axis.plot(*np.transpose(means), linewidth=1, color="lightgray", zorder=0)
+            for color, (name, its), (x, y) in zip(_colors(groups), groups.items(), means, strict=True):
+                across, up = (100 * (its[key]["deviation"] or 0) for key in (over, metric))
+                label = f"{_in_legend(name)}, {y:.1f}"
+                axis.errorbar(x, y, up, across, fmt="o", markersize=5, linewidth=1, label=label, color=color)
+            axis.set_xlabel(f"{titles[over]}, %", fontsize=8)
+            axis.set_ylabel(f"{titles[metric]}, %", fontsize=8)
+            axis.tick_params(labelsize=7)
+            _legend_below(axis, title=f"{titles[metric]}, %")
         _save(figure, path)
 
 

@@ -30,6 +30,7 @@ METRICS = {
     "top1": Metric("top-1", "how often the prediction is right"),
     "top5": Metric("top-5", "how often the class is among the five most probable"),
     "content_heatmap": Metric("CH", "share of the heatmap inside the object"),
+    "pixel_ap": Metric("pixel AP", "average precision with which heat finds the object's pixels, however sharp it is"),
     "insertion_auc": Metric("insertion", "mean probability as pixels appear, most salient first"),
     "deletion_auc": Metric("deletion", "mean probability as pixels vanish, most salient first", -1),
     "road": Metric("ROAD", "mean probability with the least relevant pixels imputed, less that with the most relevant"),
@@ -48,7 +49,7 @@ METRICS = {
         "same, background only", "how often hiding the object leaves the prediction as it is", 0
     ),
 }
-_SHOWN = "top1 top5 content_heatmap insertion_auc deletion_auc road pointing_game consistency"
+_SHOWN = "top1 top5 content_heatmap pixel_ap insertion_auc deletion_auc road pointing_game consistency"
 COLUMNS = {key: METRICS[key].title for key in _SHOWN.split()}
 
 
@@ -148,9 +149,11 @@ def _pair(first, second, resamples, seed):
     found = {}
     for name, metric in METRICS.items():
         if metric.better and name in first and name in second:
-            better, worse = ("higher", "lower")[:: metric.better]
-            if pair := uncertainty.paired(first[name], second[name], resamples, seed):
-                found[name] = {**pair, "better": pair[better], "worse": pair[worse]}
+            pair = uncertainty.paired(first[name], second[name], resamples, seed)
+            if pair and metric.better > 0:
+                found[name] = {**pair, "better": pair["higher"], "worse": pair["lower"]}
+            elif pair:
+                found[name] = {**pair, "better": pair["lower"], "worse": pair["higher"]}
     return found
 
 

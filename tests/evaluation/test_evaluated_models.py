@@ -50,6 +50,22 @@ def test_checkpoint_scores_as_its_run(workdir, small_config, source, tmp_path):
         evaluated_models.from_checkpoint(shutil.copy(earlier, tmp_path), tmp_path)
 
 
+def test_heatmaps_to_a_power(workdir, source):
+    """Sharper heatmaps of the same model: of a peak's share each value is raised, and nothing else is measured anew."""
+    subject = evaluated_models.from_workdir(workdir)
+    given = tf.constant([[[1e-30, 3e-30], [0, 4e-30]], [[0, 0], [0, 0]]])
+    fixed = dataclasses.replace(subject, explain=lambda images, class_ids: given)
+    np.testing.assert_allclose(fixed.sharpened(2).explain(None, None)[0], [[1 / 16, 9 / 16], [0, 1]], rtol=1e-6)
+    np.testing.assert_array_equal(fixed.sharpened(2).explain(None, None)[1], 0)
+    assert subject.sharpened(1) is subject
+    reports = [
+        evaluate.evaluate_models([subject], source, Protocol(limit=6, curves="none", heatmap_power=power)).reports[0]
+        for power in (1.0, 4.0)
+    ]
+    assert reports[1]["entropy"] < reports[0]["entropy"] and reports[1]["top1"] == reports[0]["top1"]
+    assert (workdir / "evaluation-heatmap_power-4-limit-6.json").exists()
+
+
 @pytest.fixture(scope="module")
 def torch_file(small_config, tmp_path_factory):
     """A ResNet18 for 64 pixels with its classifier, as a file of PyTorch's, and the model in it."""

@@ -54,7 +54,10 @@ def test_choices_of_the_protocol(workdir, small_config):
     assert "road" not in default
     default = measured(workdir, small_config, limit=4, curves="all")
     changes = {
-        "ch_resize": ({"ch_resize": 48}, {"content_heatmap", "pointing_game", "entropy", "sparsity", "zero_heatmap"}),
+        "ch_resize": (
+            {"ch_resize": 48},
+            {"content_heatmap", "pixel_ap", "pointing_game", "entropy", "sparsity", "zero_heatmap"},
+        ),
         "curve_steps": ({"curve_steps": 4}, {"insertion_auc", "deletion_auc"}),
         "curve_substrate": ({"curve_substrate": "zero"}, {"insertion_auc"}),
         "scored_class": ({"scored_class": "label"}, {"insertion_auc", "deletion_auc", "road"}),

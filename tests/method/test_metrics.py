@@ -86,6 +86,41 @@ def test_inserting_an_image_into_itself_changes_nothing():
     np.testing.assert_allclose(curve, np.full([1, 29], curve[0, 0]), atol=1e-6)
 
 
+def test_pixel_average_precision_by_hand():
+    """The object's two pixels are found first and third: (1 / 1 + 2 / 3) / 2. What is equally hot is found together."""
+    region = np.array([[[1, 0, 1, 0]]], np.float32)
+    for heat, expected in (
+        ([9, 5, 3, 1], 5 / 6),
+        ([9, 1, 9, 1], 1.0),
+        ([0, 2, 0, 2], 0.5),
+        ([7, 7, 7, 7], 0.5),
+        ([0, 0, 4, 0], (1 + 2 / 4) / 2),
+    ):
+        found = metrics.pixel_average_precision(np.array([[heat]], np.float32), region)
+        np.testing.assert_allclose(found, [expected], rtol=1e-6)
+    assert metrics.pixel_average_precision(np.ones([1, 1, 4], np.float32), np.zeros_like(region)) == 0
+
+
+def test_pixel_average_precision_does_not_reward_sharpness():
+    """By a literal loop over thresholds, and of a heatmap's square the same, whose Content Heatmap is higher."""
+    rng = np.random.default_rng(0)
+    region = np.zeros([3, 24, 31], np.float32)
+    region[:, 5:14, 8:20] = 1
+    heat = np.round(rng.random(region.shape) + 0.4 * region, 1).astype(np.float32)  # with ties
+    expected = []
+    for one, where in zip(heat, region, strict=True):
+        precisions, recalls = [], [0.0]
+        for threshold in np.unique(one)[::-1]:
+            chosen = one >= threshold
+            precisions.append(where[chosen].mean())
+            recalls.append(where[chosen].sum() / where.sum())
+        expected.append(np.sum(np.diff(recalls) * precisions))
+    found = metrics.pixel_average_precision(heat, region)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(metrics.pixel_average_precision(heat**2, region), found, rtol=1e-6)
+    assert np.all(metrics.content_heatmap(heat**2, region)[0] > metrics.content_heatmap(heat, region)[0] + 0.05)
+
+
 def test_pointing_game_by_hand():
     """A peak inside hits; one beside hits as far as the tolerance reaches, round, not square; an empty map misses."""
     region = np.zeros([1, 20, 30], np.float32)

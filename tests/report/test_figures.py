@@ -44,6 +44,13 @@ def drawn(tmp_path_factory):
         bins = [{"examples": n, "confidence": n / 9, "accuracy": 0.9 - n / 10} for n in (2, 5, 8)]
         figures.reliability(folder / "reliability.png", {name: {"ece": 0.1, "bins": bins} for name in RUNS})
         figures.histogram(folder / "histogram.png", {name: np.linspace(0, 1, 50) for name in RUNS})
+        pooled = {"top1": {"mean": 0.7, "deviation": 0.02}, "pixel_ap": {"mean": 0.8, "deviation": None}}
+        figures.tradeoff(
+            folder / "tradeoff.png",
+            dict.fromkeys(RUNS, pooled),
+            "top1",
+            dict(zip(pooled, ("top-1", "pixel AP"), strict=True)),
+        )
         inspect_dataset.sheet(folder / "sheet.png", list(sheet_examples()))
     return folder, found
 
@@ -86,7 +93,9 @@ def text_boxes(figure):
 
 def test_no_text_is_over_another_or_over_a_picture(drawn):
     _, found = drawn
-    assert {"explanations.png", "curves.png", "reliability.png", "histogram.png", "sheet.png"} == set(found)
+    assert {"explanations.png", "curves.png", "reliability.png", "histogram.png", "tradeoff.png", "sheet.png"} == set(
+        found
+    )
     for name, (figure, boxes) in found.items():
         pictures = [
             (f"picture {i}", axis.images[0].get_window_extent().extents)
@@ -123,7 +132,7 @@ def test_pictures_show_something_of_several_classes(drawn):
         shown = [image.get_array() for axis in found[name][0].axes for image in axis.images]
         assert len(shown) == 18 and all(np.std(pixels) > 10 for pixels in shown), name
         assert len({pixels.tobytes() for pixels in shown}) >= 6, name
-    for name in ("curves.png", "reliability.png", "histogram.png"):
+    for name in ("curves.png", "reliability.png", "histogram.png", "tradeoff.png"):
         assert all(axis.lines for axis in found[name][0].axes)
 
 

@@ -88,6 +88,7 @@ def test_tables(tmp_path):
     assert re.search(r"\| baseline_a \| 3 \| 5[\d.]+ ± [\d.]+ \[", text)
     assert re.search(r"\| cgc_b \| 4 \| \*\*6[\d.]+ ± [\d.]+\*\* \[", text)
     assert "Runs of one group differ in epochs." in text
+    assert not list(tmp_path.glob("*.png"))  # nothing says how right they are
     assert json.loads((tmp_path / "by-objective.json").read_text())["differences"][0]["second"] == "cgc_b"
     less = [
         groups.Run(
