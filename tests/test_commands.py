@@ -104,6 +104,7 @@ SLOW = {
     "python evaluate.py --workdir=runs/A --explainer=,occlusion,smoothgrad": EVALUATES,
     "python evaluate.py --workdir=runs/A --data_dir=DIR": EVALUATES,
     "python evaluate.py --workdir=runs/A --curves=none --split=train": EVALUATES,
+    "python evaluate.py --workdir=runs/A --curves=none --heatmap_power=1.25": EVALUATES,
     "python evaluate.py --saved_model=exported": EVALUATES,
     "python evaluate.py --group_by=objective runs/*": EVALUATES,
     "python -m export.verify --model_dir=exported --workdir=runs/A": MEASURES,
