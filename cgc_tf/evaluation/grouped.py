@@ -84,12 +84,12 @@ def write(
 def _draw(path, found, resamples):
     """Draws what of `UP` is known of all groups, where there are several, over top-1."""
     columns = tables.columns([run.report for runs in found.values() for run in runs])
-    known = {
-        metric: {name: groups.pooled(runs, metric, resamples) for name, runs in found.items() if runs}
-        for metric in (OVER, *UP)
-    }
-    titles = {metric: columns[metric] for metric, its in known.items() if len(its) > 1 and all(its.values())}
-    if OVER in titles and len(titles) > 1:
-        names = known[OVER]
-        each = {name: {metric: known[metric][name] for metric in titles} for name in names}
-        figures.tradeoff(path, each, OVER, titles)
+    known = {name: _pooled(runs, resamples) for name, runs in found.items() if runs}
+    titles = {metric: columns[metric] for metric in (OVER, *UP) if all(metric in its for its in known.values())}
+    if len(known) > 1 and OVER in titles and len(titles) > 1:
+        figures.tradeoff(path, known, OVER, titles)
+
+
+def _pooled(runs, resamples):
+    every = ((metric, groups.pooled(runs, metric, resamples)) for metric in (OVER, *UP))
+    return {metric: pooled for metric, pooled in every if pooled}

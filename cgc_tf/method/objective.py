@@ -23,13 +23,13 @@ class Objective:
     Attributes:
         kind: "cgc", the contrastive term; "cgc_no_negatives", 1 - cosine; or "baseline", none.
         lambda_cgc: weight of the consistency term.
-        lambda_warmup_steps: over so many steps that weight first rises, linearly from zero.
         temperature: tau of the contrastive term.
         ce_views: which of `VIEWS` carry cross-entropy.
         negatives: the heatmaps to differ from are this "replica"'s, or "global", every replica's.
         explain_class: the class explained is the one "predicted" on the original view, or the "label".
         cam: how features and gradients make a heatmap, a key of `gradcam.CAMS`.
         label_smoothing: share of each label spread over all classes.
+        lambda_warmup_steps: over so many steps `lambda_cgc` first rises, linearly from zero.
 
     Raises:
         ValueError: for a value out of its bounds.
@@ -43,9 +43,6 @@ class Objective:
         section="Objective",
     )
     lambda_cgc: float = setting(0.5, "Weight of the consistency term.", least=0)
-    lambda_warmup_steps: int = setting(
-        0, "Steps over which the weight of the consistency term first rises from zero.", least=0
-    )
     temperature: float = setting(0.5, "Temperature tau of the contrastive loss.", above=0)
     ce_views: tuple[str, ...] = setting(
         VIEWS, f"Views that carry cross-entropy, of {', '.join(VIEWS)}.", VIEWS, items=str
@@ -64,6 +61,9 @@ class Objective:
         "hirescam", "How features and gradients make a heatmap; hirescam is the reference's Grad-CAM.", tuple(CAMS)
     )
     label_smoothing: float = setting(0.0, "Share of each label spread over all classes.", least=0, below=1)
+    lambda_warmup_steps: int = setting(
+        0, "Steps over which the weight of the consistency term first rises from zero.", least=0
+    )
 
     def __post_init__(self):
         check_bounds(self, prefix="")

@@ -66,13 +66,13 @@ class Config(DataSettings, Recorded):
     )
     objective: str = same_as(Objective, "kind")
     lambda_cgc: float = same_as(Objective, "lambda_cgc")
-    lambda_warmup_steps: int = same_as(Objective, "lambda_warmup_steps")
     temperature: float = same_as(Objective, "temperature")
     ce_views: tuple[str, ...] = same_as(Objective, "ce_views")
     negatives: str = same_as(Objective, "negatives")
     explain_class: str = same_as(Objective, "explain_class")
     cam: str = same_as(Objective, "cam")
     label_smoothing: float = same_as(Objective, "label_smoothing")
+    lambda_warmup_steps: int = same_as(Objective, "lambda_warmup_steps")
     epochs: int = setting(
         10,
         "Passes over the training split, or the unlabeled pictures where there are some.",

@@ -46,6 +46,7 @@ CHANGED = {
     "explain_class": "label",
     "cam": "layercam",
     "label_smoothing": 0.1,
+    "lambda_warmup_steps": 100,
     "epochs": 4,
     "batch_size": 4,
     "image_size": 32,

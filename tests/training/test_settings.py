@@ -33,6 +33,7 @@ CHOICES = [
             {"head_learning_rate": 0.02},
             {"clip_norm": 1.0},
             {"warmup_epochs": 0.5},
+            {"lambda_warmup_steps": 3},
             {"decay_exempt": "norm_and_bias"},
             {"ce_views": ("ce",)},
             {"rand_augment": 2, "random_erasing": 0.5},
