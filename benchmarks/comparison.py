@@ -19,13 +19,13 @@ def compare(name, configs):
     A run that is already there is kept. Writes the table into the folder of the runs, with tests of the differences,
     and what compares a seed's runs into seed-<number>/.
     """
-    output, seeds = flags.FLAGS.output or _folder(name, *configs.values()), range(flags.FLAGS.seeds)
+    output, seeds = flags.FLAGS.output or _folder(name, next(iter(configs.values()))), range(flags.FLAGS.seeds)
     runs = {name: config.to_flags() for name, config in configs.items()}
     found = paper_tables.evaluated(runs, seeds, output)
     print(grouped.write(pathlib.Path(output) / "table", found))
     print(f"table: {output}/table.{{md,tex,json}}\nfigures: {output}/seed-*/comparison.png")
 
 
-def _folder(name, config, *_):
+def _folder(name, config):
     data = pathlib.Path(config.data_dir).resolve().name if config.dataset == "folder" else config.dataset
     return f"runs/{name}-{data}"

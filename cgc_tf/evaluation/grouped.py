@@ -85,7 +85,7 @@ def _draw(path, found, resamples):
     """Draws what of `UP` is known of all groups, where there are several, over top-1."""
     columns = tables.columns([run.report for runs in found.values() for run in runs])
     known = {name: _pooled(runs, resamples) for name, runs in found.items() if runs}
-    titles = {metric: columns[metric] for metric in (OVER, *UP) if all(metric in its for its in known.values())}
+    titles = {metric: title for metric, title in columns.items() if all(metric in its for its in known.values())}
     if len(known) > 1 and OVER in titles and len(titles) > 1:
         figures.tradeoff(path, known, OVER, titles)
 

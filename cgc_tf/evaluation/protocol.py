@@ -24,14 +24,8 @@ CURVES = {
     "none": (),
 }
 _OF_CURVES = ("curve_substrate", "curve_steps", "explained_class", "scored_class")
-OTHERWISE = (
-    "ch_resize",
-    "ch_region",
-    "tolerance",
-    *_OF_CURVES,
-    "heatmap_power",
-    "evaluation_seed",
-)  # what changes what a number is
+# What changes what a number is.
+OTHERWISE = ("ch_resize", "ch_region", "tolerance", *_OF_CURVES, "heatmap_power", "evaluation_seed")
 _UNUSED = {"road": _OF_CURVES[:2], "none": _OF_CURVES}
 
 

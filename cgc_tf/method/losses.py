@@ -155,6 +155,14 @@ def cross_entropy(class_ids: tf.Tensor, logits: tf.Tensor, smoothing: float = 0.
     )
 
 
+def risen(objective: Objective, steps: keras.Variable) -> tf.Tensor | float:
+    """Lambda after so many steps: all of it, or in its warm-up the part that it has come to."""
+    if not objective.lambda_warmup_steps:
+        return objective.lambda_cgc
+    done = tf.cast(steps.value, tf.float32) / objective.lambda_warmup_steps
+    return objective.lambda_cgc * tf.minimum(done, 1.0)
+
+
 def share_of_mean(values: tf.Tensor) -> tf.Tensor:
     """This replica's share, a scalar, of the mean over every replica's examples; the optimizer adds up the shares."""
     count, context = tf.cast(tf.shape(values)[0], tf.float32), tf.distribute.get_replica_context()

@@ -107,7 +107,8 @@ class CGCModel(KerasCalls):
     def train_step(self, data) -> dict[str, tf.Tensor]:
         """One step: the sum of the views' cross-entropies plus lambda times the consistency term.
 
-        Penalties of the layers' regularizers are minimized, too; they are not in the `loss` that is logged.
+        Penalties of the layers' regularizers are minimized, too; they are not in the `loss` that is logged, which has
+        the whole of lambda also while that rises.
         Where a term or the gradient is not finite, the step changes nothing and is counted in `faults`.
         """
         batch = inputs.views_of(data)
@@ -118,7 +119,8 @@ class CGCModel(KerasCalls):
                 cross_entropy, consistency, logits = self._terms(batch)
             loss = losses.share_of_mean(cross_entropy)
             if self.objective.is_consistent:
-                loss += self._weight() * losses.share_of_mean(consistency)
+                weight = losses.risen(self.objective, self.optimizer.iterations)
+                loss += weight * losses.share_of_mean(consistency)
             if penalties := self._get_regularization_losses():
                 loss += tf.add_n(penalties) / self.distribute_strategy.num_replicas_in_sync
             scaled = self.optimizer.scale_loss(loss)
@@ -232,13 +234,6 @@ class CGCModel(KerasCalls):
         smoothing = objective.label_smoothing
         cross_entropy = tf.add_n([losses.cross_entropy(label, logits[view], smoothing) for view in objective.ce_views])
         return cross_entropy * batch.get("weight", 1.0), consistency, logits[objective.ce_views[0]]
-
-    def _weight(self):
-        """Lambda, or in its warm-up as much of it as this step has."""
-        if not self.objective.lambda_warmup_steps:
-            return self.objective.lambda_cgc
-        done = tf.cast(self.optimizer.iterations.value, tf.float32) / self.objective.lambda_warmup_steps
-        return self.objective.lambda_cgc * tf.minimum(done, 1.0)
 
     def _explained(self, images, class_ids, training, cam=None):
         features, head = self.features_and_head(images, training)
