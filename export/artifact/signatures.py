@@ -24,6 +24,7 @@ from .computing import computing_with, of_peak_one, smallest_side
 ENCODED = tf.TensorSpec([None], tf.string, name="image_bytes")
 CLASS_ID = tf.TensorSpec([None], tf.int32, name="class_id")
 ON_BAD_IMAGE = ("blank", "error")
+FAR = 1.5 * 255  # from the middle of 0..255: so -255 and 510 are still taken, for what resizing overshoots
 
 
 class Signatures:
@@ -40,7 +41,7 @@ class Signatures:
         image_size: the side in pixels of the view that it was trained on.
         variables: None, or {Keras variable's path: `tf.Variable`}, what to compute with instead of the model's own.
         on_bad_image: what one bad example of a batch does: a picture that cannot be decoded, a class that there is not,
-            an image with a NaN. "blank" answers zeros, class -1 and empty text for it, and the others as ever, which
+            an image with a NaN or with values far outside 0..255. "blank" answers zeros, class -1 and empty text for it, and the others as ever, which
             may be other callers' where a server batches; "error" ends the call, and says which of the batch.
         max_pixels: a picture of more is not decoded, and images of more are refused.
     """
@@ -168,10 +169,15 @@ class Signatures:
             return tf.cast(images, tf.float32)
 
     def _of_numbers(self, images, answer):
-        """The answer, judged by example: NaN and infinity in an image, or in what is computed of it, are no answer."""
-        floats = [images, *(value for value in answer.values() if value.dtype.is_floating)]
-        finite = [tf.reduce_all(tf.math.is_finite(value), range(1, value.shape.rank)) for value in floats]
-        return _blanked(answer, self._judged(tf.reduce_all(finite, 0), "images: no finite answer"))
+        """The answer, judged by example: it is none for images with NaN or with values far outside 0..255.
+
+        For these a network may answer something that is finite: that depends on the order of its sums.
+        """
+        near = tf.abs(images - 127.5) <= FAR  # NaN is not
+        finite = [tf.math.is_finite(value) for value in answer.values() if value.dtype.is_floating]
+        good = [tf.reduce_all(each, range(1, each.shape.rank)) for each in (near, *finite)]
+        fault = "images: values far outside 0..255, or no finite answer"
+        return _blanked(answer, self._judged(tf.reduce_all(good, 0), fault))
 
     def _judged(self, good, fault):
         """`good`, bool `[B]`; with `on_bad_image="error"` the call ends where one is false, with its places."""
