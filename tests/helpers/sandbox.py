@@ -28,7 +28,7 @@ SMALLER = {
         "--files=32",
         "--links=1000",
     ],
-    "benchmarks.serving": ["--backbone=resnet8", "--rounds=1"],
+    "benchmarks.serving": ["--backbone=resnet8", "--rounds=1", "--load_seconds=5"],
     "benchmarks.workers": ["--backbone=resnet8", "--rounds=1", "--batch_size=2"],
     "benchmarks.checkpoints": ["--backbone=resnet8", "--rounds=1"],
 }
@@ -65,7 +65,7 @@ class Sandbox:
 
     def __init__(self, root, programs):
         self.root, self._serving, self._smaller = root, None, root.parent / "smaller.json"
-        own = {**programs.environment, "SMALLER": str(self._smaller), "EAGERLY": "train.py,evaluate.py"}
+        own = {**programs.environment, "SMALLER": str(self._smaller), "EAGERLY": "train.py"}
         outside = {name: value for name, value in os.environ.items() if name not in INHERITED}
         self._environment = {**outside, **own, "PATH": f"{root / 'bin'}:{os.environ['PATH']}"}
         self._smaller.write_text(json.dumps(SMALLER))
