@@ -13,6 +13,7 @@ from cgc_tf.method import geometry
 from cgc_tf.method.objective import Objective
 
 EPSILON = 1e-8  # the reference's: added to a map's sum, by which it is divided, and then to each of its pixels
+VARIANCE = 1e-4  # for correlations added to that of a map whose mean pixel is 1, so that a uniform one agrees with none
 
 
 def consistency(
@@ -30,7 +31,7 @@ def consistency(
     several = tf.distribute.get_replica_context().num_replicas_in_sync > 1
     is_global = objective.negatives == "global" and several and objective.kind == "cgc"
     everyone = gather_replicas(augmented) if is_global else None
-    positive, pairs = similarities(original, augmented, transform, size, everyone)
+    positive, pairs = similarities(original, augmented, transform, size, everyone, objective.similarity)
     if objective.kind == "cgc":
         return contrastive(positive, pairs, objective.temperature, everyone)
     return no_negatives(positive)
@@ -42,11 +43,13 @@ def similarities(
     transform: tf.Tensor,
     size: tuple[int, int],
     everyone: "Everyone | None" = None,
+    similarity: str = "cosine",
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cosine similarities between heatmaps as they would stand at the views' own size.
+    """Similarities between heatmaps as they would stand at the views' own size.
 
     As in the reference an upsampled heatmap m becomes m / (sum m + 1e-8) + 1e-8 before it is transformed and
-    compared. So one that is all zero, or of which a crop sees nothing, counts as a uniform one.
+    compared. So by cosine one that is all zero, or of which a crop sees nothing, counts as a uniform one. By
+    correlation, the cosine after each map's mean pixel is taken off it, these have 0 with every other.
 
     Args:
         original: g(x), float32 `[B, h, w]`, heatmaps of the untransformed views.
@@ -54,6 +57,7 @@ def similarities(
         transform: T, int32 `[B, 5]`, in pixels of the view.
         size: height and width of the views in pixels.
         everyone: what `gather_replicas` makes of `augmented`, for negatives from every replica; None for this one's.
+        similarity: "cosine", the paper's, or "correlation".
 
     Returns:
         `(positive, pairs)`: `[B]`, sim(T g(x_i), g(T x_i)); and `[B, N]`, sim(g(T x_i), g(T x_j)).
@@ -66,9 +70,15 @@ def similarities(
         for heatmaps in (original, augmented, augmented if everyone is None else everyone.heatmaps)
     )
 
-    def plus_floor(product, mean, other_mean):
-        """The mean of (a + floor) * (b + floor) over pixels, from the means of a * b, of a and of b."""
+    def joint(product, mean, other_mean):
+        """From the means of a * b, of a and of b over pixels: that of (a + floor) * (b + floor), or the covariance."""
+        if similarity == "correlation":
+            return product - mean * other_mean
         return product + floor * (mean + other_mean) + floor**2
+
+    def norm(square, mean):
+        own = joint(square, mean, mean)
+        return tf.sqrt(tf.nn.relu(own) + VARIANCE if similarity == "correlation" else own)
 
     original_mean, augmented_mean = _mean(crop_y, original, crop_x), _mean(up_y, augmented, up_x)
     others_mean = _mean(up_y, others, up_x)
@@ -77,11 +87,11 @@ def similarities(
     crossed = _inner(original, _sandwich(_gram(crop_y, up_y), augmented, _gram(crop_x, up_x)))
     products = tf.einsum("iyx,jyx->ij", augmented, smoothed)
 
-    others_norm = tf.sqrt(plus_floor(_inner(others, smoothed), others_mean, others_mean))
+    others_norm = norm(_inner(others, smoothed), others_mean)
     augmented_norm = others_norm if everyone is None else tf.gather(others_norm, everyone.own)
-    original_norm = tf.sqrt(plus_floor(_inner(original, carried), original_mean, original_mean))
-    positive = plus_floor(crossed, original_mean, augmented_mean) / (original_norm * augmented_norm)
-    pairs = plus_floor(products, augmented_mean[:, None], others_mean[None, :])
+    original_norm = norm(_inner(original, carried), original_mean)
+    positive = joint(crossed, original_mean, augmented_mean) / (original_norm * augmented_norm)
+    pairs = joint(products, augmented_mean[:, None], others_mean[None, :])
     return positive, pairs / (augmented_norm[:, None] * others_norm[None, :])
 
 
@@ -138,7 +148,7 @@ def gather_replicas(heatmaps: tf.Tensor) -> Everyone:
 
 
 def no_negatives(positive: tf.Tensor) -> tf.Tensor:
-    """The ablation without negatives: 1 - cosine, `[B]`.
+    """The ablation without negatives: 1 - similarity, `[B]`.
 
     The reference's mean squared error of the two L2-normalized S x S maps is 2 / S^2 times this; in this form the
     weight lambda means the same for both objectives.

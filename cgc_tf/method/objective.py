@@ -21,7 +21,7 @@ class Objective:
     cgc_tf.common.errors.UserError: temperature should be above 0. Received: 0
 
     Attributes:
-        kind: "cgc", the contrastive term; "cgc_no_negatives", 1 - cosine; or "baseline", none.
+        kind: "cgc", the contrastive term; "cgc_no_negatives", 1 - similarity; or "baseline", none.
         lambda_cgc: weight of the consistency term.
         temperature: tau of the contrastive term.
         ce_views: which of `VIEWS` carry cross-entropy.
@@ -30,6 +30,8 @@ class Objective:
         cam: how features and gradients make a heatmap, a key of `gradcam.CAMS`.
         label_smoothing: share of each label spread over all classes.
         lambda_warmup_steps: over so many steps `lambda_cgc` first rises, linearly from zero.
+        similarity: of two heatmaps, their "cosine", the paper's; or their "correlation" over pixels, by which a uniform
+            heatmap agrees with none.
 
     Raises:
         ValueError: for a value out of its bounds.
@@ -38,7 +40,7 @@ class Objective:
     kind: str = setting(
         "cgc",
         "cgc: cross-entropy of three views and contrastive Grad-CAM consistency. baseline: that cross-entropy "
-        "alone. cgc_no_negatives: consistency without other images' heatmaps, 1 - cosine.",
+        "alone. cgc_no_negatives: consistency without other images' heatmaps, 1 - similarity.",
         OBJECTIVES,
         section="Objective",
     )
@@ -63,6 +65,11 @@ class Objective:
     label_smoothing: float = setting(0.0, "Share of each label spread over all classes.", least=0, below=1)
     lambda_warmup_steps: int = setting(
         0, "Steps over which the weight of the consistency term first rises from zero.", least=0
+    )
+    similarity: str = setting(
+        "cosine",
+        "How alike two heatmaps are: their cosine, as in the paper, or their correlation over pixels.",
+        ("cosine", "correlation"),
     )
 
     def __post_init__(self):

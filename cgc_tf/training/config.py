@@ -73,6 +73,7 @@ class Config(DataSettings, Recorded):
     cam: str = same_as(Objective, "cam")
     label_smoothing: float = same_as(Objective, "label_smoothing")
     lambda_warmup_steps: int = same_as(Objective, "lambda_warmup_steps")
+    similarity: str = same_as(Objective, "similarity")
     epochs: int = setting(
         10,
         "Passes over the training split, or the unlabeled pictures where there are some.",

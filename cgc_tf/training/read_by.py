@@ -7,6 +7,7 @@ READ_BY = {  # setting: another one, and its values by which the first is read
     "lambda_cgc": ("objective", CONSISTENT),
     "lambda_warmup_steps": ("objective", CONSISTENT),
     "explain_class": ("objective", CONSISTENT),
+    "similarity": ("objective", CONSISTENT),
     "temperature": ("objective", ("cgc",)),
     "negatives": ("objective", ("cgc",)),
     "momentum": ("optimizer", ("sgd",)),

@@ -79,15 +79,16 @@ def test_golden_carried_heatmap(golden):
     ("shape", "size"),
     [((7, 7), (96, 96)), ((5, 8), (96, 96)), ((2, 3), (96, 96)), ((5, 8), (80, 128)), ((4, 4), (60, 90))],
 )
-def test_equals_literal_version(shape, size):
+@pytest.mark.parametrize("similarity", ["cosine", "correlation"])
+def test_equals_literal_version(shape, size, similarity):
     rng = np.random.default_rng(1)
     original, augmented = (tf.constant(rng.random((4, *shape), np.float32) ** 3) for _ in range(2))
     crops = [geometry.draw_crop([3, i], *size) for i in range(4)]
     transform = tf.concat([tf.stack(crops), [[0], [1], [1], [0]]], -1)
-    assert_equals_literal(original, augmented, transform, size, 0.2)
+    assert_equals_literal(original, augmented, transform, size, 0.2, similarity)
 
 
-def assert_equals_literal(original, augmented, transform, size, temperature):
+def assert_equals_literal(original, augmented, transform, size, temperature, similarity="cosine"):
     """Similarities, losses and gradients are those of whole maps in float64; returns the gradients.
 
     Gradients are those through the ReLU that every heatmap comes out of.
@@ -97,9 +98,9 @@ def assert_equals_literal(original, augmented, transform, size, temperature):
     with tf.GradientTape() as tape, tf.GradientTape() as tape64:
         tape.watch(maps)
         tape64.watch(maps64)
-        positive, pairs = losses.similarities(*map(tf.nn.relu, maps), transform, size)
+        positive, pairs = losses.similarities(*map(tf.nn.relu, maps), transform, size, similarity=similarity)
         loss = losses.contrastive(positive, pairs, temperature)
-        positive64, loss64 = literal(*map(tf.nn.relu, maps64), transform, size, temperature, resize64)
+        positive64, loss64 = literal(*map(tf.nn.relu, maps64), transform, size, temperature, resize64, similarity)
     np.testing.assert_allclose(positive, positive64, atol=2e-6)
     np.testing.assert_allclose(loss, loss64, rtol=1e-5, atol=1e-5)
     gradients = tape.gradient(loss, maps)
@@ -146,6 +147,25 @@ def test_gradient_is_bounded_where_a_crop_sees_a_faint_rest(rest):
     original[:, :4, :4] *= rest  # the peak is outside of the crop
     gradient, _ = assert_equals_literal(original, augmented, [CORNER] * 4, (224, 224), 0.5)
     assert np.abs(gradient).max() < 1e3
+
+
+def test_correlation_is_numpys_and_does_not_see_the_mean():
+    """Of heatmaps at the views' size, which are cells here; a uniform one, and one that shows nothing, have none."""
+    original, augmented = np.random.default_rng(5).random((2, 3, 6, 6), np.float32)
+    original[2], augmented[2] = 0, 1
+    transform = [[0, 0, 6, 6, 0]] * 3
+    with tf.GradientTape() as tape:
+        maps = [tf.constant(original), tf.constant(augmented)]
+        tape.watch(maps)
+        positive, pairs = losses.similarities(*maps, transform, (6, 6), similarity="correlation")
+        loss = losses.contrastive(positive, pairs, 0.5)
+    expected = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(original[:2], augmented[:2], strict=True)]
+    np.testing.assert_allclose(positive, [*expected, 0], atol=1e-3)
+    np.testing.assert_allclose(pairs[:2, :2], np.corrcoef(augmented[:2].reshape(2, -1)), atol=1e-3)
+    np.testing.assert_allclose(pairs[2, :2], 0, atol=1e-3)
+    assert all(np.isfinite(gradient).all() for gradient in tape.gradient(loss, maps))
+    brighter, _ = losses.similarities(original + 1, augmented, transform, (6, 6), similarity="correlation")
+    np.testing.assert_allclose(brighter[:2], positive[:2], atol=2e-3)
 
 
 def test_agreement_is_the_similarity_of_what_is_shown():

@@ -47,6 +47,7 @@ CHANGED = {
     "cam": "layercam",
     "label_smoothing": 0.1,
     "lambda_warmup_steps": 100,
+    "similarity": "correlation",
     "epochs": 4,
     "batch_size": 4,
     "image_size": 32,

@@ -34,6 +34,7 @@ CHOICES = [
             {"clip_norm": 1.0},
             {"warmup_epochs": 0.5},
             {"lambda_warmup_steps": 3},
+            {"similarity": "correlation"},
             {"decay_exempt": "norm_and_bias"},
             {"ce_views": ("ce",)},
             {"rand_augment": 2, "random_erasing": 0.5},
