@@ -19,7 +19,7 @@ _noted = set()
 def styled(texts: Iterable[str]) -> AbstractContextManager:
     """Matplotlib's settings for drawing and saving figures with these texts, a context: fonts that have their letters.
 
-    Letters that no installed font has are told in a note, once.
+    A note names the letters that no installed font has, once.
     """
     letters = frozenset("".join(texts))
     if new := _of_no_font(letters) - _noted:

@@ -1,4 +1,4 @@
-"""How consistent heatmaps are on examples held out: what CGC trains, measured in groups of a fixed size."""
+"""How consistent heatmaps are on unseen examples: what CGC trains, measured in groups of a fixed size."""
 
 import numpy as np
 

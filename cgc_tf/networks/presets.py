@@ -67,7 +67,7 @@ def download(flags: str, make: Callable[[], Any], advice: str = WITHOUT_DOWNLOAD
             return make()
     except Exception as error:  # each library, and each library's downloader, fails in its own way
         raise UserError(
-            f"{flags} cannot be had, perhaps for want of a network: {first_line(error)}; {advice}"
+            f"{flags} could not be downloaded, perhaps because there is no network: {first_line(error)}; {advice}"
         ) from error
 
 

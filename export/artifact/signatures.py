@@ -41,8 +41,9 @@ class Signatures:
         image_size: the side in pixels of the view that it was trained on.
         variables: None, or {Keras variable's path: `tf.Variable`}, what to compute with instead of the model's own.
         on_bad_image: what one bad example of a batch does: a picture that cannot be decoded, a class that there is not,
-            an image with a NaN or with values far outside 0..255. "blank" answers zeros, class -1 and empty text for it, and the others as ever, which
-            may be other callers' where a server batches; "error" ends the call, and says which of the batch.
+            an image with a NaN or with values far outside 0..255. "blank" answers zeros, class -1 and empty text for
+            it, and the others as usual, which may be other callers' where a server batches; "error" ends the call, and
+            says which of the batch.
         max_pixels: a picture of more is not decoded, and images of more are refused.
     """
 

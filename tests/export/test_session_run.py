@@ -50,7 +50,8 @@ def bad_examples(good):
         yield "explain_class", {"image_bytes": strings(good, good, good), "class_id": np.array([0, class_id, 2], "i4")}
     for signature in ENCODED[:2] + ENCODED[3:]:
         yield signature, {"image_bytes": strings(good, b"no picture", good)}
-    for signature, value in itertools.product(("predict_tensor", "explain_tensor"), (np.nan, np.inf, -np.inf, 3e38, 511, -256)):
+    values = np.nan, np.inf, -np.inf, 3e38, 511, -256
+    for signature, value in itertools.product(("predict_tensor", "explain_tensor"), values):
         images = image.copy()
         images[1, 7:40, 7:40] = value
         yield signature, {"images": images}
