@@ -45,6 +45,22 @@ def test_a_missing_input_is_told_before_tensorflow_is_loaded(module):
     assert done.returncode == 2 and " is missing: " in done.stderr and "tensorflow" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("typed", "first", "expected"),
+    [
+        (["python", "train.py"], "train.py", "python evaluate.py, python -m export.server"),
+        ([".venv/bin/python", "-u", "train.py"], "train.py", ".venv/bin/python evaluate.py, .venv/bin/python -m"),
+        (["a b/python3", "../cgc/train.py"], "../cgc/train.py", "a b/python3 ../cgc/evaluate.py, a b/python3 -m"),
+        (["python3", "-m", "export.saved_model"], "/cgc/export/saved_model.py", "python3 evaluate.py, python3 -m"),
+        (["/bin/python", "/bin/cgc"], "cgc train", "cgc evaluate, cgc serve"),
+    ],
+)
+def test_a_command_that_is_taught_can_be_typed_where_the_program_was(typed, first, expected, monkeypatch):
+    monkeypatch.setattr(sys, "orig_argv", typed)
+    monkeypatch.setattr(sys, "argv", [first])
+    assert program.as_started("python evaluate.py, python -m export.server").startswith(expected)
+
+
 def test_train_without_flags_says_how_to_begin(run):
     done = run("train.py")
     assert done.returncode == 2 and "python train.py --flagfile=configs/demo.flags" in done.stdout

@@ -195,9 +195,14 @@ def _described(flag):
 
 
 def as_started(text):
-    """A text that teaches commands of a checkout, with `cgc NAME` in their place where the program was started so."""
+    """A text that teaches commands of a checkout, as they can be typed where this program was.
+
+    That is with the same interpreter and the same path to train.py and evaluate.py, or as `cgc NAME`.
+    """
     if not sys.argv[0].startswith("cgc "):
-        return text
+        text = re.sub(r"\bpython (?=-m \w|train\.py|evaluate\.py)", lambda _: f"{sys.orig_argv[0]} ", text)
+        folder = os.path.dirname(sys.argv[0]) if sys.argv[0] in sys.orig_argv else ""  # else started with -m
+        return re.sub(r"(?<![\w/=.-])(?=(train|evaluate)\.py\b)", lambda _: os.path.join(folder, ""), text)
     for name, module in MODULES.items():
         script = (
             rf"(python )?{name}\.py"

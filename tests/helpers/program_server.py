@@ -78,6 +78,7 @@ def become(arguments, folder, environment):
     if arguments[0] in environment.get("EAGERLY", "").split(","):  # of few steps, tracing is most of the work
         sys.modules["tensorflow"].config.run_functions_eagerly(True)
         warnings.filterwarnings("ignore", "Even though the `tf.config.experimental_run_functions_eagerly`")
+    sys.orig_argv = ["python", *arguments]
     status = 0
     try:
         run(arguments, folder)
