@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from cgc_tf.common import lettering
@@ -100,6 +101,7 @@ def histogram(path: PathLike, shares: Mapping[str, ArrayLike]) -> None:
             axis.axvline(float(np.mean(known)) if len(known) else 0, linestyle=":", linewidth=1, color=color)
         axis.set_xlabel("Content Heatmap, %; dotted: the mean", fontsize=8)
         axis.set_ylabel("images", fontsize=8)
+        axis.yaxis.set_major_locator(MaxNLocator(integer=True))
         axis.tick_params(labelsize=7)
         _legend_below(axis)
         _save(figure, path)
