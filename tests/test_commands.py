@@ -97,6 +97,7 @@ SLOW = {
     "python train.py --flagfile=configs/birds.flags --data_dir=DIR": TRAIN,
     "python train.py --flagfile=configs/birds_baseline.flags --data_dir=DIR": TRAIN,
     "python train.py --flagfile=configs/birds_no_negatives.flags --data_dir=DIR": TRAIN,
+    "python train.py --flagfile=configs/birds_correlation.flags --data_dir=DIR": TRAIN,
     "python evaluate.py --table=no_negatives --dataset=toy_aircraft": TRAIN,
     "python -m benchmarks.objectives --flagfile=configs/demo.flags --seeds=3 --output=runs/objectives": TRAIN,
     "python -m benchmarks.objectives --flagfile=configs/folder.flags --data_dir=DIR --weights=FILE.h5 --seeds=3": TRAIN,
