@@ -50,7 +50,8 @@ def test_a_missing_input_is_told_before_tensorflow_is_loaded(module):
     [
         (["python", "train.py"], "train.py", "python evaluate.py, python -m export.server"),
         ([".venv/bin/python", "-u", "train.py"], "train.py", ".venv/bin/python evaluate.py, .venv/bin/python -m"),
-        (["a b/python3", "../cgc/train.py"], "../cgc/train.py", "a b/python3 ../cgc/evaluate.py, a b/python3 -m"),
+        (["python3", "../cgc/train.py"], "../cgc/train.py", "python3 ../cgc/evaluate.py, python3 -m"),
+        (["a b/python", "a b/train.py"], "a b/train.py", "'a b/python' 'a b/evaluate.py', 'a b/python' -m"),
         (["python3", "-m", "export.saved_model"], "/cgc/export/saved_model.py", "python3 evaluate.py, python3 -m"),
         (["/bin/python", "/bin/cgc"], "cgc train", "cgc evaluate, cgc serve"),
     ],

@@ -10,6 +10,7 @@ import contextlib
 import os
 import pathlib
 import re
+import shlex
 import signal
 import sys
 import textwrap
@@ -200,9 +201,11 @@ def as_started(text):
     That is with the same interpreter and the same path to train.py and evaluate.py, or as `cgc NAME`.
     """
     if not sys.argv[0].startswith("cgc "):
-        text = re.sub(r"\bpython (?=-m \w|train\.py|evaluate\.py)", lambda _: f"{sys.orig_argv[0]} ", text)
+        python = shlex.quote(sys.orig_argv[0])
         folder = os.path.dirname(sys.argv[0]) if sys.argv[0] in sys.orig_argv else ""  # else started with -m
-        return re.sub(r"(?<![\w/=.-])(?=(train|evaluate)\.py\b)", lambda _: os.path.join(folder, ""), text)
+        scripts = "|".join(rf"{name}\.py" for name, module in MODULES.items() if ".programs." in module)
+        text = re.sub(rf"\bpython (?=-m \w|{scripts})", lambda _: f"{python} ", text)
+        return re.sub(rf"(?<![\w/=.-])({scripts})\b", lambda name: shlex.quote(os.path.join(folder, name[0])), text)
     for name, module in MODULES.items():
         script = (
             rf"(python )?{name}\.py"
