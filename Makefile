@@ -29,7 +29,7 @@ test: .venv/installed-dev  ## the tests, but for the slow ones
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not long"
 
 test-all: .venv/installed-dev  ## the slow ones, too
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10 -m "not long"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10 -m "not long"
 
 test-long: .venv/installed-dev  ## networks of every family, and every pair of settings, through a whole run
 	$(BIN)/python -m pytest -s -n 0 -m long tests/networks tests/training

@@ -1,5 +1,6 @@
 """One seed, one TensorFlow configuration, and small real data for every test."""
 
+import collections
 import csv
 import gc
 import os
@@ -27,6 +28,12 @@ CLASSES = (0, 3, 6)
 def pytest_configure():
     # Before anything runs, as `device.make_deterministic` wants it.
     tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    """Files of most slow tests first, so that no process is left alone with one at the end of `make test-all`."""
+    slow = collections.Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(autouse=True)

@@ -115,7 +115,7 @@ SLOW = {
     "python -m export.verify --model_dir=exported --workdir=runs/A": MEASURES,
     "python -m cgc_tf.data.inspect_dataset": MEASURES,
     "python -m cgc_tf.data.inspect_dataset --dataset=toy_aircraft --output=sheet.png": MEASURES,
-    "python -m benchmarks --only=step,checkpoints -- --backbone=resnet8 --rounds=1": MEASURES,
+    "python -m benchmarks --only=checkpoints,evaluation -- --backbone=resnet8 --rounds=1": MEASURES,
     "python -m benchmarks.checkpoints --output=checkpoints.json": MEASURES,
     "python -m benchmarks.evaluation --output=evaluation.json": MEASURES,
     "python -m benchmarks.pipeline --output=pipeline.json": MEASURES,
