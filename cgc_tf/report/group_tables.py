@@ -55,7 +55,8 @@ def differences(found: Sequence[Mapping]) -> tables.Table:
         difference, low, high = (scale * value for value in (one["difference"], *one["interval"]))
         change = f"{difference:+.1f} [{low:+.1f}, {high:+.1f}]"
         which = f"{one['second']} - {one['first']}", METRICS[one["metric"]].title
-        rows.append([*which, change, f"{one['p']:.2g}", f"{one['p_holm']:.2g}", one["paired_over"]])
+        p_values = ("-" if one[name] is None else f"{one[name]:.2g}" for name in ("p", "p_holm"))
+        rows.append([*which, change, *p_values, one["paired_over"]])
     return ["groups", "metric", "difference [95% interval]", "p", "p, Holm", "paired over"], rows
 
 

@@ -16,6 +16,7 @@ from cgc_tf.report import results, tables
 from cgc_tf.report.results import METRICS, PER_IMAGE, REPORT
 from cgc_tf.report.uncertainty import AT_ONCE, RESAMPLES
 
+ROUNDING = 1e-12  # of means of scores
 OF_NO_SCORE = ("curves", "randomization", "resamples", "data_dir")  # what of a protocol changes no score, or only adds
 
 
@@ -125,7 +126,7 @@ def differences(groups: Mapping[str, Sequence[Run]], resamples: int = RESAMPLES,
         Dicts: `first`, `second`, the names; `metric`; `difference` of the means over the images that all runs of the
         two have a value of, and its `interval`, drawn as for `pooled`; `p` of a paired t-test over `paired_over`, the
         seeds that both have, or over images where these are fewer than two, which says nothing of other seeds; and
-        `p_holm`, corrected for all of the tests by Holm (1979).
+        `p_holm`, corrected for all of the tests by Holm (1979). Both are None where every change is the same, not zero.
     """
     (name, first), *others = groups.items()
     reports = [run.report for runs in groups.values() for run in runs]
@@ -139,7 +140,8 @@ def differences(groups: Mapping[str, Sequence[Run]], resamples: int = RESAMPLES,
             interval = _interval(pair, resamples, seed)
             told = {"first": name, "second": other, "metric": metric, "difference": difference, "interval": interval}
             found.append(told | _test(first, second, *pair))
-    for one, corrected in zip(found, holm([one["p"] for one in found]), strict=True):
+    tested = [one for one in found if one["p"] is not None]
+    for one, corrected in zip(tested, holm([one["p"] for one in tested]), strict=True):
         one["p_holm"] = float(corrected)
     return found
 
@@ -160,8 +162,11 @@ def _test(first, second, of_first, of_second):
     if len(seeds) < 2:
         change = of_second.mean(0) - of_first.mean(0)
         over = f"{len(change)} images"
-    p = float(stats.ttest_1samp(change, 0).pvalue) if np.ptp(change) else float(change[0] == 0)
-    return {"p": p, "paired_over": over}
+    if np.ptp(change) > ROUNDING:
+        p = float(stats.ttest_1samp(change, 0).pvalue)
+    else:  # a t-test would say 0, however few they are
+        p = 1.0 if abs(change[0]) <= ROUNDING else None
+    return {"p": p, "p_holm": None, "paired_over": over}
 
 
 def holm(p: ArrayLike) -> np.ndarray:

@@ -67,6 +67,19 @@ def test_differences_are_paired():
     assert none["difference"] == 0 and none["p"] == 1
 
 
+def test_changes_that_are_all_the_same_have_no_p():
+    """Two seeds of which one picture more is right in both: a t-test would be certain."""
+    moved = [run("cgc_b", seed, 0.5) for seed in (0, 1)]
+    for one, first in zip(moved, RUNS, strict=False):
+        one.values["content_heatmap"][:] = first.values["content_heatmap"] + 0.1
+    others = [run("cgc_no", seed, 0.5) for seed in (0, 1)]
+    same, tested = groups.differences(groups.group([*RUNS[:2], *moved, *others], "objective"))
+    np.testing.assert_allclose(same["difference"], 0.1)
+    assert same["p"] is same["p_holm"] is None
+    assert tested["p"] == tested["p_holm"] > 0  # of one test, as the other was none
+    assert [row[3:5] for row in group_tables.differences([same, tested])[1]][0] == ["-", "-"]
+
+
 def test_what_cannot_be_pooled(tmp_path):
     with pytest.raises(UserError, match="--group_by=color is no setting of a run; there are objective, seed"):
         groups.group(RUNS, "color")
