@@ -1,7 +1,7 @@
 """Runs every benchmark of cost, one after another, and writes one Markdown table of their ratios.
 
   python -m benchmarks --output=benchmarks.md                       # about half an hour on two cores
-  python -m benchmarks --only=checkpoints,evaluation -- --backbone=resnet8 --rounds=1  # a minute
+  python -m benchmarks --only=checkpoints,evaluation -- --backbone=resnet8 --rounds=1  # a look, in a minute
 
 Each runs in a process of its own, with its own defaults, and with the flags after `--`. Its module's first lines say
 what its names mean. A ratio stands with its quartiles. One that fails is named, and the others are measured all the

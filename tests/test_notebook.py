@@ -77,7 +77,7 @@ def test_cells_compile_and_import_what_is_there(notebook):
 
 
 def made_small(notebook):
-    """The notebook with fewer pictures and epochs, as `make notebook` does not run it."""
+    """The notebook with fewer pictures and epochs; `make notebook` runs it whole."""
     small = copy.deepcopy(notebook)
     for whole, part in SMALLER.items():
         (cell,) = [cell for cell in code_of(small) if whole in cell.source]
