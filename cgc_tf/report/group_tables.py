@@ -66,8 +66,10 @@ def what_it_is_of(groups: Groups) -> str:
     configs = [run.report["config"] for run in runs]
     told = (
         f"Mean ± standard deviation over runs, in percent: {tables.measured_on(runs[0].report)}. [95% intervals] of a "
-        "bootstrap over runs and images; p of paired t-tests, and corrected by Holm for all of them."
+        "bootstrap over runs and images."
     )
+    if len(groups) > 1:
+        told += " p of paired t-tests, and corrected by Holm for all of them; - where every change is the same."
     within = {
         key
         for each in groups.values()
