@@ -32,8 +32,9 @@ def scores(groups: Groups, published: Mapping[str, Mapping] | None = None, resam
 
 def _cells(groups, key, resamples):
     found = {name: statistics.pooled(runs, key, resamples) if runs else None for name, runs in groups.items()}
-    known = {name: METRICS[key].better * one["mean"] for name, one in found.items() if one}
-    best = max(known.values()) if len(known) > 1 else None
+    better = METRICS[key].better
+    known = {name: better * one["mean"] for name, one in found.items() if one}
+    best = max(known.values()) if better and len(known) > 1 else None
     return {
         name: _cell(one, METRICS[key].scale, known.get(name) == best) if one else "-" for name, one in found.items()
     }
@@ -65,8 +66,8 @@ def what_it_is_of(groups: Groups) -> str:
     runs = [run for each in groups.values() for run in each]
     configs = [run.report["config"] for run in runs]
     told = (
-        f"Mean ± standard deviation over runs, in percent: {tables.measured_on(runs[0].report)}. [95% intervals] of a "
-        "bootstrap over runs and images."
+        f"Mean ± standard deviation over runs, in percent except a rank: {tables.measured_on(runs[0].report)}. "
+        "[95% intervals] of a bootstrap over runs and images."
     )
     if len(groups) > 1:
         told += " p of paired t-tests, and corrected by Holm for all of them; - where every change is the same."

@@ -120,7 +120,7 @@ def _interval(groups, resamples, seed):
 
 
 def differences(groups: Mapping[str, Sequence[Run]], resamples: int = RESAMPLES, seed: int = 0) -> list[dict]:
-    """Each group against the first, by each metric of the tables of which more or less is better.
+    """Each group against the first, by each metric of the tables.
 
     Returns:
         Dicts: `first`, `second`, the names; `metric`; `difference` of the means over the images that all runs of the

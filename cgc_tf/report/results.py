@@ -49,8 +49,8 @@ METRICS = {
         "same, background only", "how often hiding the object leaves the prediction as it is", 0
     ),
 }
-_SHOWN = "top1 top5 content_heatmap pixel_ap insertion_auc deletion_auc road pointing_game consistency"
-COLUMNS = {key: METRICS[key].title for key in _SHOWN.split()}
+_DETAILS = "mask_energy", "sparsity"  # which the full table alone has, with all that is measured with something hidden
+COLUMNS = {key: metric.title for key, metric in METRICS.items() if key not in _DETAILS and "_only_" not in key}
 
 
 @dataclasses.dataclass(frozen=True)

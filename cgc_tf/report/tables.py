@@ -27,7 +27,9 @@ def scores(reports: Sequence[Mapping]) -> Table:
 
 def columns(reports: Iterable[Mapping]) -> dict[str, str]:
     """The columns of a table of reports, {metric: title}: those of `COLUMNS` that any of them has."""
-    return {key: title for key, title in COLUMNS.items() if any(report.get(key) is not None for report in reports)}
+    reports = list(reports)
+    known = (key for key in COLUMNS if any(report.get(key) is not None for report in reports))
+    return {key: title(key, reports[0]) for key in known}
 
 
 def title(key: str, report: Mapping) -> str:
@@ -65,7 +67,7 @@ def differences(comparisons: Sequence[Mapping], reports: Sequence[Mapping]) -> T
 
 
 def means(reports: Sequence[Mapping]) -> Table:
-    """The means of reports, `(head, rows)`: one row for each, in percent."""
+    """The means of reports, `(head, rows)`: one row for each, in percent except a rank."""
     shown, rows = columns(reports), []
     for report in reports:
         cells = ["-" if report.get(key) is None else f"{METRICS[key].scale * report[key]:.2f}" for key in shown]

@@ -131,6 +131,25 @@ def test_latex_compiles_as_it_stands(tmp_path):
     assert (tmp_path / "table.pdf").stat().st_size > 5000 and "Overfull" not in done.stdout
 
 
+def test_no_entropy_is_the_best_and_a_rank_says_among_how_many():
+    both = {"retrieval_rank": 5.0, "entropy": 0.75, "retrieval_rank_among": 32}
+    values = {"retrieval_rank": np.arange(80.0), "entropy": np.linspace(0, 1, 80)}
+    less = {name: column / 2 for name, column in values.items()}
+    found = groups.group(
+        [
+            groups.Run({**one.report, **both}, one.ids, {**one.values, **added})
+            for one, added in ((RUNS[0], values), (RUNS[3], less))
+        ],
+        "objective",
+    )
+    head, (first, second) = group_tables.scores(found)
+    rank, entropy = head.index("rank of 32"), head.index("entropy")
+    assert first[rank].startswith("39.5 [") and second[rank].startswith("**19.8** [")
+    assert first[entropy].startswith("50.0 [") and second[entropy].startswith("25.0 [")
+    _, rows = group_tables.differences(groups.differences(found))
+    assert ["entropy", "-25.0 ["] in [[row[1], row[2][:7]] for row in rows]
+
+
 def test_reads_what_an_evaluation_wrote(tmp_path):
     for one in RUNS[:1]:
         (tmp_path / "evaluation.json").write_text(json.dumps(one.report))
