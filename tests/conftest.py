@@ -30,8 +30,19 @@ def pytest_configure():
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
+@pytest.hookimpl(tryfirst=True)  # before those are left out that the command line does not ask for
 def pytest_collection_modifyitems(items):
-    """Files of most slow tests first, so that no process is left alone with one at the end of `make test-all`."""
+    """Cases of a `sampled` test but the first are slow.
+
+    Files of most slow tests come first, so that no process is left alone with one at the end of `make test-all`.
+    """
+    sampled = set()
+    for item in items:
+        if item.get_closest_marker("sampled"):
+            name = item.path, item.originalname
+            if name in sampled:
+                item.add_marker("slow")
+            sampled.add(name)
     slow = collections.Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
 

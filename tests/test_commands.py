@@ -105,6 +105,7 @@ SLOW = {
     "python -m export.saved_model --weights=imagenet --backbone=efficientnet_lite0 --output=lite0": MEASURES,
     "python -m export.server --model_dir=lite0": MEASURES,
     "python evaluate.py": EVALUATES,
+    "python evaluate.py --curves=none": EVALUATES,
     "python evaluate.py --workdir=runs/A,runs/B,runs/C": EVALUATES,
     "python evaluate.py --workdir=runs/A --explainer=,occlusion,smoothgrad": EVALUATES,
     "python evaluate.py --workdir=runs/A --data_dir=DIR": EVALUATES,

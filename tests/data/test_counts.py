@@ -85,6 +85,7 @@ def test_epoch_of_fewer_steps_is_an_error_and_not_kept(small_config, tmp_path, m
     assert len(kept) == batches // 3
 
 
+@pytest.mark.slow
 def test_validation_of_fewer_examples_is_an_error(small_config, tmp_path, monkeypatch):
     shortened(monkeypatch, batches, "validation_batches", 1)
     with pytest.raises(UserError, match="validation of epoch 1: 8 examples instead of 12; "):

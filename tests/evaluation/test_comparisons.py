@@ -46,6 +46,7 @@ def test_comparison_of_two_runs(workdir, tmp_path):
     assert (tmp_path / "comparison.tex").read_text().count("\\begin{tabular}") == 2
 
 
+@pytest.mark.slow
 def test_runs_of_one_name_are_told_apart(workdir, tmp_path):
     copies = [shutil.copytree(workdir, tmp_path / seed / "run") for seed in ("seed-0", "seed-1")]
     protocol, drawing = Protocol(limit=2, curves="none"), Drawing(1, gallery=1)

@@ -122,7 +122,8 @@ def test_report_says_how_it_was_made_and_of_what(evaluated, workdir, small_confi
     assert report["mask_energy"] is None  # a folder has no masks
 
 
-@pytest.mark.parametrize("curves", ["insertion", "road", "none"])
+@pytest.mark.sampled
+@pytest.mark.parametrize("curves", ["none", "insertion", "road"])
 def test_curves_can_be_left_out(workdir, tmp_path, curves):
     other = shutil.copytree(workdir, tmp_path / "other", ignore=shutil.ignore_patterns("*.png"))
     (other / "curves-limit-2.png").touch()  # of an earlier evaluation
@@ -152,6 +153,7 @@ def test_road_is_reported_as_the_other_curves_are(workdir, tmp_path):
     assert "ROAD ↑" in page and "as pixels come and go" in page
 
 
+@pytest.mark.slow
 def test_explainers_side_by_side(evaluated, workdir, tmp_path):
     """Explainers of one run are compared with its own heatmaps, and leave its report alone."""
     other = shutil.copytree(workdir, tmp_path / "other")

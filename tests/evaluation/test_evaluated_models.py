@@ -31,6 +31,7 @@ def columns(subject, source, **choices):
     return measure(subject, source, Protocol(**choices), batch_size=12).columns
 
 
+@pytest.mark.slow
 def test_checkpoint_scores_as_its_run(workdir, small_config, source, tmp_path):
     """Whatever it is told it knows better: a run says itself what it is of."""
     subject = evaluated_models.from_checkpoint(workdir, tmp_path)
@@ -50,6 +51,7 @@ def test_checkpoint_scores_as_its_run(workdir, small_config, source, tmp_path):
         evaluated_models.from_checkpoint(shutil.copy(earlier, tmp_path), tmp_path)
 
 
+@pytest.mark.slow
 def test_heatmaps_to_a_power(workdir, source):
     """Sharper heatmaps of the same model: of a peak's share each value is raised, and nothing else is measured anew."""
     subject = evaluated_models.from_workdir(workdir)
@@ -169,6 +171,7 @@ def foreign(workdir, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_signature_over_tensors_is_preferred(workdir, foreign, source, tmp_path):
     """An export that takes image tensors of any size, and a class, is measured as its run is."""
     subject = from_saved_model(foreign, tmp_path, 48, source.class_names)

@@ -19,6 +19,7 @@ def measured(workdir, small_config, batch_size=12, **choices):
     return measure(subject, source, Protocol(**choices), batch_size).columns
 
 
+@pytest.mark.slow
 def test_batch_size_does_not_change_the_numbers(workdir, small_config):
     small, large = (measured(workdir, small_config, size, curves="all") for size in (5, 12))
     assert list(small) == list(large)
@@ -81,6 +82,7 @@ def test_weights_are_shuffled_and_put_back(workdir, small_config):
         np.testing.assert_array_equal(weight.numpy(), values)
 
 
+@pytest.mark.slow
 def test_masks_beat_boxes_by_choice(workdir, small_config):
     folder = load.load_dataset("folder", small_config.data_dir)
 

@@ -42,6 +42,7 @@ def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_what_arrives_is_the_version_and_a_readme_whose_program_runs(push, hub, exported, files, tmp_path, capsys):
     expected = contents(exported)
     done = push(f"--repo={REPO}", "--private", "--license=mit")

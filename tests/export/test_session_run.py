@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow
 REPEATS = 2000
 WORKER = pathlib.Path(__file__).parents[1] / "helpers/session_worker.py"
 ENCODED = ("serving_default", "explain", "explain_class", "explain_checked", "overlay")

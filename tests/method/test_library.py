@@ -5,6 +5,7 @@ import re
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from cgc_tf.data.view_batches import view_batches
@@ -43,6 +44,7 @@ def test_the_front_pages_example():
     assert names["heatmaps"].shape[0] == 3 and np.isfinite(names["heatmaps"]).all()
 
 
+@pytest.mark.slow
 def test_the_example_of_training(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = of_ones_own()

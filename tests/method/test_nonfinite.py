@@ -37,6 +37,7 @@ def fit(model, broken="", value=np.nan):
     return model.faults.counts.numpy().tolist()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("broken", ["ce", "augmented"])
 def test_a_step_that_is_not_finite_changes_nothing(broken, model):
     """Neither weights nor statistics of batch normalization, nor momenta, nor the number of iterations."""
@@ -79,6 +80,7 @@ def test_a_run_of_nothing_else_stops_and_says_what_to_try(small_config, tmp_path
     assert all(np.isfinite(array).all() for array in state.values())
 
 
+@pytest.mark.slow
 def test_a_run_that_skips_them_goes_on_and_says_so(small_config, tmp_path, capsys):
     settings = dataclasses.replace(
         small_config, learning_rate=1e30, schedule="constant", nan_steps=1, on_nan="skip", epochs=1

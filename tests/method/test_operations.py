@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import step_worker
 
+pytestmark = pytest.mark.slow
 MOMENTUM = 0.99  # Keras' default
 ORDER = ("original", "augmented", "ce")  # in which the views go through the network
 

@@ -63,6 +63,7 @@ def test_training_trains_the_classifier_itself():
     np.testing.assert_allclose(model.predict(IMAGES, verbose=0), network(IMAGES.astype("float32")), atol=1e-6)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("end", [(), (layers.Activation("sigmoid"),)])
 def test_one_logit_is_two_classes(end):
     network = classifier(*end, last=1)
@@ -91,6 +92,7 @@ FORMS = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("form", FORMS)
 def test_any_form_of_dataset_gives_the_same_views(form):
     batches, expected = list(view_batches(FORMS[form])), list(view_batches(FORMS["ids"]))
@@ -104,6 +106,7 @@ def test_any_form_of_dataset_gives_the_same_views(form):
     np.testing.assert_array_equal(labels.argmax(-1) if labels.ndim > 1 else labels, LABELS)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("form", ["ids", "one-hot", "float 0..1"])
 def test_validation_is_keras_own(form):
     """`evaluate` and `fit`'s validation give what the classifier itself would, whatever the dataset's form."""
@@ -122,6 +125,7 @@ def test_validation_is_keras_own(form):
     assert model.value_range == ((0, 1) if form == "float 0..1" else (0, 255)) and model.image_size == SIZE
 
 
+@pytest.mark.slow
 def test_steps_together_give_the_weights_of_steps_alone():
     found = []
     for settings in ({"run_eagerly": True}, {"steps_per_execution": 2}):
@@ -194,6 +198,7 @@ def test_a_picture_agrees_with_itself_whatever_is_random_in_the_model(kind):
     assert np.max(model._terms(moved)[1]) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["", "file"])
 def test_a_dataset_that_is_cached_is_seen_whole_under_a_strategy(where, tmp_path):
     where = str(tmp_path / "cache") if where else ""

@@ -151,6 +151,7 @@ def test_gradient_of_a_heatmap_by_finite_differences():
     np.testing.assert_allclose((values[0] - values[1]) / (2 * step), norm, rtol=1e-6)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("pooling", "policy"), [("token", "float32"), ("token", "mixed_float16"), ("average", "mixed_bfloat16")]
 )

@@ -42,6 +42,7 @@ def test_a_layer_inside_a_residual_block_is_refused_with_those_that_can_be_expla
         split(residual(), "inner")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("name", "least"), [("MobileNetV2", 30), ("DenseNet121", 10), ("VGG16", 17)])
 def test_every_layer_that_is_offered_can_be_split_off(name, least):
     """On real networks any offered cut gives the same logits."""

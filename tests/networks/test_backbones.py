@@ -9,6 +9,7 @@ from cgc_tf.method import gradcam, trunk_and_head
 from cgc_tf.networks import backbones, registry
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("name", "size", "features"),
     [
@@ -77,6 +78,7 @@ def test_refuses(name, weights, size, message):
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("name", "preprocess"),
     [

@@ -139,24 +139,33 @@ def test_harmless(name, before, recorded):
     assert effects(dataclasses.replace(after, data_dir=before.data_dir)) == effects(before)
 
 
-@functools.cache
 def effects(config):
     """All that decides what weights come of a run, and which are kept: objective, updates, views, validation."""
-    source = load.load_dataset("folder", config.data_dir)
-    training = batches.training_batches(
-        source, config.image_size, 2, config.seed, 1, 0, ("ce",), config.make_augmentation()
-    )
-    held_out = batches.validation_batches(source, "test", config.image_size, 4, config.validation_examples)
     return {
         "objective": config.make_objective(),
         "weights": updated(config),
-        "views": next(iter(training))["ce"].numpy().tobytes(),
-        "validated": sum(len(batch["label"]) for batch in held_out),
+        "views": views(config.data_dir, config.image_size, config.seed, config.make_augmentation()),
+        "validated": validated(config.data_dir, config.image_size, config.validation_examples),
         "length": (config.epochs, config.early_stopping),
         "replicas": config.strategy,
     }
 
 
+@functools.cache
+def views(folder, size, seed, augmentation):
+    source = load.load_dataset("folder", folder)
+    (batch,) = batches.training_batches(source, size, 2, seed, 1, 0, ("ce",), augmentation)
+    return batch["ce"].numpy().tobytes()
+
+
+@functools.cache
+def validated(folder, size, examples):
+    """How many pictures."""
+    source = load.load_dataset("folder", folder)
+    return sum(len(batch["label"]) for batch in batches.validation_batches(source, "test", size, 4, examples))
+
+
+@functools.cache
 def updated(config, steps=3):
     """The weights, and their averages, of a small layer after some steps with gradients of several sizes."""
     keras.utils.set_random_seed(0)
@@ -188,6 +197,7 @@ def test_another_number_of_examples_is_refused(workdir, small_config, draw_folde
     train.train(settings, tmp_path / "run", allow_changes=True)
 
 
+@pytest.mark.slow
 def test_a_run_says_what_it_was_over_which_epochs(small_config, tmp_path):
     """Its record, its table's label and its model card; and its metrics stand under their names all the time."""
     workdir = tmp_path / "run"

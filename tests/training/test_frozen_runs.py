@@ -72,6 +72,7 @@ def test_a_frozen_runs_averages_are_what_another_run_starts_from(freeze, setting
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("freeze", ["stages", "backbone"])
 @pytest.mark.parametrize("explain_layer", ["", "stack1_block0_out"])
 def test_the_consistency_terms_gradient_reaches_what_is_trained(freeze, explain_layer, settings):

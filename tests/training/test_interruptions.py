@@ -196,11 +196,11 @@ def test_dry_run_leaves_nothing(flags, tmp_path, start):
 
 @pytest.mark.slow
 def test_stopped_at_random_moments(small_config, tmp_path, start, finish):
-    """Killed and asked to stop in turn, twenty times; checkpoints are being written nearly all the time here."""
-    settings = dataclasses.replace(small_config, epochs=60, checkpoint_every="1", keep_checkpoints=2)
+    """Killed and asked to stop in turn, twelve times; checkpoints are being written nearly all the time here."""
+    settings = dataclasses.replace(small_config, epochs=40, checkpoint_every="1", keep_checkpoints=2)
     finish(tmp_path / "undisturbed", *settings.to_flags())
     draw, workdir, statuses = random.Random(0), tmp_path / "run", []
-    numbers = [signal.SIGKILL, signal.SIGTERM] * 10
+    numbers = [signal.SIGKILL, signal.SIGTERM] * 6
     for turn, number in enumerate(numbers):
         process = start(workdir, *settings.to_flags())
         wait_for_starts(workdir, turn + 1)
@@ -211,7 +211,7 @@ def test_stopped_at_random_moments(small_config, tmp_path, start, finish):
         process.send_signal(number)
         process.communicate()
         statuses.append(process.returncode)
-    assert statuses == [-signal.SIGKILL, 75] * 10, json.dumps(statuses)
+    assert statuses == [-signal.SIGKILL, 75] * 6, json.dumps(statuses)
     finish(workdir)
     assert_same(workdir, tmp_path / "undisturbed")
 

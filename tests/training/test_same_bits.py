@@ -14,7 +14,8 @@ def test_two_runs_of_the_demo_are_the_same(tmp_path):
     def metrics(name):
         flags = [
             "--flagfile=configs/demo.flags",
-            "--epochs=2",
+            "--epochs=1",
+            "--warmup_epochs=0",
             f"--data_dir={tmp_path}",
             f"--workdir={tmp_path / name}",
         ]
