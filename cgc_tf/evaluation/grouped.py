@@ -15,7 +15,7 @@ from cgc_tf.report.results import PER_IMAGE, REPORT
 from cgc_tf.report.uncertainty import RESAMPLES
 
 PROTOCOL = Protocol()
-OVER, UP = "top1", ("content_heatmap", "pixel_ap")  # metrics that are drawn
+OVER, UP = "top1", ("content_heatmap", "pixel_ap", "retrieval_rank")  # metrics that are drawn
 
 
 def make(paths: Sequence[str], key: str, output: files.PathLike | None = None, protocol: Protocol = PROTOCOL) -> str:
@@ -23,7 +23,7 @@ def make(paths: Sequence[str], key: str, output: files.PathLike | None = None, p
 
     Args:
         paths: folders of trained runs; those without an evaluation of their whole test split are evaluated.
-        key: the setting that tells the groups apart, such as "objective".
+        key: the settings that tell the groups apart, such as "objective" or "objective,similarity".
         output: the folder of the tables; None for the one that the runs have in common.
         protocol: how the runs are measured, and the resamples of the intervals.
 
@@ -37,7 +37,9 @@ def make(paths: Sequence[str], key: str, output: files.PathLike | None = None, p
         print(f"left out, not folders of runs: {first_few(others)}")
     found = groups.group(evaluated(workdirs, protocol), key)
     folder = pathlib.Path(output or os.path.commonpath([pathlib.Path(path).resolve().parent for path in workdirs]))
-    return write(results.file(folder, f"by-{key}", protocol.variant({})), found, resamples=protocol.resamples)
+    return write(
+        results.file(folder, f"by-{key.replace(',', '-')}", protocol.variant({})), found, resamples=protocol.resamples
+    )
 
 
 def evaluated(workdirs: Sequence[files.PathLike], protocol: Protocol) -> list[Run]:
@@ -57,7 +59,7 @@ def write(
 ) -> str:
     """Writes the tables of groups into STEM.md, STEM.tex and STEM.json, and returns the first, a text.
 
-    Where groups have a Content Heatmap, STEM.png and STEM.pdf draw it, and pixel AP, over top-1.
+    STEM.png and STEM.pdf draw Content Heatmap, pixel AP and rank over top-1, those that all groups have.
 
     Raises:
         UserError: they cannot be written.

@@ -64,7 +64,9 @@ def define_flags():
         flags.DEFINE_string("table", None, "A table of configs/tables/ to make, training what is missing."),
         flags.DEFINE_integer("seeds", 0, "Of --table: how many seeds; 0 for its own number.", lower_bound=0),
         flags.DEFINE_string(
-            "group_by", None, "A setting, such as objective: pool the seeds of the runs whose folders follow the flags."
+            "group_by",
+            None,
+            "A setting, or several: objective,similarity. Pool the seeds of the runs whose folders follow the flags.",
         ),
         flags.DEFINE_string("output", None, "Folder of what has no workdir (default: one under runs/)."),
     )

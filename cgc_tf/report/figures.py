@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from cgc_tf.common import lettering
 from cgc_tf.common.files import PathLike
 from cgc_tf.method.overlay import WHOLE, overlay, show
+from cgc_tf.report.results import METRICS
 
 CELL = 1.9  # inches
 CURVES = {  # the title of each, and of its axis
@@ -138,16 +139,18 @@ def tradeoff(path: PathLike, groups: Mapping[str, Mapping[str, Mapping]], over: 
     with lettering.styled(groups):
         figure = Figure(figsize=(0.6 + 3.3 * len(drawn), 3.2 + 0.17 * len(groups)))
         for axis, metric in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn, strict=True):
-            means = [[100 * its[key]["mean"] for key in (over, metric)] for its in groups.values()]
+            scales = {key: METRICS[key].scale for key in (over, metric)}
+            means = [[scale * its[key]["mean"] for key, scale in scales.items()] for its in groups.values()]
             axis.plot(*np.transpose(means), linewidth=1, color="lightgray", zorder=0)
             for color, (name, its), (x, y) in zip(_colors(groups), groups.items(), means, strict=True):
-                across, up = (100 * (its[key]["deviation"] or 0) for key in (over, metric))
-                label = f"{_in_legend(name)}, {y:.1f}"
+                across, up = (scale * (its[key]["deviation"] or 0) for key, scale in scales.items())
+                label = f"{_in_legend(name)}: {y:.1f}"
                 axis.errorbar(x, y, up, across, fmt="o", markersize=5, linewidth=1, label=label, color=color)
-            axis.set_xlabel(f"{titles[over]}, %", fontsize=8)
-            axis.set_ylabel(f"{titles[metric]}, %", fontsize=8)
+            across, up = (titles[key] + (", %" if scale == 100 else "") for key, scale in scales.items())
+            axis.set_xlabel(across, fontsize=8)
+            axis.set_ylabel(up, fontsize=8)
             axis.tick_params(labelsize=7)
-            _legend_below(axis, title=f"{titles[metric]}, %")
+            _legend_below(axis, title=up)
         _save(figure, path)
 
 

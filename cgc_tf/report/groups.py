@@ -49,25 +49,35 @@ def read(workdir: files.PathLike, variant: str = "") -> Run:
 
 
 def group(runs: Sequence[Run], key: str) -> dict[str, list[Run]]:
-    """{value of the setting `key`: its runs}, in the order of the runs.
+    """{values of the settings `key`, "a" or "a,b": the runs that have them}, in the order of the runs.
 
     Raises:
         UserError: there is no such setting, the runs were not measured on the same, or two in a group share a seed.
     """
-    first, found = runs[0], {}
-    if key not in first.report["config"]:
-        raise UserError(f"--group_by={key} is no setting of a run; there are {', '.join(first.report['config'])}")
+    first, settings, found = runs[0], key.split(","), {}
+    if unknown := [name for name in settings if name not in first.report["config"]]:
+        raise UserError(
+            f"--group_by={key}: {unknown[0]} is no setting of a run; there are {', '.join(first.report['config'])}"
+        )
     for run in runs:
         if different := _different(first, run):
             names = f"{first.report['workdir']} and {run.report['workdir']}"
             raise UserError(
                 f"{names} were not measured alike, but with other {', '.join(different)}: evaluate them again"
             )
-        members = found.setdefault(str(run.report["config"][key]), [])
-        if any(_seed(run) == _seed(other) for other in members):
-            raise UserError(f"--group_by={key}: two runs of {run.report['config'][key]} have the seed {_seed(run)}")
+        name = ", ".join(str(run.report["config"][setting]) for setting in settings)
+        members = found.setdefault(name, [])
+        if twice := [other for other in members if _seed(run) == _seed(other)]:
+            raise UserError(f"--group_by={key}: two runs of {name} have the seed {_seed(run)}{_to_tell(twice[0], run)}")
         members.append(run)
     return found
+
+
+def _to_tell(first, second):
+    """How `--group_by` could tell two runs apart, as the end of a sentence."""
+    configs = [run.report["config"] for run in (first, second)]
+    names = [name for name in configs[0] if configs[0][name] != configs[1].get(name)]
+    return f"; they differ in {', '.join(names)}, which --group_by=A,B can name, too" if names else ""
 
 
 def _different(first, second):

@@ -18,9 +18,8 @@ class Programs:
         # TFDS reads the latter as it is loaded, also in what a program starts itself: no test may write into a home.
         self.environment = {"PROGRAM_SERVER": self.socket, "TFDS_DATA_DIR": str(folder / "tfds")}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self._server = subprocess.Popen(
-            [sys.executable, SERVER, self.socket], **pipes, text=True, env={**os.environ, **self.environment}
-        )
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.environment}
+        self._server = subprocess.Popen([sys.executable, SERVER, self.socket], **pipes, text=True, env=environment)
         assert self._server.stdout.readline() == "ready\n"
 
     def close(self):

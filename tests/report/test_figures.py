@@ -44,12 +44,12 @@ def drawn(tmp_path_factory):
         bins = [{"examples": n, "confidence": n / 9, "accuracy": 0.9 - n / 10} for n in (2, 5, 8)]
         figures.reliability(folder / "reliability.png", {name: {"ece": 0.1, "bins": bins} for name in RUNS})
         figures.histogram(folder / "histogram.png", {name: np.linspace(0, 1, 50) for name in RUNS})
-        pooled = {"top1": {"mean": 0.7, "deviation": 0.02}, "pixel_ap": {"mean": 0.8, "deviation": None}}
+        pooled = {"top1": {"mean": 0.7, "deviation": 0.02}, "retrieval_rank": {"mean": 3.0, "deviation": None}}
         figures.tradeoff(
             folder / "tradeoff.png",
             dict.fromkeys(RUNS, pooled),
             "top1",
-            dict(zip(pooled, ("top-1", "pixel AP"), strict=True)),
+            dict(zip(pooled, ("top-1", "rank of 32"), strict=True)),
         )
         inspect_dataset.sheet(folder / "sheet.png", list(sheet_examples()))
     return folder, found

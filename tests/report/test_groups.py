@@ -67,6 +67,11 @@ def test_differences_are_paired():
     assert none["difference"] == 0 and none["p"] == 1
 
 
+def test_groups_of_several_settings():
+    found = groups.group([*RUNS, run("cgc_b", 2, 0.6, epochs=9)], "objective,epochs")
+    assert {name: len(runs) for name, runs in found.items()} == {"baseline_a, 6": 3, "cgc_b, 6": 3, "cgc_b, 9": 1}
+
+
 def test_changes_that_are_all_the_same_have_no_p():
     """Two seeds of which one picture more is right in both: a t-test would be certain."""
     moved = [run("cgc_b", seed, 0.5) for seed in (0, 1)]
@@ -82,10 +87,12 @@ def test_changes_that_are_all_the_same_have_no_p():
 
 
 def test_what_cannot_be_pooled(tmp_path):
-    with pytest.raises(UserError, match="--group_by=color is no setting of a run; there are objective, seed"):
-        groups.group(RUNS, "color")
-    with pytest.raises(UserError, match="two runs of cgc_b have the seed 2"):
+    with pytest.raises(UserError, match="color is no setting of a run; there are objective, seed"):
+        groups.group(RUNS, "objective,color")
+    with pytest.raises(UserError, match=r"two runs of cgc_b have the seed 2$"):
         groups.group([*RUNS, RUNS[-1]], "objective")
+    with pytest.raises(UserError, match="of cgc_b have the seed 2; they differ in epochs, which --group_by=A,B can"):
+        groups.group([*RUNS, run("cgc_b", 2, 0.6, epochs=9)], "objective")
     other = groups.Run({**RUNS[0].report, "split": "train"}, RUNS[0].ids, RUNS[0].values)
     with pytest.raises(UserError, match="baseline_a0 and cgc_b0 were not measured alike, but with other split: "):
         groups.group([other, RUNS[3]], "objective")
