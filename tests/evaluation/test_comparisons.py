@@ -34,7 +34,8 @@ def test_comparison_of_two_runs(workdir, tmp_path):
     assert "Scores" in (other / "report.html").read_text()
     assert reports[0]["content_heatmap"] == reports[1]["content_heatmap"]
     lines = tables.text(*tables.means(reports)).splitlines()
-    assert lines[0].split() == ["top-1", "CH", "pixel", "AP", "insertion", "deletion", "pointing", "consistency"]
+    titles = "top-1 CH pixel AP insertion deletion pointing consistency rank of 12 entropy"
+    assert " ".join(lines[0].split()) == titles
     assert lines[1].startswith("cgc (other)") and lines[2].startswith("cgc (again)")
     assert f"{100 * reports[0]['content_heatmap']:.2f}" in lines[1]
     compared = json.loads((tmp_path / "comparison.json").read_text())[0]
