@@ -5,6 +5,7 @@ Each is a PNG of the path that is given, and a PDF of the same name beside it.
 
 import math
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 
 import matplotlib
@@ -17,6 +18,7 @@ from cgc_tf.common import lettering
 from cgc_tf.common.files import PathLike
 from cgc_tf.method.overlay import WHOLE, overlay, show
 from cgc_tf.report.results import METRICS
+from cgc_tf.report.tables import ARROWS
 
 CELL = 1.9  # inches
 CURVES = {  # the title of each, and of its axis
@@ -127,7 +129,9 @@ def reliability(path: PathLike, found: Mapping[str, Mapping]) -> None:
 
 
 def tradeoff(path: PathLike, groups: Mapping[str, Mapping[str, Mapping]], over: str, titles: Mapping[str, str]) -> None:
-    """Draws metrics over another one, a point for each group of runs with its standard deviations, joined in order.
+    """Draws metrics over another one, a point for each group of runs with its standard deviations.
+
+    Where the groups are numbers, as those of lambda, the points are joined in their order.
 
     Args:
         path: the PNG to write.
@@ -141,17 +145,24 @@ def tradeoff(path: PathLike, groups: Mapping[str, Mapping[str, Mapping]], over: 
         for axis, metric in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn, strict=True):
             scales = {key: METRICS[key].scale for key in (over, metric)}
             means = [[scale * its[key]["mean"] for key, scale in scales.items()] for its in groups.values()]
-            axis.plot(*np.transpose(means), linewidth=1, color="lightgray", zorder=0)
+            if all(re.fullmatch(r"[\d.e-]+", name) for name in groups):
+                axis.plot(*np.transpose(means), linewidth=1, color="lightgray", zorder=0)
             for color, (name, its), (x, y) in zip(_colors(groups), groups.items(), means, strict=True):
                 across, up = (scale * (its[key]["deviation"] or 0) for key, scale in scales.items())
                 label = f"{_in_legend(name)}: {y:.1f}"
                 axis.errorbar(x, y, up, across, fmt="o", markersize=5, linewidth=1, label=label, color=color)
-            across, up = (titles[key] + (", %" if scale == 100 else "") for key, scale in scales.items())
+            across, up = (_with_unit(key, titles[key]) for key in scales)
             axis.set_xlabel(across, fontsize=8)
             axis.set_ylabel(up, fontsize=8)
             axis.tick_params(labelsize=7)
             _legend_below(axis, title=up)
         _save(figure, path)
+
+
+def _with_unit(metric, title):
+    """A metric's title with its unit, and an arrow to what is better."""
+    unit = ", %" if METRICS[metric].scale == 100 else ""
+    return f"{title}{unit} {ARROWS[METRICS[metric].better]}".strip()
 
 
 def _in_legend(name):
