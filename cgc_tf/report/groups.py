@@ -56,9 +56,8 @@ def group(runs: Sequence[Run], key: str) -> dict[str, list[Run]]:
     """
     first, settings, found = runs[0], key.split(","), {}
     if unknown := [name for name in settings if name not in first.report["config"]]:
-        raise UserError(
-            f"--group_by={key}: {unknown[0]} is no setting of a run; there are {', '.join(first.report['config'])}"
-        )
+        differ = ", ".join(_in_which_differ([run.report["config"] for run in runs])) or "none"
+        raise UserError(f"--group_by={key}: {unknown[0]!r} is no setting of a run; these runs differ in {differ}")
     for run in runs:
         if different := _different(first, run):
             names = f"{first.report['workdir']} and {run.report['workdir']}"
@@ -75,9 +74,12 @@ def group(runs: Sequence[Run], key: str) -> dict[str, list[Run]]:
 
 def _to_tell(first, second):
     """How `--group_by` could tell two runs apart, as the end of a sentence."""
-    configs = [run.report["config"] for run in (first, second)]
-    names = [name for name in configs[0] if configs[0][name] != configs[1].get(name)]
+    names = _in_which_differ([run.report["config"] for run in (first, second)])
     return f"; they differ in {', '.join(names)}, which --group_by=A,B can name, too" if names else ""
+
+
+def _in_which_differ(configs):
+    return [name for name in configs[0] if any(config.get(name) != configs[0][name] for config in configs)]
 
 
 def _different(first, second):

@@ -87,7 +87,7 @@ def test_changes_that_are_all_the_same_have_no_p():
 
 
 def test_what_cannot_be_pooled(tmp_path):
-    with pytest.raises(UserError, match="color is no setting of a run; there are objective, seed"):
+    with pytest.raises(UserError, match=r"'color' is no setting of a run; these runs differ in objective, seed$"):
         groups.group(RUNS, "objective,color")
     with pytest.raises(UserError, match=r"two runs of cgc_b have the seed 2$"):
         groups.group([*RUNS, RUNS[-1]], "objective")
