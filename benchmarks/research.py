@@ -29,7 +29,7 @@ PROCESSOR = "Intel Xeon 2.80GHz"  # of the test split's runs: a seed gives the s
 
 
 def main(_):
-    folder = pathlib.Path(flags.FLAGS.output)
+    folder = pathlib.Path(flags.FLAGS.output or RESULTS.parent)
     tested = results(data="birds27", split="test", processor=PROCESSOR)
     print(tables.markdown(*means(tested)))
     print(tables.markdown(*differences(tested)))
@@ -105,7 +105,7 @@ def draw(path, found, *metrics):
 
 def define_flags():
     """Defines the flags: where the figures go."""
-    flags.DEFINE_string("output", "docs", "Folder to write the figures to.")
+    flags.DEFINE_string("output", None, "Folder to write the figures to (default: the project's docs).")
 
 
 if __name__ == "__main__":

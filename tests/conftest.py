@@ -32,19 +32,20 @@ def pytest_configure():
 
 @pytest.hookimpl(tryfirst=True)  # before those are left out that the command line does not ask for
 def pytest_collection_modifyitems(items):
-    """Cases of a `sampled` test but the first are slow.
-
-    Files of most slow tests come first, so that no process is left alone with one at the end of `make test-all`.
-    """
-    sampled = set()
-    for item in items:
-        if item.get_closest_marker("sampled"):
-            name = item.path, item.originalname
-            if name in sampled:
-                item.add_marker("slow")
-            sampled.add(name)
+    """Files of most slow tests first, so that no process is left alone with one at the end of `make test-all`."""
+    mark_all_but_the_first(items)
     slow = collections.Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
+
+
+def mark_all_but_the_first(items):
+    """Makes each case of a `sampled` test slow but its first."""
+    seen = set()
+    for item in items:
+        name = item.path, item.originalname
+        if item.get_closest_marker("sampled") and name in seen:
+            item.add_marker("slow")
+        seen.add(name)
 
 
 @pytest.fixture(autouse=True)

@@ -25,6 +25,7 @@ def run(programs):
         (["train.py", "--temperature=0"], "--temperature should be above 0. Received: 0.0"),
         (["train.py", "configs/demo.flags"], "flags start with --. Received: configs/demo.flags"),
         (["evaluate.py", "--workdir=absent"], "absent is not a run folder"),
+        (["evaluate.py", "--group_by=", "runs/A"], "--group_by wants a setting"),
         (["-m", "export.saved_model", "--workdir=absent"], "absent is not a run folder"),
         (["-m", "export.client", "--image=absent.jpg"], "absent.jpg"),
         (["-m", "export.verify", "--model_dir=absent"], "absent holds no version"),

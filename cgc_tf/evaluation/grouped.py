@@ -1,5 +1,6 @@
 """Runs as groups, such as an objective under several seeds: evaluates what is missing, tests, and writes a table."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -13,6 +14,7 @@ from cgc_tf.report import figures, group_tables, groups, results, tables
 from cgc_tf.report.groups import Run
 from cgc_tf.report.results import PER_IMAGE, REPORT
 from cgc_tf.report.uncertainty import RESAMPLES
+from cgc_tf.training.config import Config
 
 PROTOCOL = Protocol()
 OVER, UP = "top1", ("content_heatmap", "pixel_ap", "retrieval_rank")  # metrics that are drawn
@@ -35,11 +37,11 @@ def make(paths: Sequence[str], key: str, output: files.PathLike | None = None, p
         raise UserError(f"--group_by={key} needs folders of trained runs: python evaluate.py --group_by={key} runs/*")
     if others := [path for path in paths if path not in workdirs]:
         print(f"left out, not folders of runs: {first_few(others)}")
+    groups.names([dataclasses.asdict(Config.load(path)) for path in workdirs], key)  # before minutes of evaluation
     found = groups.group(evaluated(workdirs, protocol), key)
     folder = pathlib.Path(output or os.path.commonpath([pathlib.Path(path).resolve().parent for path in workdirs]))
-    return write(
-        results.file(folder, f"by-{key.replace(',', '-')}", protocol.variant({})), found, resamples=protocol.resamples
-    )
+    stem = results.file(folder, f"by-{key.replace(',', '-')}", protocol.variant({}))
+    return write(stem, found, resamples=protocol.resamples)
 
 
 def evaluated(workdirs: Sequence[files.PathLike], protocol: Protocol) -> list[Run]:
@@ -47,6 +49,7 @@ def evaluated(workdirs: Sequence[files.PathLike], protocol: Protocol) -> list[Ru
     variant = protocol.variant({})
     for workdir in map(pathlib.Path, workdirs):
         if not all(results.file(workdir, name, variant).exists() for name in (REPORT, PER_IMAGE)):
+            print(f"evaluating {workdir}, which was not measured so yet", flush=True)
             evaluate.evaluate([workdir], protocol=protocol)
     return [groups.read(workdir, variant) for workdir in workdirs]
 

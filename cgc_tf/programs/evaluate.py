@@ -129,6 +129,8 @@ def main(argv):
 
 def _mode():
     """What is asked for; refuses every flag that would not be read then."""
+    if FLAGS.group_by == "":
+        raise UserError("--group_by wants a setting, or several, as in --group_by=objective,similarity")
     chosen = [name for name in READ if FLAGS[name].value]
     if len(chosen) > 1:
         raise UserError(f"choose one of {' and '.join(f'--{name}' for name in chosen)}")

@@ -49,33 +49,40 @@ def read(workdir: files.PathLike, variant: str = "") -> Run:
 
 
 def group(runs: Sequence[Run], key: str) -> dict[str, list[Run]]:
-    """{values of the settings `key`, "a" or "a,b": the runs that have them}, in the order of the runs.
+    """{`names` of groups: their runs}, in the order of the runs.
 
     Raises:
-        UserError: there is no such setting, the runs were not measured on the same, or two in a group share a seed.
+        UserError: as of `names`, or the runs were not measured on the same.
     """
-    first, settings, found = runs[0], key.split(","), {}
-    if unknown := [name for name in settings if name not in first.report["config"]]:
-        differ = ", ".join(_in_which_differ([run.report["config"] for run in runs])) or "none"
-        raise UserError(f"--group_by={key}: {unknown[0]!r} is no setting of a run; these runs differ in {differ}")
-    for run in runs:
-        if different := _different(first, run):
-            names = f"{first.report['workdir']} and {run.report['workdir']}"
+    found = {}
+    for run, name in zip(runs, names([run.report["config"] for run in runs], key), strict=True):
+        if different := _different(runs[0], run):
+            both = f"{runs[0].report['workdir']} and {run.report['workdir']}"
             raise UserError(
-                f"{names} were not measured alike, but with other {', '.join(different)}: evaluate them again"
+                f"{both} were not measured alike, but with other {', '.join(different)}: evaluate them again"
             )
-        name = ", ".join(str(run.report["config"][setting]) for setting in settings)
-        members = found.setdefault(name, [])
-        if twice := [other for other in members if _seed(run) == _seed(other)]:
-            raise UserError(f"--group_by={key}: two runs of {name} have the seed {_seed(run)}{_to_tell(twice[0], run)}")
-        members.append(run)
+        found.setdefault(name, []).append(run)
     return found
 
 
-def _to_tell(first, second):
-    """How `--group_by` could tell two runs apart, as the end of a sentence."""
-    names = _in_which_differ([run.report["config"] for run in (first, second)])
-    return f"; they differ in {', '.join(names)}, which --group_by=A,B can name, too" if names else ""
+def names(configs: Sequence[Mapping], key: str) -> list[str]:
+    """The group of each run, by its configuration: its values of the settings `key`, such as "a" or "a,b".
+
+    Raises:
+        UserError: there is no such setting, or two runs of a group share a seed.
+    """
+    settings, found = key.split(","), {}
+    if unknown := [name for name in settings if name not in configs[0]]:
+        differ = ", ".join(_in_which_differ(configs)) or "nothing"
+        raise UserError(f"--group_by={key}: {unknown[0]!r} is no setting of a run; these runs differ in {differ}")
+    each = [", ".join(str(config[name]) for name in settings) for config in configs]
+    for name, config in zip(each, configs, strict=True):
+        if (run := (name, config["seed"])) in found:
+            differ = ", ".join(_in_which_differ([found[run], config]))
+            hint = f"; they differ in {differ}, which --group_by=A,B can name, too" if differ else ""
+            raise UserError(f"--group_by={key}: two runs of {name} have the seed {config['seed']}{hint}")
+        found[run] = config
+    return each
 
 
 def _in_which_differ(configs):

@@ -24,6 +24,14 @@ def test_groups_of_runs_by_another_protocol(workdir, tmp_path):
     assert (run / "evaluation.json").read_text() == "of the default"
 
 
+def test_runs_that_cannot_be_grouped_are_not_evaluated_first(workdir, tmp_path):
+    runs = [shutil.copytree(workdir, tmp_path / name, ignore=shutil.ignore_patterns("evaluation*")) for name in "ab"]
+    for key, message in (("objective", "two runs of cgc have the seed 0$"), ("color", "'color' is no setting")):
+        with pytest.raises(UserError, match=message):
+            grouped.make(list(map(str, runs)), key, tmp_path)
+    assert not list(tmp_path.glob("*/evaluation*"))
+
+
 @pytest.mark.slow
 def test_comparison_of_two_runs(workdir, tmp_path):
     other = shutil.copytree(workdir, tmp_path / "other")

@@ -14,8 +14,7 @@ def test_two_runs_of_the_demo_are_the_same(tmp_path):
     def metrics(name):
         flags = [
             "--flagfile=configs/demo.flags",
-            "--epochs=1",
-            "--warmup_epochs=0",
+            "--epochs=2",
             f"--data_dir={tmp_path}",
             f"--workdir={tmp_path / name}",
         ]
