@@ -10,7 +10,6 @@ forward pass a step (below 1 is faster).
 """
 
 import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
-import functools
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +17,7 @@ from absl import flags
 from scipy import ndimage
 
 from benchmarks import timing
-from cgc_tf.common import program
+from cgc_tf.common import graphs, program
 from cgc_tf.evaluation import curves, explainers
 from cgc_tf.method import metrics
 from cgc_tf.training import device
@@ -34,7 +33,7 @@ def main(_):
     batch, rounds = flags.FLAGS.batch_size, flags.FLAGS.rounds
     model = NewModel(Config(backbone=flags.FLAGS.backbone)).with_classes(100)
 
-    @functools.partial(tf.function, reduce_retracing=True)
+    @graphs.function(reduce_retracing=True)
     def probabilities(images):
         return tf.nn.softmax(model(images, training=False))
 
@@ -59,7 +58,7 @@ def time_insertion(probabilities, batch, rounds):
     class_ids = tf.argmax(probabilities(images), -1, output_type=tf.int32)
     floats = tf.cast(images, tf.float32)
 
-    @tf.function
+    @graphs.function
     def areas(*tensors):
         return curves.area_under(curves.insertion(probabilities, *tensors))
 

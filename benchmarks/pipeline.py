@@ -31,7 +31,7 @@ from absl import flags
 from PIL import Image
 
 from benchmarks import pillow_loader, step, timing
-from cgc_tf.common import program
+from cgc_tf.common import graphs, program
 from cgc_tf.data import batches, load
 from cgc_tf.method.objective import VIEWS
 from cgc_tf.networks.preprocessing import imagenet_normalization
@@ -104,7 +104,7 @@ def waiting(folder, backbone, batch_size, steps):
     source = load.load_dataset("folder", str(folder))
     stream = iter(batches.training_batches(source, SIZE, batch_size, seed=0, steps=steps + 2))
     model, waited, begin = step.build(backbone, "cgc"), [], 0.0
-    train_step = tf.function(model.train_step)
+    train_step = graphs.function(model.train_step)
     for index in range(steps + 2):
         if index == 2:
             begin = time.perf_counter()

@@ -21,7 +21,7 @@ from absl import flags
 
 from benchmarks import timing
 from benchmarks.literal import literal
-from cgc_tf.common import program
+from cgc_tf.common import graphs, program
 from cgc_tf.method import geometry, gradcam, losses
 from cgc_tf.method.objective import VIEWS
 from cgc_tf.training import device
@@ -64,7 +64,7 @@ def loss_alone(sizes, cells=7):
         rng = np.random.default_rng(0)
         arrays = [*rng.random((2, size, cells, cells), np.float32), random_transforms(size)]
         builds = {"ours": ours, "literal": literally}
-        calls = {name: functools.partial(tf.function(build), *arrays) for name, build in builds.items()}
+        calls = {name: functools.partial(graphs.function(build), *arrays) for name, build in builds.items()}
         np.testing.assert_allclose(calls["ours"]()[0], calls["literal"]()[0], rtol=1e-4)
         seconds = timing.rounds_of(calls, rounds=15)
         peak = {name: timing.peak_bytes(build, *arrays) for name, build in builds.items()}
@@ -100,7 +100,7 @@ def build(backbone, kind, precision="float32"):
 
 def step_of(model, batch):
     """A call that makes one training step and waits for it."""
-    step = tf.function(model.train_step)
+    step = graphs.function(model.train_step)
     return lambda: step(batch)["loss"].numpy()
 
 
@@ -109,7 +109,7 @@ def heatmaps_of(model, batch):
     features = [tf.constant(model.trunk(batch[view])) for view in ("original", "augmented")]
     weights = model.head.trainable_variables
 
-    @tf.function
+    @graphs.function
     def explain(original, augmented):
         with tf.GradientTape() as tape:
             tape.watch([original, augmented])

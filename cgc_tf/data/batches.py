@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from cgc_tf.common import graphs
 from cgc_tf.data.augmentation import Augmentation
 from cgc_tf.data.source import Source
 from cgc_tf.data.views import NONE, original_view, training_views
@@ -65,6 +66,7 @@ def training_batches(
     size = source.sizes["train"]
     in_pass, each = size // batch_size * batch_size, batch_size // share.of
 
+    @graphs.plain
     def views(own):
         """The views of the share's example of this number, which is another one of the run."""
         piece, place_in_piece = own // each, own % each
@@ -87,6 +89,7 @@ def shuffled(place: tf.Tensor, seed: int, of_pass: tf.Tensor, size: int) -> tf.T
 def with_unlabeled(labeled: tf.data.Dataset, unlabeled: tf.data.Dataset) -> tf.data.Dataset:
     """Two streams of `training_batches` as one: the second, without its labels, under the key `unlabeled`."""
 
+    @graphs.plain
     def join(batch, other):
         return {**batch, "unlabeled": {key: value for key, value in other.items() if key != "label"}}
 
@@ -111,6 +114,7 @@ def validation_batches(
         boxes, `region` float32 `[B, S, S]`, the union of the example's boxes as seen in the view.
     """
 
+    @graphs.plain
     def view(index):
         example = source.decode(split, index)
         return {
@@ -125,9 +129,11 @@ def validation_batches(
     filled = np.pad(places, (0, -len(places) % (each * share.of)), constant_values=-1)
     pieces = filled.reshape(-1, each, share.of)[:, :, share.first : share.first + share.count]
 
+    @graphs.plain
     def marked(place):
         return place >= 0, view(tf.maximum(place, 0))
 
+    @graphs.plain
     def kept(is_wanted, views):
         return {name: tf.boolean_mask(value, is_wanted) for name, value in views.items()}
 
@@ -149,6 +155,7 @@ def evaluation_batches(
         split; `id` string `[B]`; `augmented` uint8 `[B, S, S, 3]`, T of `image`; and `transform`, T, int32 `[B, 5]`.
     """
 
+    @graphs.plain
     def view(index):
         example = source.decode(split, index)
         made = training_views(example, [seed, 0], image_size, ("original", "augmented"))
@@ -178,6 +185,7 @@ def whole_image_batches(
         images' own size `region` float32 `[B, H, W]`, the union of the boxes, and `mask`, where the source has masks.
     """
 
+    @graphs.plain
     def whole(index):
         example = source.decode(split, index)
         shape = tf.shape(example["image"])
@@ -191,10 +199,12 @@ def whole_image_batches(
             batch["mask"] = tf.cast(example["mask"][..., 0], tf.float32)
         return batch
 
+    @graphs.plain
     def size(example):
         shape = tf.shape(example["region"], tf.int64)
         return shape[0] * 2**31 + shape[1]
 
+    @graphs.plain
     def by_size(nearby):
         nearby = tf.data.Dataset.zip(nearby)
         return nearby.group_by_window(size, lambda _, same: same.batch(batch_size), window_size=batch_size)

@@ -10,7 +10,7 @@ import pathlib
 
 import tensorflow as tf
 
-from cgc_tf.common import files
+from cgc_tf.common import files, graphs
 from cgc_tf.common.errors import UserError
 from cgc_tf.data.source import Source, read
 
@@ -79,6 +79,7 @@ def _filled(source, root):
     version = hashlib.sha256(source.version().encode()).hexdigest()[:16]
     folder, count = root / f"{source.name}-{version}", source.sizes["train"]
 
+    @graphs.plain
     def write(index):
         example = source.decode("train", index)
         parts = tf.stack([tf.io.serialize_tensor(value) for value in example.values()])

@@ -15,7 +15,7 @@ import tensorflow as tf
 from absl import flags
 from matplotlib.figure import Figure
 
-from cgc_tf.common import errors, files, lettering, program, settings
+from cgc_tf.common import errors, files, graphs, lettering, program, settings
 from cgc_tf.data import batches, load, views
 from cgc_tf.data.augmentation import Augmentation
 from cgc_tf.data.source import Source, read
@@ -95,6 +95,7 @@ def summary(source: Source) -> str:
 def counts(source: Source, split: str) -> tuple[np.ndarray, int, int]:
     """Examples of each class, `[classes]`; and how many examples have boxes, and a mask that is not empty."""
 
+    @graphs.plain
     def facts(index):
         example = source.decode(split, index)  # of which only what is asked for is computed
         return {

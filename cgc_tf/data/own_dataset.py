@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from cgc_tf.common import graphs
 from cgc_tf.common.errors import UserError
 from cgc_tf.data.source import Source
 from cgc_tf.method import inputs
@@ -71,6 +72,7 @@ def look(dataset: tf.data.Dataset) -> OwnDataset:
         if image.dtype != tf.uint8:
             value_range = _value_range([np.asarray(x["image"], np.float32) for x in first])
 
+    @graphs.plain
     def example(*element: Any):
         values: Any = _named(element if element[1:] else element[0])
         if "weight" in values:

@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from cgc_tf.common import graphs
 from cgc_tf.common.errors import UserError, first_line
 
 FAULTS = (  # what TensorFlow raises where an example cannot be read or decoded
@@ -86,7 +87,7 @@ class Source:
         """A `tf.data.Dataset` of examples of a split: those at `indices`, in their order; None for all."""
         indices = np.arange(self.sizes[split]) if indices is None else np.asarray(indices, np.int64)
         dataset = tf.data.Dataset.from_tensor_slices(indices)
-        return dataset.map(lambda index: self.decode(split, index), tf.data.AUTOTUNE)
+        return dataset.map(graphs.plain(lambda index: self.decode(split, index)), tf.data.AUTOTUNE)
 
     def examples(self, split: str, indices) -> list[dict]:
         """The decoded examples at `indices` of a split, in their order: a list of dicts of NumPy arrays."""
@@ -190,6 +191,7 @@ def _check_decodable(source):
 def _undecodable(source, split):
     """The places of a split's examples that cannot be decoded, and why: pairs, in order."""
 
+    @graphs.plain
     def sizes(index):
         return index, [tf.size(value) for value in source.decode(split, index).values()]
 

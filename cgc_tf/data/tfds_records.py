@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from tqdm import tqdm
 
-from cgc_tf.common import files
+from cgc_tf.common import files, graphs
 from cgc_tf.common.errors import UserError
 
 FORMAT = "array_record"  # TFDS's file format for this
@@ -69,9 +69,14 @@ def _labels(builder, split, count, parse):
     if path.exists():
         labels = _kept(path)
     else:
-        examples = tf.data.Dataset.range(count).map(lambda index: parse(split, index)["label"], tf.data.AUTOTUNE)
+
+        @graphs.plain
+        def label(index):
+            return parse(split, index)["label"]
+
+        examples = tf.data.Dataset.range(count).map(label, tf.data.AUTOTUNE)
         bar = tqdm(examples, f"reading labels of {split}", count, leave=False, disable=None)
-        labels = np.array([int(label) for label in bar], np.int32)
+        labels = np.array([int(found) for found in bar], np.int32)
         # In a folder that cannot be written they are read again each time.
         with contextlib.suppress(OSError), files.whole(path, "wb") as file:
             np.save(file, labels)

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from cgc_tf.common import graphs
 from cgc_tf.common.errors import UserError
 from cgc_tf.data import own_dataset
 from cgc_tf.data.views import training_views
@@ -47,6 +48,7 @@ def view_batches(
         )
     draws = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
 
+    @graphs.plain
     def views(draw, index, example):
         example["id"] = tf.strings.as_string(index)
         made = {**training_views(example, [seed, draw], size), **{k: example[k] for k in ("weight",) if k in example}}

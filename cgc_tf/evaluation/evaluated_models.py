@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
+from cgc_tf.common import graphs
 from cgc_tf.common.errors import UserError, first_few
 from cgc_tf.common.files import PathLike
 from cgc_tf.evaluation import explainers
@@ -215,7 +216,7 @@ def of_model(
     model: CGCModel, name: str, folder: PathLike, trained: dict, class_names: tuple[str, ...], **known
 ) -> EvaluatedModel:
     """A `CGCModel` of images in 0..255 as an `EvaluatedModel`, whose `settings` are `trained`; `known` are others."""
-    probabilities = tf.function(lambda images: tf.nn.softmax(model(images, training=False)), reduce_retracing=True)
+    probabilities = graphs.function(lambda images: tf.nn.softmax(model(images, training=False)), reduce_retracing=True)
     first = name, pathlib.Path(folder), trained, trained["image_size"], class_names, probabilities
     takes_any_size = model.trunk.input_shape[1] is None
     return EvaluatedModel(*first, explainers.make("", model), network=model, takes_any_size=takes_any_size, **known)

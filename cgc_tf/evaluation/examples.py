@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from cgc_tf.common import settings
+from cgc_tf.common import graphs, settings
 from cgc_tf.common.errors import UserError
 from cgc_tf.common.settings import setting
 from cgc_tf.data import batches, views
@@ -46,8 +46,12 @@ class Drawing:
 def check_ids(source: Source, split: str, limit: int | None, ids: Sequence[str]) -> None:
     """Raises `UserError` for an id that none of the examples to be measured has; of those nothing else is decoded."""
     places = tf.data.Dataset.from_tensor_slices(batches.spread(source.sizes[split], limit))
-    found = places.map(lambda index: source.decode(split, index)["id"], batches.PARALLEL).as_numpy_iterator()
-    known = [identity.decode() for identity in found]
+
+    @graphs.plain
+    def identity(index):
+        return source.decode(split, index)["id"]
+
+    known = [found.decode() for found in places.map(identity, batches.PARALLEL).as_numpy_iterator()]
     if unknown := [identity for identity in ids if identity not in known]:
         raise UserError(f"--show_ids: no example {unknown[0]} is measured; ids are such as {known[0]}")
 

@@ -14,6 +14,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from cgc_tf.common import graphs
 from cgc_tf.evaluation import scorecam as of_image
 from cgc_tf.method import gradcam
 from cgc_tf.method.gradcam import CAMS
@@ -36,7 +37,9 @@ def make(name, model, seed=0):
     """
     if name in ("", *CAMS):
         cam = name or None
-        return tf.function(lambda images, ids: model.explain(images, ids, cam=cam)["heatmap"], reduce_retracing=True)
+        return graphs.function(
+            lambda images, ids: model.explain(images, ids, cam=cam)["heatmap"], reduce_retracing=True
+        )
     if name not in NAMES:
         raise ValueError(f"an explainer is one of {', '.join(NAMES)}. Received: {name}")
     return OTHERS[name](model, seed)
@@ -45,7 +48,7 @@ def make(name, model, seed=0):
 def finercam(model, _):
     """Grad-CAM of what tells the class from those most like it: see `gradcam.finer`."""
 
-    @tf.function(reduce_retracing=True)
+    @graphs.function(reduce_retracing=True)
     def explain(images, class_ids):
         features, head = model.features_and_head(images)
         found = gradcam.class_gradients(head, features, class_ids, gradcam.finer)
@@ -56,13 +59,15 @@ def finercam(model, _):
 
 def eigencam(model, _):
     """The features' first principal component, the same for every class: see `gradcam.eigencam`."""
-    return tf.function(lambda images, _: gradcam.eigencam(model.features_and_head(images)[0]), reduce_retracing=True)
+    return graphs.function(
+        lambda images, _: gradcam.eigencam(model.features_and_head(images)[0]), reduce_retracing=True
+    )
 
 
 def scorecam(model, _):
     """A forward pass for each channel: see `scorecam.scorecam`."""
     parts = (lambda images: model.features_and_head(images)[0], lambda images: model(images, training=False))
-    trunk, logits = (tf.function(part, reduce_retracing=True) for part in parts)
+    trunk, logits = (graphs.function(part, reduce_retracing=True) for part in parts)
     return _one_by_one(lambda image, class_id: of_image.scorecam(trunk, logits, image, class_id))
 
 
@@ -125,7 +130,7 @@ def occlusion(model, _):
     """
     from tf_explain.utils.image import apply_grey_patch
 
-    probabilities = tf.function(_probabilities(model), reduce_retracing=True)
+    probabilities = graphs.function(_probabilities(model), reduce_retracing=True)
 
     def explain(image, class_id):
         image = image.numpy()
@@ -162,7 +167,7 @@ def _probabilities(model):
 def _gradients(method, scores):
     """A function, images and class ids -> what a method of tf-explain makes of them and their gradients."""
 
-    @tf.function(reduce_retracing=True)
+    @graphs.function(reduce_retracing=True)
     def gradients(images, class_ids):
         def model(images):  # as tf-explain sees it: column 0 is the score of each image's own class
             return tf.gather(scores(images), class_ids, axis=1, batch_dims=1)[:, None]

@@ -8,6 +8,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
+from cgc_tf.common import graphs
 from cgc_tf.data import batches
 from cgc_tf.data.source import Source, read
 from cgc_tf.evaluation import curves, hiding, road, sanity_check
@@ -113,7 +114,7 @@ def _follow(model, protocol):
     """A function, images, heatmaps, class ids -> {name: curves}; one graph, in which pixels are ranked once."""
     wanted = {name: getattr(curves, name) for name in CURVES[protocol.curves] if name != "road"}
 
-    @functools.partial(tf.function, reduce_retracing=True)
+    @graphs.function(reduce_retracing=True)
     def follow(images, heatmaps, class_ids):
         arguments = images, heatmaps, class_ids, protocol.curve_substrate, protocol.curve_steps
         return {name: curve(model.probabilities, *arguments) for name, curve in wanted.items()}
@@ -147,7 +148,7 @@ def _locate(model, batch, protocol):
     return {name: value.numpy() for name, value in _placed(heatmaps, regions, protocol).items()}
 
 
-@functools.partial(tf.function, reduce_retracing=True)
+@graphs.function(reduce_retracing=True)
 def _placed(heatmaps, regions, protocol):
     measured = regions["mask" if protocol.ch_region == "mask" else "region"]
     share, valid = metrics.content_heatmap(heatmaps, measured)

@@ -4,6 +4,7 @@ import pathlib
 
 import tensorflow as tf
 
+from cgc_tf.common import graphs
 from cgc_tf.common.errors import UserError, first_line
 from cgc_tf.evaluation import evaluated_models
 from cgc_tf.report import model_card
@@ -67,8 +68,8 @@ def from_saved_model(path, folder, image_size=None, labels=None):
         settings=model_card.trained_on(version),
         image_size=size,
         class_names=names,
-        probabilities=tf.function(probabilities, reduce_retracing=True),
-        explain=tf.function(lambda pictures, ids: call(pictures, ids)["heatmap"], reduce_retracing=True),
+        probabilities=graphs.function(probabilities, reduce_retracing=True),
+        explain=graphs.function(lambda pictures, ids: call(pictures, ids)["heatmap"], reduce_retracing=True),
         checkpoint=card.get("checkpoint"),
         takes_any_size=images.dtype != tf.string and images.shape[1] is None,
         takes_any_class=bool(_class_inputs(best)),

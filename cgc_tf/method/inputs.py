@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from cgc_tf.common import graphs
+
 BATCH = 32  # Keras' own default
 OUT_OF_RANGE = "labels should be below the number of classes, counted from 0. Received: "
 OUT_OF_VALUE_RANGE = "pictures should be in 0..{}, as the first ones are. Received: "
@@ -112,6 +114,7 @@ def weighted(batches: tf.data.Dataset, class_weight: Mapping[int, float] | None,
         return batches
     weights = [float(class_weight.get(index, 1.0)) for index in range(classes)]
 
+    @graphs.plain
     def weigh(batch):
         weight = tf.gather(tf.constant(weights), class_ids(batch["label"], classes))
         return {**batch, "weight": weight * batch.get("weight", 1.0)}

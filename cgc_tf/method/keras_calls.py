@@ -5,6 +5,7 @@ import warnings
 import keras
 import tensorflow as tf
 
+from cgc_tf.common import graphs
 from cgc_tf.method import inputs
 from cgc_tf.method.logits import TwoLogits
 
@@ -95,7 +96,7 @@ class KerasCalls(keras.Model):
             logs = strategy.run(step_function, args=(iterator.get_next(),))
             return tf.nest.map_structure(lambda value: strategy.experimental_local_results(value)[0], logs)
 
-        one_step = step if self.run_eagerly else tf.function(step, reduce_retracing=True)
+        one_step = step if self.run_eagerly else graphs.function(step, reduce_retracing=True)
         return lambda iterator: [one_step(iterator) for _ in range(self.steps_per_execution)][-1]
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):

@@ -7,10 +7,12 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 
+from cgc_tf.common import graphs
+
 
 def converted(function: Callable[[tf.Tensor], dict[str, tf.Tensor]], spec: tf.TensorSpec) -> bytes:
     """A function of one tensor as an ONNX file's contents; operations that ONNX lacks are left in it."""
-    function, handlers = tf.function(function), {"Erfc": (_without_erfc, [])}
+    function, handlers = graphs.function(function), {"Erfc": (_without_erfc, [])}
     model, _ = tf2onnx.convert.from_function(function, [spec], opset=17, custom_op_handlers=handlers)
     # Of constants that were tensors before tracing tf2onnx makes inputs.
     constants = {inner.name: outer for outer, inner in function.get_concrete_function(spec).graph.captures}

@@ -10,6 +10,7 @@ as one element that costs a fraction of a millisecond; `Dataset.reduce` took twe
 import numpy as np
 import tensorflow as tf
 
+from cgc_tf.common import graphs
 from cgc_tf.data import pictures
 from cgc_tf.data.views import original_view
 from cgc_tf.method.overlay import WHOLE, overlay
@@ -69,11 +70,13 @@ def _each(image_bytes, beside, function, blank, max_pixels, enlarged=0):
     """
     count = tf.size(image_bytes, tf.int64)
 
+    @graphs.plain
     def is_small(_, contents, *__):
         size = tf.cast(picture_headers.size(contents), tf.float64)
         shorter = tf.reduce_min(size)
         return (shorter >= 1) & (tf.reduce_prod(size) * tf.maximum(enlarged / shorter, 1) ** 2 <= max_pixels)
 
+    @graphs.plain
     def apply(index, contents, *arguments):
         image = pictures.upright(pictures.decode_image(contents), picture_headers.orientation(contents))
         return index, *function(image, *arguments)

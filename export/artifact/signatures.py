@@ -16,6 +16,7 @@ each function checks its inputs' shapes itself, before anything else.
 
 import tensorflow as tf
 
+from cgc_tf.common import graphs
 from cgc_tf.method import losses, resizing
 
 from . import pictures
@@ -56,9 +57,9 @@ class Signatures:
         self._images = {dtype: tf.TensorSpec([None, *sides, 3], dtype, "images") for dtype in (tf.float32, tf.uint8)}
         self._least = smallest_side(model, image_size) if None in sides else min(sides)
         # Traced once for each shape, so that signatures share one copy of the network's graph.
-        self._probabilities = tf.function(self._compute_probabilities)
-        self._explained = tf.function(self._compute_explained)
-        self._views = tf.function(self._compute_views, [ENCODED])
+        self._probabilities = graphs.function(self._compute_probabilities)
+        self._explained = graphs.function(self._compute_explained)
+        self._views = graphs.function(self._compute_views, [ENCODED])
 
     def all(self):
         """{signature's name: `tf.function`}."""
@@ -73,7 +74,7 @@ class Signatures:
             "predict_tensor_uint8": (self.predict_tensor, [self._images[tf.uint8]]),
             "explain_tensor_uint8": (self.explain_tensor, [self._images[tf.uint8]]),
         }
-        return {name: tf.function(function, inputs) for name, (function, inputs) in specs.items()}
+        return {name: graphs.function(function, inputs) for name, (function, inputs) in specs.items()}
 
     def predict(self, image_bytes):
         """Predictions for encoded pictures, string `[B]`."""
