@@ -100,7 +100,7 @@ def counts(source: Source, split: str) -> tuple[np.ndarray, int, int]:
         example = source.decode(split, index)  # of which only what is asked for is computed
         return {
             "label": example["label"],
-            "has_boxes": len(example["boxes"]) > 0 if source.has_boxes else False,
+            "has_boxes": tf.shape(example["boxes"])[0] > 0 if source.has_boxes else False,
             "has_mask": tf.reduce_any(example["mask"] > 0) if source.has_masks else False,
         }
 

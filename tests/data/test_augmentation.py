@@ -122,6 +122,7 @@ def test_of_the_views_that_are_compared_only_colors_change(changes, pictures):
             assert np.mean(np.any(ours[name] != theirs[name], (1, 2, 3))) > 0.7
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_sees_what_it_would_have_seen(pictures):
     source = load.load_dataset("folder", str(pictures))
     settings = {"image_size": 48, "batch_size": 8, "seed": 0, "steps": 6}

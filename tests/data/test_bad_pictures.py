@@ -168,6 +168,7 @@ def spoil_quietly(path, photo):
     path.write_bytes(contents)
 
 
+@pytest.mark.slow
 def test_fault_in_the_pixels_is_named_when_it_is_met(copy, photo, small_config, tmp_path):
     spoil_quietly(copy / PLACE, photo)
     load.load_dataset("folder", str(copy))  # is not noticed yet

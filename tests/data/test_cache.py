@@ -42,7 +42,8 @@ def assert_same(ours, theirs):
             np.testing.assert_array_equal(one[name], other[name])
 
 
-@pytest.mark.parametrize("where", ["memory", "files"])
+@pytest.mark.sampled
+@pytest.mark.parametrize("where", ["files", "memory"])
 def test_same_numbers_and_nothing_decoded_twice(copy, tmp_path, where, decodings):
     source = load.load_dataset("folder", str(copy))
     expected = read_batches(source)
@@ -56,6 +57,7 @@ def test_same_numbers_and_nothing_decoded_twice(copy, tmp_path, where, decodings
     assert len(read_batches(labeled, 2)) == 2
 
 
+@pytest.mark.slow
 def test_files_serve_a_later_run_as_long_as_the_data_is_the_same(copy, tmp_path, decodings):
     root = str(tmp_path / "kept")
     first = read_batches(cache.cached(load.load_dataset("folder", str(copy)), root))
@@ -82,6 +84,7 @@ def test_folder_that_cannot_be_written_is_named(pictures, tmp_path):
         read_batches(cache.cached(load.load_dataset("folder", str(pictures)), str(tmp_path / "file")))
 
 
+@pytest.mark.slow
 def test_file_cut_short_is_named(pictures, tmp_path):
     source = load.load_dataset("folder", str(pictures))
     kept = cache.cached(source, str(tmp_path))

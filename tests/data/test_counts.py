@@ -75,7 +75,8 @@ def shortened(monkeypatch, module, name, batches):
     monkeypatch.setattr(module, name, lambda *args, **keywords: whole(*args, **keywords).take(batches))
 
 
-@pytest.mark.parametrize("batches", [pytest.param(0, marks=pytest.mark.slow), 4])
+@pytest.mark.slow
+@pytest.mark.parametrize("batches", [0, 4])
 def test_epoch_of_fewer_steps_is_an_error_and_not_kept(small_config, tmp_path, monkeypatch, batches):
     shortened(monkeypatch, train, "training_stream", batches)
     with pytest.raises(UserError, match=f"epoch {1 + batches // 3}: {batches % 3} steps instead of 3; "):
@@ -93,6 +94,7 @@ def test_validation_of_fewer_examples_is_an_error(small_config, tmp_path, monkey
     assert not (tmp_path / "run/metrics.csv").read_text()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", ["evaluation_batches", "whole_image_batches"])
 def test_evaluation_of_fewer_examples_is_an_error(name, workdir, small_config, monkeypatch):
     source, subject = load.load_dataset("folder", small_config.data_dir), evaluated_models.from_workdir(workdir)

@@ -19,6 +19,7 @@ SIZE = 24
 LOSSY = ("black_and_white.png", "arithmetic.jpg")  # the second says so, but is not
 
 
+@pytest.mark.slow
 def test_training_and_the_exported_graph_agree(tmp_path):
     """All in one test, since Keras' seed, set before each, makes TensorFlow prepare every graph anew."""
     read = tf.function(lambda encoded: in_graph.views(encoded, SIZE), [tf.TensorSpec([None], tf.string)])

@@ -12,6 +12,7 @@ from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.report import tables
 
 
+@pytest.mark.slow
 def test_groups_of_runs_by_another_protocol(workdir, tmp_path):
     """They are measured so where they were not, and what was measured as by default is left alone."""
     run = shutil.copytree(workdir, tmp_path / "run")

@@ -122,7 +122,7 @@ def test_report_says_how_it_was_made_and_of_what(evaluated, workdir, small_confi
     assert report["mask_energy"] is None  # a folder has no masks
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("curves", ["none", "insertion", "road"])
 def test_curves_can_be_left_out(workdir, tmp_path, curves):
     other = shutil.copytree(workdir, tmp_path / "other", ignore=shutil.ignore_patterns("*.png"))
@@ -137,6 +137,7 @@ def test_curves_can_be_left_out(workdir, tmp_path, curves):
     assert shown == {"insertion": {"insertion"}, "road": {"ROAD"}, "none": set()}[curves]
 
 
+@pytest.mark.slow
 def test_road_is_reported_as_the_other_curves_are(workdir, tmp_path):
     other = shutil.copytree(workdir, tmp_path / "other")
     (report,) = evaluate.evaluate([other], protocol=Protocol(limit=2, curves="road"), drawing=Drawing(1)).reports
@@ -192,6 +193,7 @@ def test_another_protocol_leaves_the_report_alone():
             assert variant(**{field.name: others.get(field.name, 7)}), field.name
 
 
+@pytest.mark.slow
 def test_other_pictures_of_the_same_classes(workdir, small_config, draw_folder, tmp_path):
     """They are measured where they are asked for, and the report says which; other classes are refused by name."""
     other, folder = (

@@ -108,6 +108,7 @@ def test_weights_without_a_classifier(source, tmp_path, weights):
         evaluated_models.from_checkpoint(weights, tmp_path)
 
 
+@pytest.mark.slow
 def test_saved_model_scores_as_its_run(exported, workdir, source, tmp_path):
     """Through the signature over images: the same predictions; curves but for rounding. It says all of itself."""
     subject = from_saved_model(exported.parent, tmp_path)
@@ -123,6 +124,7 @@ def test_saved_model_scores_as_its_run(exported, workdir, source, tmp_path):
         from_saved_model(exported, tmp_path, labels=source.class_names[::-1])
 
 
+@pytest.mark.slow
 def test_classes_are_matched_by_name(workdir, exported, source, tmp_path):
     """A dataset with the same classes in another order gets the same scores; one with others is refused."""
     turned = dataclasses.replace(

@@ -54,7 +54,7 @@ def test_examples_are_not_mixed(oracle, scenes, name):
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-8)
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("name", explainers.NAMES)
 def test_size_after_size(workdir_model, name):
     """An evaluation explains center views and whole images of any size, in any order."""

@@ -28,6 +28,7 @@ def test_batch_size_does_not_change_the_numbers(workdir, small_config):
             np.testing.assert_allclose(values, large[key], rtol=1e-3, atol=1e-4, err_msg=key)
 
 
+@pytest.mark.slow
 def test_limit_spreads_over_the_split(workdir, small_config):
     source = load.load_dataset("folder", small_config.data_dir)
     for limit, expected in ((6, [0, 2, 4, 6, 8, 10]), (5, [0, 3, 5, 8, 10]), (12, range(12)), (50, range(12))):
@@ -72,6 +73,7 @@ def test_choices_of_the_protocol(workdir, small_config):
         assert changed and changed <= affected, (name, changed)
 
 
+@pytest.mark.slow
 def test_weights_are_shuffled_and_put_back(workdir, small_config):
     source, subject = load.load_dataset("folder", small_config.data_dir), evaluated_models.from_workdir(workdir)
     before = [weight.numpy() for weight in subject.network.weights]

@@ -114,6 +114,7 @@ def test_what_is_refused(call, message):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_model_is_exported_without_a_run(exported, tmp_path):
     unit = model(scale=1.0, value_range=(0, 1))
     version = cgc_tf.export_saved_model(unit, tmp_path / "own", ["a", "b", "c"])

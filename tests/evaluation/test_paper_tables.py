@@ -19,6 +19,7 @@ def test_tables_name_what_exists(path):
     assert {row["objective"] for row in table["rows"]} <= set(OBJECTIVES)
 
 
+@pytest.mark.slow
 def test_table_without_its_data(tmp_path, monkeypatch):
     """The published figures are shown, and which files are missing, from any folder."""
     monkeypatch.chdir(tmp_path)

@@ -138,6 +138,7 @@ def test_verify_says_where(exported, workdir, tmp_path):
         layout.read_warmup(copy)
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_an_export_that_fails(workdir, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
@@ -167,6 +168,7 @@ def test_saved_model_cli(exported, files, tmp_path):
     assert np.load(tmp_path / "heatmap.npy").shape == (1, 3, 3)
 
 
+@pytest.mark.slow
 def test_serve_and_ask(exported, files, expected, tmp_path, programs):
     """REST and gRPC answer what the model does, and the client's program draws it."""
     with Server(Model(exported.parent)) as server:

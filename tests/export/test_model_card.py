@@ -5,6 +5,7 @@ import json
 import shutil
 
 import huggingface_hub
+import pytest
 
 from cgc_tf.evaluation import evaluate
 from cgc_tf.evaluation.examples import Drawing
@@ -14,6 +15,7 @@ from cgc_tf.training import checkpoints
 from export.artifact import card
 
 
+@pytest.mark.slow
 def test_model_card_has_whole_evaluations_of_these_weights(workdir, small_config, tmp_path):
     """Not of part of the test split, of other data, or of an earlier checkpoint; the card says why it has none."""
     copy = shutil.copytree(workdir, tmp_path / "run", ignore=shutil.ignore_patterns("evaluation*"))

@@ -134,7 +134,7 @@ def test_mixed_precision_rounds_features_and_nothing_else(policy, tolerance):
     assert np.linalg.norm(ours[1] - theirs[1]) < tolerance * np.linalg.norm(theirs[1])
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize(("head", "cam"), zip(["max", "average", "hidden", "hidden"], gradcam.CAMS, strict=True))
 def test_whole_step_compiles_with_xla_to_the_same_weights(head, cam):
     weights = []

@@ -67,6 +67,7 @@ def test_loss_scaling_is_told_on_every_replica_of_what_one_has_seen():
     np.testing.assert_array_equal(gradients[0], 1)
 
 
+@pytest.mark.slow
 def test_a_run_of_nothing_else_stops_and_says_what_to_try(small_config, tmp_path):
     settings = dataclasses.replace(small_config, learning_rate=1e30, schedule="constant", nan_steps=1)
     message = (

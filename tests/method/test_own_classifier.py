@@ -136,6 +136,7 @@ def test_steps_together_give_the_weights_of_steps_alone():
     np.testing.assert_allclose(*found, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_regularizers_are_minimized_too():
     plain, penalized = classifier(), classifier()
     penalized.layers[-1].kernel.regularizer = keras.regularizers.L2(0.1)

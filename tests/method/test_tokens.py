@@ -70,6 +70,7 @@ def test_heatmaps_are_those_of_pytorch_grad_cam(golden):
         np.testing.assert_allclose(heatmaps, known[cam], rtol=1e-3, atol=1e-4, err_msg=cam)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "layer", "shape", "crossing"),
     [
@@ -182,6 +183,7 @@ def test_a_classifier_of_keras_hub_is_read_back(tmp_path):
     np.testing.assert_array_equal(again(draw(2, 32, 32, 3)), model(draw(2, 32, 32, 3)))
 
 
+@pytest.mark.slow
 def test_an_encoder_that_does_more_than_to_call_layers_stays_whole():
     """Swin's blocks ask for the batch's size, and a block of DeiT's gives more than tokens."""
     deit = keras_hub.models.DeiTBackbone((32, 32, 3), 8, intermediate_dim=64, **SMALL)

@@ -36,6 +36,7 @@ def test_builds_and_explains(name, size, features):
     assert layers and {layer.momentum for layer in layers} == {0.9}
 
 
+@pytest.mark.slow
 def test_keras_cv_architectures_are_the_librarys_own():
     """KerasCV states the number of parameters of each preset."""
     from keras_cv.src.models.backbones.efficientnet_v2 import efficientnet_v2_backbone_presets as efficient

@@ -7,6 +7,7 @@ from cgc_tf.common.errors import UserError
 from cgc_tf.networks import backbones, freezing
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("name", "last_frozen", "first_trained"),
     [

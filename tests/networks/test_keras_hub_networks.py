@@ -59,6 +59,7 @@ def test_without_its_blocks_a_network_computes_the_same(name):
     _check_same(opened, network)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IN_BLOCKS)
 def test_what_is_read_back_is_what_was_trained(name):
     """Batch normalization keeps its momentum and its kernel; some of KerasHub's blocks could not be read at all."""

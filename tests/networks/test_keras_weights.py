@@ -9,6 +9,7 @@ from cgc_tf.common.errors import UserError
 from cgc_tf.networks import backbones, registry
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("ending", [".h5", ".keras", ".weights.h5"])
 def test_loads_a_keras_file_by_name(ending, tmp_path, capsys):
     """A whole model of another size and head, saved as a file, gives a backbone its layers of the same names."""

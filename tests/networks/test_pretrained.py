@@ -25,6 +25,7 @@ def test_efficientnet_lite0_computes_what_pytorch_does():
     assert found.class_names[146] == "albatross"
 
 
+@pytest.mark.slow
 def test_a_run_from_imagenet_has_a_new_classifier(capsys):
     config = Config(backbone="efficientnet_lite0", weights="imagenet", image_size=64)
     assert NewModel(config).with_classes(3).classes == 3
@@ -37,6 +38,7 @@ def test_says_which_package_to_install(monkeypatch):
         pretrained.parse("imagenet", "efficientnet_lite0")
 
 
+@pytest.mark.slow
 def test_efficientnets_have_the_names_of_efficientnet_pytorch():
     """Every tensor of a b0 has its place, and each variable gets the tensor of its own name."""
     lines = (TESTDATA / "efficientnet_b0.txt").read_text().splitlines()

@@ -48,9 +48,9 @@ def test_architectures_are_the_librarys_own(name):
     assert transformers.build(name, 224).count_params() == stated
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
-    ("name", "side"),
-    [("vit_mini", 32), ("deit_mini", 32), ("dinov2_mini", 56), pytest.param("swin_mini", 64, marks=pytest.mark.slow)],
+    ("name", "side"), [("vit_mini", 32), ("deit_mini", 32), ("dinov2_mini", 56), ("swin_mini", 64)]
 )
 def test_a_preset_gives_the_librarys_features(name, side, small, tmp_path):
     theirs, preset = LIBRARY[name](side), str(tmp_path / "preset")
@@ -102,6 +102,7 @@ def test_refuses(name, weights, size, message, tmp_path, monkeypatch):
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_refuses_what_a_network_does_not_have(small):
     swin, vit = (backbones.build_backbone(name, "none", 64) for name in ("swin_mini", "vit_mini"))
     with pytest.raises(UserError, match="--pooling=token: --backbone=swin_mini has no class token"):

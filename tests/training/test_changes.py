@@ -185,6 +185,7 @@ def updated(config, steps=3):
     return own, [weight.numpy().tobytes() for weight in weights]
 
 
+@pytest.mark.slow
 def test_another_number_of_examples_is_refused(workdir, small_config, draw_folder, tmp_path):
     shutil.copytree(workdir, tmp_path / "run")
     folder = draw_folder(tmp_path / "pictures", {"train": 9, "test": 4})

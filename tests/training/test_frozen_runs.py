@@ -36,6 +36,7 @@ def differences(ours, theirs):
     return found
 
 
+@pytest.mark.slow
 def test_frozen_weights_and_statistics_stay_and_all_others_are_trained(settings, trained, small_config, workdir):
     before = run_folder.trained_model(small_config, workdir)
     after = run_folder.trained_model(settings, trained)
@@ -63,6 +64,7 @@ def test_goes_on_in_the_middle_to_the_same_bits(settings, trained, tmp_path):
         np.testing.assert_array_equal(array, resumed[name], err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("freeze", ["none", "backbone"])
 def test_a_frozen_runs_averages_are_what_another_run_starts_from(freeze, settings, trained):
     """Whatever that one freezes itself."""

@@ -94,7 +94,8 @@ def test_killed_in_an_epoch(flags, undisturbed, tmp_path, start, finish):
     assert {"command", "config", "versions", "commit", "hardware", "changes"} <= events[0].keys()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_stop(number, flags, undisturbed, tmp_path, start, finish):
     """It saves after the step and says so, with a status of its own; a second process is refused meanwhile."""
     workdir = tmp_path / "run"

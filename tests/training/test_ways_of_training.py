@@ -14,20 +14,15 @@ import tensorflow as tf
 from cgc_tf.training import run_folder, train
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
-        pytest.param({"precision": "mixed_bfloat16"}, marks=pytest.mark.slow),
-        pytest.param({"precision": "mixed_float16"}, marks=pytest.mark.slow),
-        pytest.param({"accumulate_steps": 2, "optimizer": "adamw", "learning_rate": 1e-3}, marks=pytest.mark.slow),
-        pytest.param(
-            {"cam": "gradcam++", "pooling": "max", "hidden_units": (16,), "explain_layer": "stack1_block0_out"},
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            {"negatives": "global", "explain_class": "label", "ce_views": ("ce",), "label_smoothing": 0.1},
-            marks=pytest.mark.slow,
-        ),
+        {"precision": "mixed_bfloat16"},
+        {"precision": "mixed_float16"},
+        {"accumulate_steps": 2, "optimizer": "adamw", "learning_rate": 1e-3},
+        {"cam": "gradcam++", "pooling": "max", "hidden_units": (16,), "explain_layer": "stack1_block0_out"},
+        {"negatives": "global", "explain_class": "label", "ce_views": ("ce",), "label_smoothing": 0.1},
         {"labeled_fraction": 0.5, "unlabeled_dataset": "folder", "batch_size": 4, "ce_views": ("ce",)},
     ],
     ids=lambda settings: ",".join(settings),

@@ -103,6 +103,7 @@ def test_imagenet_has_all_boxes_of_the_label(name, place):
     assert not any(len(example["boxes"]) for example in train.values())
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", SIZES)
 def test_labels_are_known_before_anything_is_decoded(name, place):
     """They are read once, kept beside the data, and those of the examples."""

@@ -32,6 +32,7 @@ def test_stop_frees_the_ports_and_a_taken_port_is_refused(model_dir):
         assert requests.get(f"{second.rest_url}/v1/models/pets", timeout=20).status_code == 200
 
 
+@pytest.mark.slow
 def test_server_process_serves_until_told_to_end_or_refuses(model_dir, pictures, tmp_path):
     # Both at once, since most of their time is TensorFlow's import.
     serving = start("export.server", f"--model_dir={model_dir}", "--rest_port=0", "--grpc_port=0")

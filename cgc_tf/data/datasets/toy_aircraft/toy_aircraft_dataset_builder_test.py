@@ -76,6 +76,7 @@ def test_marking_has_the_color_of_its_class(label):
         assert all(color_share(image[mask], other) == 0 for other in drawing.COLORS if other != own)
 
 
+@pytest.mark.slow
 def test_background_has_as_much_of_every_color():
     backgrounds = [image[~mask] for image, mask in map(scene, range(200))]
     shares = [np.mean([color_share(background, color) for background in backgrounds]) for color in drawing.COLORS]
