@@ -2,9 +2,9 @@
 
   python -m benchmarks.research
 
-Prints the birds' test split as Markdown: means and standard deviations over seeds, and differences, paired by seed,
-with Student's 95% intervals. Draws them over top-1 (tradeoff.png), and what was searched on their validation part, over
-the rank (recipes.png).
+Prints the test splits of birds and butterflies as Markdown: means and standard deviations over seeds, and differences,
+paired by seed, with Student's 95% intervals. Draws the birds' over top-1 (tradeoff.png), and what was searched on their
+validation part, over the rank (recipes.png).
 """
 
 import collections
@@ -21,6 +21,7 @@ from cgc_tf.common import files, program
 from cgc_tf.report import figures, tables
 from cgc_tf.report.results import METRICS
 
+DATA = ("birds27", "leeds_butterfly")
 RESULTS = pathlib.Path(__file__).parents[1] / "docs/research.csv"
 MEASURED = [name for name in METRICS if name in RESULTS.read_text().partition("\n")[0].split(",")]
 TITLES = {name: METRICS[name].title for name in MEASURED}
@@ -30,10 +31,10 @@ PROCESSOR = "Intel Xeon 2.80GHz"  # of the test split's runs: a seed gives the s
 
 def main(_):
     folder = pathlib.Path(flags.FLAGS.output or RESULTS.parent)
-    tested = results(data="birds27", split="test", processor=PROCESSOR)
-    print(tables.markdown(*means(tested)))
-    print(tables.markdown(*differences(tested)))
-    trained = {name: runs for name, runs in tested.items() if "power" not in name}
+    tested = {data: results(data=data, split="test", processor=PROCESSOR) for data in DATA}
+    for data, found in tested.items():
+        print(f"{data}:\n\n{tables.markdown(*means(found))}\n{tables.markdown(*differences(found))}")
+    trained = {name: runs for name, runs in tested["birds27"].items() if "power" not in name}
     searched = results(data="birds27", split="validation", heatmap_power="1.0")
     with files.reported(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -137,16 +137,21 @@ def small_config(pictures):
 
 
 @pytest.fixture(scope="session")
-def workdir(small_config, once, tmp_path_factory):
-    """A run trained on `pictures`, a copy of this process's own."""
-    trained = once("small", lambda folder: train.train(small_config, folder))
+def trained(small_config, once):
+    """A run trained on `pictures`, as training left it: it is only read."""
+    return once("small", lambda folder: train.train(small_config, folder))
+
+
+@pytest.fixture(scope="session")
+def workdir(trained, tmp_path_factory):
+    """A copy of `trained` of this process's own, which tests evaluate."""
     return shutil.copytree(trained, tmp_path_factory.mktemp("runs") / "small")
 
 
 @pytest.fixture(scope="session")
-def exported(workdir, once):
-    """The first version of `workdir`'s run as a SavedModel, alone in its folder."""
-    return once("exported", lambda folder: saved_model.export(workdir, folder)) / "1"
+def exported(trained, once):
+    """The first version of `trained` as a SavedModel, alone in its folder."""
+    return once("exported", lambda folder: saved_model.export(trained, folder)) / "1"
 
 
 @pytest.fixture(scope="session")

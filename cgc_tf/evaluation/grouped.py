@@ -14,6 +14,7 @@ from cgc_tf.report import figures, group_tables, groups, results, tables
 from cgc_tf.report.groups import Run
 from cgc_tf.report.results import PER_IMAGE, REPORT
 from cgc_tf.report.uncertainty import RESAMPLES
+from cgc_tf.training import read_by
 from cgc_tf.training.config import Config
 
 PROTOCOL = Protocol()
@@ -37,11 +38,15 @@ def make(paths: Sequence[str], key: str, output: files.PathLike | None = None, p
         raise UserError(f"--group_by={key} needs folders of trained runs: python evaluate.py --group_by={key} runs/*")
     if others := [path for path in paths if path not in workdirs]:
         print(f"left out, not folders of runs: {first_few(others)}")
-    groups.names([dataclasses.asdict(Config.load(path)) for path in workdirs], key)  # before minutes of evaluation
-    found = groups.group(evaluated(workdirs, protocol), key)
+    names = groups.names([_read(Config.load(path)) for path in workdirs], key)  # before minutes of evaluation
+    found = groups.group(evaluated(workdirs, protocol), names)
     folder = pathlib.Path(output or os.path.commonpath([pathlib.Path(path).resolve().parent for path in workdirs]))
     stem = results.file(folder, f"by-{key.replace(',', '-')}", protocol.variant({}))
     return write(stem, found, resamples=protocol.resamples)
+
+
+def _read(config):
+    return {**dataclasses.asdict(config), **dict.fromkeys(read_by.unread(config), groups.UNREAD)}
 
 
 def evaluated(workdirs: Sequence[files.PathLike], protocol: Protocol) -> list[Run]:

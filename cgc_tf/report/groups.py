@@ -17,6 +17,7 @@ from cgc_tf.report.results import METRICS, PER_IMAGE, REPORT
 from cgc_tf.report.uncertainty import AT_ONCE, RESAMPLES
 
 ROUNDING = 1e-12  # of means of scores
+UNREAD = object()
 OF_NO_SCORE = ("curves", "randomization", "resamples", "data_dir")  # what of a protocol changes no score, or only adds
 
 
@@ -48,14 +49,14 @@ def read(workdir: files.PathLike, variant: str = "") -> Run:
         ) from error
 
 
-def group(runs: Sequence[Run], key: str) -> dict[str, list[Run]]:
-    """{`names` of groups: their runs}, in the order of the runs.
+def group(runs: Sequence[Run], names: Sequence[str]) -> dict[str, list[Run]]:
+    """{group: its runs}, in the order of the runs, of which each has the name of its group.
 
     Raises:
-        UserError: as of `names`, or the runs were not measured on the same.
+        UserError: the runs were not measured on the same.
     """
     found = {}
-    for run, name in zip(runs, names([run.report["config"] for run in runs], key), strict=True):
+    for run, name in zip(runs, names, strict=True):
         if different := _different(runs[0], run):
             both = f"{runs[0].report['workdir']} and {run.report['workdir']}"
             raise UserError(
@@ -66,7 +67,11 @@ def group(runs: Sequence[Run], key: str) -> dict[str, list[Run]]:
 
 
 def names(configs: Sequence[Mapping], key: str) -> list[str]:
-    """The group of each run, by its configuration: its values of the settings `key`, such as "a" or "a,b".
+    """The name of each run's group: its values of the settings `key`, such as "a" or "a,b".
+
+    Args:
+        configs: the runs' settings, `UNREAD` being the value of one that the run does not read.
+        key: the settings.
 
     Raises:
         UserError: there is no such setting, or two runs of a group share a seed.
@@ -75,7 +80,8 @@ def names(configs: Sequence[Mapping], key: str) -> list[str]:
     if unknown := [name for name in settings if name not in configs[0]]:
         differ = ", ".join(_in_which_differ(configs)) or "nothing"
         raise UserError(f"--group_by={key}: {unknown[0]!r} is no setting of a run; these runs differ in {differ}")
-    each = [", ".join(str(config[name]) for name in settings) for config in configs]
+    values = [[str(config[name]) for name in settings if config[name] is not UNREAD] for config in configs]
+    each = [", ".join(its) or "-" for its in values]
     for name, config in zip(each, configs, strict=True):
         if (run := (name, config["seed"])) in found:
             differ = ", ".join(_in_which_differ([found[run], config]))
@@ -86,7 +92,8 @@ def names(configs: Sequence[Mapping], key: str) -> list[str]:
 
 
 def _in_which_differ(configs):
-    return [name for name in configs[0] if any(config.get(name) != configs[0][name] for config in configs)]
+    values = {name: [config.get(name) for config in configs if config.get(name) is not UNREAD] for name in configs[0]}
+    return [name for name, read in values.items() if any(value != read[0] for value in read)]
 
 
 def _different(first, second):

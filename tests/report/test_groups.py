@@ -37,6 +37,10 @@ def _renamed(one, objective):
     return groups.Run({**one.report, "config": {**one.report["config"], "objective": objective}}, one.ids, one.values)
 
 
+def grouping(runs, key):
+    return groups.group(runs, groups.names([run.report["config"] for run in runs], key))
+
+
 RUNS = [run(name, seed, mean) for name, mean in (("baseline_a", 0.5), ("cgc_b", 0.6)) for seed in (0, 1, 2)]
 
 
@@ -54,22 +58,31 @@ def test_pooled_by_hand_and_by_a_loop():
 
 def test_differences_are_paired():
     """What all runs find hard cancels out; the test is over the seeds that both groups have, or else over images."""
-    (found,) = groups.differences(groups.group(RUNS, "objective"))
+    (found,) = groups.differences(grouping(RUNS, "objective"))
     np.testing.assert_allclose(found["difference"], 0.1, atol=5e-3)
     low, high = found["interval"]
     assert 0.08 < low < 0.1 < high < 0.12 and found["paired_over"] == "3 seeds"
     means = [np.mean(each.values["content_heatmap"][3:]) for each in RUNS]  # each of the first three is unknown to one
     np.testing.assert_allclose(found["p"], stats.ttest_rel(means[3:], means[:3]).pvalue)
     assert found["p"] == found["p_holm"] < 1e-2
-    (over_images,) = groups.differences(groups.group(RUNS[2:5], "objective"))
+    (over_images,) = groups.differences(grouping(RUNS[2:5], "objective"))
     assert over_images["paired_over"] == "77 images" and over_images["p"] < 1e-6
-    (none,) = groups.differences(groups.group([RUNS[0], _renamed(RUNS[0], "b")], "objective"))
+    (none,) = groups.differences(grouping([RUNS[0], _renamed(RUNS[0], "b")], "objective"))
     assert none["difference"] == 0 and none["p"] == 1
 
 
 def test_groups_of_several_settings():
-    found = groups.group([*RUNS, run("cgc_b", 2, 0.6, epochs=9)], "objective,epochs")
+    found = grouping([*RUNS, run("cgc_b", 2, 0.6, epochs=9)], "objective,epochs")
     assert {name: len(runs) for name, runs in found.items()} == {"baseline_a, 6": 3, "cgc_b, 6": 3, "cgc_b, 9": 1}
+
+
+def test_a_setting_that_a_run_does_not_read_is_no_part_of_its_groups_name():
+    ours = [{"objective": "cgc", "seed": seed, "lambda_cgc": 2.0} for seed in (0, 1)]
+    configs = [{"objective": "baseline", "seed": 0, "lambda_cgc": groups.UNREAD}, *ours]
+    assert groups.names(configs, "objective,lambda_cgc") == ["baseline", "cgc, 2.0", "cgc, 2.0"]
+    assert groups.names(configs, "lambda_cgc") == ["-", "2.0", "2.0"]
+    with pytest.raises(UserError, match=r"'color' is no setting of a run; these runs differ in objective, seed$"):
+        groups.names(configs, "color")
 
 
 def test_changes_that_are_all_the_same_have_no_p():
@@ -78,7 +91,7 @@ def test_changes_that_are_all_the_same_have_no_p():
     for one, first in zip(moved, RUNS, strict=False):
         one.values["content_heatmap"][:] = first.values["content_heatmap"] + 0.1
     others = [run("cgc_no", seed, 0.5) for seed in (0, 1)]
-    same, tested = groups.differences(groups.group([*RUNS[:2], *moved, *others], "objective"))
+    same, tested = groups.differences(grouping([*RUNS[:2], *moved, *others], "objective"))
     np.testing.assert_allclose(same["difference"], 0.1)
     assert same["p"] is same["p_holm"] is None
     assert tested["p"] == tested["p_holm"] > 0  # of one test, as the other was none
@@ -88,14 +101,14 @@ def test_changes_that_are_all_the_same_have_no_p():
 
 def test_what_cannot_be_pooled(tmp_path):
     with pytest.raises(UserError, match=r"'color' is no setting of a run; these runs differ in objective, seed$"):
-        groups.group(RUNS, "objective,color")
+        grouping(RUNS, "objective,color")
     with pytest.raises(UserError, match=r"two runs of cgc_b have the seed 2$"):
-        groups.group([*RUNS, RUNS[-1]], "objective")
+        grouping([*RUNS, RUNS[-1]], "objective")
     with pytest.raises(UserError, match="of cgc_b have the seed 2; they differ in epochs, which --group_by=A,B can"):
-        groups.group([*RUNS, run("cgc_b", 2, 0.6, epochs=9)], "objective")
+        grouping([*RUNS, run("cgc_b", 2, 0.6, epochs=9)], "objective")
     other = groups.Run({**RUNS[0].report, "split": "train"}, RUNS[0].ids, RUNS[0].values)
     with pytest.raises(UserError, match="baseline_a0 and cgc_b0 were not measured alike, but with other split: "):
-        groups.group([other, RUNS[3]], "objective")
+        grouping([other, RUNS[3]], "objective")
     with pytest.raises(UserError, match=r"has no evaluation that can be read .*: python evaluate.py --workdir="):
         groups.read(tmp_path)
     with pytest.raises(UserError, match="needs folders of trained runs"):
@@ -104,7 +117,7 @@ def test_what_cannot_be_pooled(tmp_path):
 
 def test_tables(tmp_path):
     """The best is bold, and best is low where less is better; what else differs is said."""
-    found = groups.group([*RUNS, run("cgc_b", 3, 0.62, epochs=9)], "objective")
+    found = grouping([*RUNS, run("cgc_b", 3, 0.62, epochs=9)], "objective")
     text = grouped.write(tmp_path / "by-objective", found, resamples=100)
     assert re.search(r"\| baseline_a \| 3 \| 5[\d.]+ ± [\d.]+ \[", text)
     assert re.search(r"\| cgc_b \| 4 \| \*\*6[\d.]+ ± [\d.]+\*\* \[", text)
@@ -120,7 +133,7 @@ def test_tables(tmp_path):
         for one in RUNS
     ]
     head, rows = group_tables.scores(
-        groups.group(less, "objective"), {"cgc_b": {"deletion_auc": 7}, "baseline_a": {"deletion_auc": 8}}
+        grouping(less, "objective"), {"cgc_b": {"deletion_auc": 7}, "baseline_a": {"deletion_auc": 8}}
     )
     assert head[-1] == "deletion, published" and [row[-1] for row in rows] == ["8.00", "7.00"]
     assert "**" in rows[1][head.index("deletion")] and "**" not in rows[0][head.index("deletion")]
@@ -142,7 +155,7 @@ def test_no_entropy_is_the_best_and_a_rank_says_among_how_many():
     both = {"retrieval_rank": 5.0, "entropy": 0.75, "retrieval_rank_among": 32}
     values = {"retrieval_rank": np.arange(80.0), "entropy": np.linspace(0, 1, 80)}
     less = {name: column / 2 for name, column in values.items()}
-    found = groups.group(
+    found = grouping(
         [
             groups.Run({**one.report, **both}, one.ids, {**one.values, **added})
             for one, added in ((RUNS[0], values), (RUNS[3], less))
