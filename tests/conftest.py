@@ -1,4 +1,8 @@
-"""One seed, one TensorFlow configuration, and small real data for every test."""
+"""One seed, one TensorFlow configuration, and small real data for every test.
+
+What loads TensorFlow is imported where it is used: pytest-xdist's first process, which runs no test, starts the others
+without.
+"""
 
 import collections
 import csv
@@ -7,25 +11,22 @@ import os
 import pathlib
 import shutil
 
-import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
 import filelock
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
-from playwright import sync_api
 from programs import Programs
-
-from cgc_tf.data.datasets.toy_aircraft import drawing
-from cgc_tf.training import config, train
-from export import saved_model
 
 DATA = pathlib.Path(__file__).parent / "testdata"
 CLASSES = (0, 3, 6)
 
 
-def pytest_configure():
+def pytest_configure(config):
+    if config.getoption("numprocesses", None):
+        return  # pytest-xdist's first process
+    import cgc_tf.common.quiet_tensorflow  # noqa: F401  # isort: skip
+    import tensorflow as tf
+
     # Before anything runs, as `device.make_deterministic` wants it.
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
@@ -50,6 +51,8 @@ def mark_all_but_the_first(items):
 
 @pytest.fixture(autouse=True)
 def _seeded():
+    import keras
+
     keras.utils.set_random_seed(0)
 
 
@@ -75,6 +78,8 @@ def golden():
 
 def draw_pictures(root, counts):
     """Writes DIR/{split}/<class>/*.{jpg,png} of three classes, of several sizes, and boxes.csv; returns the folder."""
+    from cgc_tf.data.datasets.toy_aircraft import drawing
+
     root.mkdir()
     with (root / "boxes.csv").open("w", newline="") as file:
         rows = csv.writer(file)
@@ -125,6 +130,8 @@ def draw_folder():
 @pytest.fixture(scope="session")
 def small_config(pictures):
     """A configuration that trains in seconds."""
+    from cgc_tf.training import config
+
     return config.Config(
         dataset="folder",
         data_dir=str(pictures),
@@ -139,6 +146,8 @@ def small_config(pictures):
 @pytest.fixture(scope="session")
 def trained(small_config, once):
     """A run trained on `pictures`, as training left it: it is only read."""
+    from cgc_tf.training import train
+
     return once("small", lambda folder: train.train(small_config, folder))
 
 
@@ -151,6 +160,8 @@ def workdir(trained, tmp_path_factory):
 @pytest.fixture(scope="session")
 def exported(trained, once):
     """The first version of `trained` as a SavedModel, alone in its folder."""
+    from export import saved_model
+
     return once("exported", lambda folder: saved_model.export(trained, folder)) / "1"
 
 
@@ -171,6 +182,8 @@ def files(pictures):
 @pytest.fixture(scope="module")
 def browser():
     """A real headless browser, playwright's `Browser`; what needs one is skipped where there is none."""
+    from playwright import sync_api
+
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_api.sync_playwright() as playwright:
         try:

@@ -186,6 +186,7 @@ def test_signature_over_tensors_is_preferred(workdir, foreign, source, tmp_path)
         np.testing.assert_allclose(found[key], expected[key], rtol=1e-3, atol=1e-4, err_msg=key)
 
 
+@pytest.mark.slow
 def test_what_a_foreign_saved_model_does_not_say(foreign, source, tmp_path):
     """It is asked for, or unknown, never taken from a default."""
     with pytest.raises(UserError, match="--image_size is missing"):

@@ -14,6 +14,7 @@ from cgc_tf.evaluation.protocol import Protocol
 from cgc_tf.method import geometry, resizing
 
 
+@pytest.mark.slow
 def test_on_a_mistake_both_heatmaps_are_drawn(workdir, small_config):
     """Each is that of the class that is named under it."""
     source, subject = load.load_dataset("folder", small_config.data_dir), evaluated_models.from_workdir(workdir)

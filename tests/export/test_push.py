@@ -77,6 +77,7 @@ def test_another_version_replaces_the_first_and_a_readme_of_ones_own_is_taken(pu
     assert arrived.pop(".gitattributes") == b"" and arrived == contents(tmp_path / "models" / "2")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("arguments", "environment", "message"),
     [

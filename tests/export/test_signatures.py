@@ -188,6 +188,7 @@ def test_consistency_is_the_cosine_of_maps_carried_to_the_copies(model, files, w
     assert np.ptp(answer["consistency_by_copy"]) > 1e-3
 
 
+@pytest.mark.slow
 def test_overlay_is_what_figures_draws(model, files):
     encoded = tf.constant([path.read_bytes() for path in files])
     explained = model.signatures["explain"](image_bytes=encoded)

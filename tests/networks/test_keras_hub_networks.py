@@ -50,6 +50,7 @@ def test_has_the_parameters_that_keras_hub_states(name, stated):
     assert stated in (network.count_params(), trained + 1000 * (features + 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IN_BLOCKS[:3])  # KerasCV's blocks hold dropout that they do not use
 def test_without_its_blocks_a_network_computes_the_same(name):
     network, _ = registry.build(name, "none")
