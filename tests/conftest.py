@@ -144,7 +144,7 @@ def small_config(pictures):
 
 
 @pytest.fixture(scope="session")
-def trained(small_config, once):
+def unevaluated(small_config, once):
     """A run trained on `pictures`, as training left it: it is only read."""
     from cgc_tf.training import train
 
@@ -152,17 +152,17 @@ def trained(small_config, once):
 
 
 @pytest.fixture(scope="session")
-def workdir(trained, tmp_path_factory):
-    """A copy of `trained` of this process's own, which tests evaluate."""
-    return shutil.copytree(trained, tmp_path_factory.mktemp("runs") / "small")
+def workdir(unevaluated, tmp_path_factory):
+    """A copy of `unevaluated` of this process's own, which tests evaluate."""
+    return shutil.copytree(unevaluated, tmp_path_factory.mktemp("runs") / "small")
 
 
 @pytest.fixture(scope="session")
-def exported(trained, once):
-    """The first version of `trained` as a SavedModel, alone in its folder."""
+def exported(unevaluated, once):
+    """The first version of `unevaluated` as a SavedModel, alone in its folder."""
     from export import saved_model
 
-    return once("exported", lambda folder: saved_model.export(trained, folder)) / "1"
+    return once("exported", lambda folder: saved_model.export(unevaluated, folder)) / "1"
 
 
 @pytest.fixture(scope="session")

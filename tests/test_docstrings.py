@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from cgc_tf.common import graphs
 from cgc_tf.data import view_batches
 from cgc_tf.evaluation import evaluate
 from cgc_tf.method import model, objective
@@ -17,8 +18,10 @@ from cgc_tf.training import config, train
     ("module", "example"),
     [
         (view_batches, "view_batches"),
-        (model, "CGCModel"),
+        pytest.param(model, "CGCModel", marks=pytest.mark.slow),
         (objective, "Objective"),
+        (graphs, "function"),
+        (graphs, "plain"),
         (config, "Config"),
         pytest.param(train, "train", marks=pytest.mark.slow),
         pytest.param(evaluate, "evaluate", marks=pytest.mark.slow),

@@ -5,10 +5,23 @@ is called, in each process anew. Here only `export/artifact/picture_headers.py` 
 and the like, and starts faster without.
 """
 
-import functools
-
 import tensorflow as tf
 
-# `tf.function`, and a decorator for what is given to `tf.data.Dataset.map` and its like.
-function = functools.partial(tf.function, autograph=False)
-plain = tf.autograph.experimental.do_not_convert
+
+def function(*arguments, **options):
+    """`tf.function`, also as a decorator.
+
+    >>> double = function(lambda x: 2 * x, reduce_retracing=True)
+    >>> int(double(tf.constant(3)))
+    6
+    """
+    return tf.function(*arguments, autograph=False, **options)
+
+
+def plain(mapped):
+    """A decorator of what `tf.data.Dataset.map` and its like are given.
+
+    >>> [int(x) for x in tf.data.Dataset.range(3).map(plain(lambda x: x * x))]
+    [0, 1, 4]
+    """
+    return tf.autograph.experimental.do_not_convert(mapped)

@@ -177,6 +177,7 @@ def spoiled(pictures, tmp_path, split):
     return root, path
 
 
+@pytest.mark.slow
 def test_every_reader_names_a_bad_picture(pictures, tmp_path):
     root, path = spoiled(pictures, tmp_path, "test")
     source = load.load_dataset("folder", str(root))

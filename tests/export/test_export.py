@@ -68,6 +68,7 @@ def check(answer, expected, names=None):
         np.testing.assert_allclose(answer[name], expected[name], atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_same_numbers_in_a_process_without_this_package(exported, files, expected, workdir, tmp_path):
     run = subprocess.run(
         [sys.executable, "-c", ELSEWHERE, exported, *files], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -36,6 +36,7 @@ def test_exports_a_trained_run(small_config, workdir, tmp_path):
         torch_checkpoint.export(workdir, output)
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_a_pytorch_file(small_config, tmp_path, capsys):
     """`--weights=FILE` gives network and classifier what the file holds, and --reset_classifier a new classifier."""
     tensors, path = random_tensors("resnet18"), tmp_path / "model.safetensors"

@@ -37,7 +37,7 @@ def fit(model, broken="", value=np.nan):
     return model.faults.counts.numpy().tolist()
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", ["ce", "augmented"])
 def test_a_step_that_is_not_finite_changes_nothing(broken, model):
     """Neither weights nor statistics of batch normalization, nor momenta, nor the number of iterations."""

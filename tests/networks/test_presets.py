@@ -70,6 +70,7 @@ def test_imagenet_is_torchvisions_for_resnets(tmp_path, monkeypatch):
     np.testing.assert_allclose(trunk.get_layer("normalization")(color), normalized, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_imagenet_is_keras_cvs_own_preset(tmp_path, monkeypatch):
     from keras_cv.src.utils import preset_utils
 

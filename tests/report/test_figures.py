@@ -91,6 +91,7 @@ def text_boxes(figure):
     return [(text.get_text(), text.get_window_extent(renderer).extents) for text in named]
 
 
+@pytest.mark.slow
 def test_no_text_is_over_another_or_over_a_picture(drawn):
     _, found = drawn
     assert {"explanations.png", "curves.png", "reliability.png", "histogram.png", "tradeoff.png", "sheet.png"} == set(
