@@ -67,9 +67,13 @@ def loaders(folder, rounds):
     source, paths = load.load_dataset("folder", str(folder)), sorted(folder.glob("train/*/*.jpg"))
     made = batches.training_batches(source, SIZE, BATCH, seed=0, steps=PASSES * len(paths) // BATCH)
     normalize = imagenet_normalization()
-    normalized = made.map(lambda batch: {view: normalize(batch[view]) for view in VIEWS})
-    decoded = tf.data.Dataset.range(len(paths)).repeat(PASSES)
-    decoded = decoded.map(lambda index: tf.shape(source.decode("train", index)["image"]), batches.PARALLEL)
+    normalized = made.map(graphs.plain(lambda batch: {view: normalize(batch[view]) for view in VIEWS}))
+
+    @graphs.plain
+    def decode(index):
+        return tf.shape(source.decode("train", index)["image"])
+
+    decoded = tf.data.Dataset.range(len(paths)).repeat(PASSES).map(decode, batches.PARALLEL)
 
     def consume(dataset):
         for _ in dataset:

@@ -38,14 +38,14 @@ def make(paths: Sequence[str], key: str, output: files.PathLike | None = None, p
         raise UserError(f"--group_by={key} needs folders of trained runs: python evaluate.py --group_by={key} runs/*")
     if others := [path for path in paths if path not in workdirs]:
         print(f"left out, not folders of runs: {first_few(others)}")
-    names = groups.names([_read(Config.load(path)) for path in workdirs], key)  # before minutes of evaluation
+    names = groups.names([_settings_read(Config.load(path)) for path in workdirs], key)  # before minutes of evaluation
     found = groups.group(evaluated(workdirs, protocol), names)
     folder = pathlib.Path(output or os.path.commonpath([pathlib.Path(path).resolve().parent for path in workdirs]))
     stem = results.file(folder, f"by-{key.replace(',', '-')}", protocol.variant({}))
     return write(stem, found, resamples=protocol.resamples)
 
 
-def _read(config):
+def _settings_read(config):
     return {**dataclasses.asdict(config), **dict.fromkeys(read_by.unread(config), groups.UNREAD)}
 
 

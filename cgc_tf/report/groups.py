@@ -17,7 +17,7 @@ from cgc_tf.report.results import METRICS, PER_IMAGE, REPORT
 from cgc_tf.report.uncertainty import AT_ONCE, RESAMPLES
 
 ROUNDING = 1e-12  # of means of scores
-UNREAD = object()
+UNREAD = object()  # in place of a setting's value: the run does not read it
 OF_NO_SCORE = ("curves", "randomization", "resamples", "data_dir")  # what of a protocol changes no score, or only adds
 
 

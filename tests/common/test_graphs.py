@@ -1,5 +1,6 @@
 """Functions become graphs as they are written."""
 
+import ast
 import pathlib
 import re
 
@@ -14,10 +15,28 @@ ROOT = pathlib.Path(__file__).parents[2]
 REWRITTEN = ("export/artifact/picture_headers.py", "cgc_tf/data/exif.py")
 
 
+CODE = [path for folder in ("cgc_tf", "export", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+
+
 def test_nothing_else_asks_for_autograph():
-    files = [path for folder in ("cgc_tf", "export", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
-    asking = {path for path in files if re.search(r"^[^`]*\btf\.function\b", path.read_text(), re.MULTILINE)}
+    asking = {path for path in CODE if re.search(r"^[^`]*\btf\.function\b", path.read_text(), re.MULTILINE)}
     assert asking == {ROOT / "cgc_tf/common/graphs.py", ROOT / REWRITTEN[0]}
+
+
+def test_what_a_dataset_maps_is_plain():
+    found, rewritten = 0, []
+    for path in CODE:
+        nodes = [*ast.walk(ast.parse(path.read_text()))]
+        functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
+        plain = {node.name for node in functions if "graphs.plain" in map(ast.unparse, node.decorator_list)}
+        for node in nodes:
+            if isinstance(node, ast.Call) and re.search(
+                r"(?<!pool)(?<!fnmatch)\.(map|flat_map|filter)$", ast.unparse(node.func)
+            ):
+                given, found = ast.unparse(node.args[0]), found + 1
+                if given not in plain and not given.startswith("graphs.plain("):
+                    rewritten.append(f"{path}: {given}")
+    assert rewritten == [] and found > 15
 
 
 @pytest.mark.slow
@@ -33,5 +52,5 @@ def test_a_run_rewrites_nothing_and_an_export_what_is_meant(small_config, tmp_pa
     evaluate.evaluate([tmp_path / "run"])
     assert files == set()
     saved_model.export(tmp_path / "run", tmp_path / "exported")
-    ours = {path for path in files if path.startswith(str(ROOT / "cgc_tf")) or path.startswith(str(ROOT / "export"))}
+    ours = {path for path in files if path.startswith((str(ROOT / "cgc_tf"), str(ROOT / "export")))}
     assert ours <= {str(ROOT / name) for name in REWRITTEN}  # fewer where this process rewrote them before
