@@ -69,11 +69,10 @@ def loaders(folder, rounds):
     normalize = imagenet_normalization()
     normalized = made.map(graphs.plain(lambda batch: {view: normalize(batch[view]) for view in VIEWS}))
 
-    @graphs.plain
     def decode(index):
         return tf.shape(source.decode("train", index)["image"])
 
-    decoded = tf.data.Dataset.range(len(paths)).repeat(PASSES).map(decode, batches.PARALLEL)
+    decoded = graphs.parallel(tf.data.Dataset.range(len(paths)).repeat(PASSES), decode)
 
     def consume(dataset):
         for _ in dataset:

@@ -5,7 +5,11 @@ is called, in each process anew. Here only `export/artifact/picture_headers.py` 
 and the like, and starts faster without.
 """
 
+import os
+
 import tensorflow as tf
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def function(*arguments, **options):
@@ -25,3 +29,17 @@ def plain(mapped):
     5
     """
     return tf.autograph.experimental.do_not_convert(mapped)
+
+
+def parallel(dataset, mapped):
+    """What a function makes of each element of a `tf.data.Dataset`, in order; as many at a time as there are cores.
+
+    TensorFlow does not tune this dataset, nor what is made of it (`tf.data.AUTOTUNE`). Its thread that tunes may miss
+    that it is to end, and then giving up an iterator takes as long as it has lived, a minute at most (TensorFlow 2.21).
+
+    >>> [int(square) for square in parallel(tf.data.Dataset.range(3), lambda x: x * x)]
+    [0, 1, 4]
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options).map(plain(mapped), CORES)

@@ -12,9 +12,9 @@ from cgc_tf.data.views import NONE, original_view, training_views
 from cgc_tf.method import geometry, resizing
 from cgc_tf.method.objective import VIEWS
 
-PARALLEL = tf.data.AUTOTUNE
 # Of the cipher that orders a pass. TensorFlow's `index_shuffle` has 4, which leave some passes nearly as they lay.
 ROUNDS = 8
+AHEAD = 2  # batches that are made while one is used
 NEARBY = 4  # batches' worth of whole images, among which those of one size are looked for
 
 
@@ -66,7 +66,6 @@ def training_batches(
     size = source.sizes["train"]
     in_pass, each = size // batch_size * batch_size, batch_size // share.of
 
-    @graphs.plain
     def views(own):
         """The views of the share's example of this number, which is another one of the run."""
         piece, place_in_piece = own // each, own % each
@@ -76,7 +75,7 @@ def training_batches(
         return training_views(source.decode("train", index), [seed, of_pass], image_size, wanted, augmentation)
 
     numbers = tf.data.Dataset.range(first_step * each * share.count, steps * each * share.count)
-    return numbers.map(views, PARALLEL).batch(each, drop_remainder=True).prefetch(PARALLEL)
+    return graphs.parallel(numbers, views).batch(each, drop_remainder=True).prefetch(AHEAD)
 
 
 def shuffled(place: tf.Tensor, seed: int, of_pass: tf.Tensor, size: int) -> tf.Tensor:
@@ -114,7 +113,6 @@ def validation_batches(
         boxes, `region` float32 `[B, S, S]`, the union of the example's boxes as seen in the view.
     """
 
-    @graphs.plain
     def view(index):
         example = source.decode(split, index)
         return {
@@ -124,12 +122,11 @@ def validation_batches(
         }
 
     if share == WHOLE:
-        return _places(source, split, limit).map(view, PARALLEL).batch(batch_size).prefetch(PARALLEL)
+        return graphs.parallel(_places(source, split, limit), view).batch(batch_size).prefetch(AHEAD)
     each, places = batch_size // share.of, spread(source.sizes[split], limit)
     filled = np.pad(places, (0, -len(places) % (each * share.of)), constant_values=-1)
     pieces = filled.reshape(-1, each, share.of)[:, :, share.first : share.first + share.count]
 
-    @graphs.plain
     def marked(place):
         return place >= 0, view(tf.maximum(place, 0))
 
@@ -138,7 +135,7 @@ def validation_batches(
         return {name: tf.boolean_mask(value, is_wanted) for name, value in views.items()}
 
     own = tf.data.Dataset.from_tensor_slices(pieces.transpose(0, 2, 1).ravel())
-    return own.map(marked, PARALLEL).batch(each).map(kept).prefetch(PARALLEL)
+    return graphs.parallel(own, marked).batch(each).map(kept).prefetch(AHEAD)
 
 
 def evaluation_batches(
@@ -155,14 +152,13 @@ def evaluation_batches(
         split; `id` string `[B]`; `augmented` uint8 `[B, S, S, 3]`, T of `image`; and `transform`, T, int32 `[B, 5]`.
     """
 
-    @graphs.plain
     def view(index):
         example = source.decode(split, index)
         made = training_views(example, [seed, 0], image_size, ("original", "augmented"))
         region = _center_region(source, example, image_size)
         return {"index": index, "id": example["id"], "image": made.pop("original"), **made, **region}
 
-    return _places(source, split, limit).map(view, PARALLEL).batch(batch_size).prefetch(2)
+    return graphs.parallel(_places(source, split, limit), view).batch(batch_size).prefetch(AHEAD)
 
 
 def whole_image_batches(
@@ -185,7 +181,6 @@ def whole_image_batches(
         images' own size `region` float32 `[B, H, W]`, the union of the boxes, and `mask`, where the source has masks.
     """
 
-    @graphs.plain
     def whole(index):
         example = source.decode(split, index)
         shape = tf.shape(example["image"])
@@ -209,8 +204,8 @@ def whole_image_batches(
         nearby = tf.data.Dataset.zip(nearby)
         return nearby.group_by_window(size, lambda _, same: same.batch(batch_size), window_size=batch_size)
 
-    images = _places(source, split, limit).map(whole, PARALLEL)
-    return images.window(NEARBY * batch_size).flat_map(by_size).prefetch(2)
+    images = graphs.parallel(_places(source, split, limit), whole)
+    return images.window(NEARBY * batch_size).flat_map(by_size).prefetch(AHEAD)
 
 
 def spread(size: int, limit: int | None = None) -> np.ndarray:

@@ -79,7 +79,6 @@ def _filled(source, root):
     version = hashlib.sha256(source.version().encode()).hexdigest()[:16]
     folder, count = root / f"{source.name}-{version}", source.sizes["train"]
 
-    @graphs.plain
     def write(index):
         example = source.decode("train", index)
         parts = tf.stack([tf.io.serialize_tensor(value) for value in example.values()])
@@ -94,7 +93,7 @@ def _filled(source, root):
             print(f"note: {folder} contains {found} of {count} examples; it is filled again")
             (folder / FILLED).unlink()
         folder.mkdir(parents=True, exist_ok=True)
-        written = tf.data.Dataset.range(count).map(write, tf.data.AUTOTUNE)
+        written = graphs.parallel(tf.data.Dataset.range(count), write)
         for _ in read(source, written, count, f"filling {folder}"):
             pass
         files.write(folder / FILLED, f"{count}\n")

@@ -95,7 +95,6 @@ def summary(source: Source) -> str:
 def counts(source: Source, split: str) -> tuple[np.ndarray, int, int]:
     """Examples of each class, `[classes]`; and how many examples have boxes, and a mask that is not empty."""
 
-    @graphs.plain
     def facts(index):
         example = source.decode(split, index)  # of which only what is asked for is computed
         return {
@@ -105,7 +104,7 @@ def counts(source: Source, split: str) -> tuple[np.ndarray, int, int]:
         }
 
     size = source.sizes[split]
-    counted = tf.data.Dataset.range(size).map(facts, batches.PARALLEL).batch(256)
+    counted = graphs.parallel(tf.data.Dataset.range(size), facts).batch(256)
     found = list(read(source, counted, size, split))
     labels = np.concatenate([batch["label"] for batch in found])
     boxes, masks = (sum(int(np.sum(batch[name])) for batch in found) for name in ("has_boxes", "has_mask"))

@@ -72,7 +72,6 @@ def look(dataset: tf.data.Dataset) -> OwnDataset:
         if image.dtype != tf.uint8:
             value_range = _value_range([np.asarray(x["image"], np.float32) for x in first])
 
-    @graphs.plain
     def example(*element: Any):
         values: Any = _named(element if element[1:] else element[0])
         if "weight" in values:
@@ -82,7 +81,7 @@ def look(dataset: tf.data.Dataset) -> OwnDataset:
         return {**values, "image": _to_uint8(values["image"], value_range[1])}
 
     height, width = image.shape[-3:-1]
-    examples = (dataset.unbatch() if is_batched else dataset).map(example, tf.data.AUTOTUNE)
+    examples = graphs.parallel(dataset.unbatch() if is_batched else dataset, example)
     return OwnDataset(examples, value_range, batch_size, height if height == width else None)
 
 

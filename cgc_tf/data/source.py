@@ -87,7 +87,7 @@ class Source:
         """A `tf.data.Dataset` of examples of a split: those at `indices`, in their order; None for all."""
         indices = np.arange(self.sizes[split]) if indices is None else np.asarray(indices, np.int64)
         dataset = tf.data.Dataset.from_tensor_slices(indices)
-        return dataset.map(graphs.plain(lambda index: self.decode(split, index)), tf.data.AUTOTUNE)
+        return graphs.parallel(dataset, lambda index: self.decode(split, index))
 
     def examples(self, split: str, indices) -> list[dict]:
         """The decoded examples at `indices` of a split, in their order: a list of dicts of NumPy arrays."""
@@ -191,12 +191,11 @@ def _check_decodable(source):
 def _undecodable(source, split):
     """The places of a split's examples that cannot be decoded, and why: pairs, in order."""
 
-    @graphs.plain
     def sizes(index):
         return index, [tf.size(value) for value in source.decode(split, index).values()]
 
     count = source.sizes[split]
-    readable = tf.data.Dataset.range(count).map(sizes, tf.data.AUTOTUNE).ignore_errors()
+    readable = graphs.parallel(tf.data.Dataset.range(count), sizes).ignore_errors()
     bar = tqdm(readable, f"looking for the fault in {split}", count, leave=False, disable=None)
     suspects = sorted(set(range(count)) - {int(index) for index, _ in bar})
     faults = [(index, _reason(source, split, index)) for index in suspects]

@@ -70,11 +70,10 @@ def _labels(builder, split, count, parse):
         labels = _kept(path)
     else:
 
-        @graphs.plain
         def label(index):
             return parse(split, index)["label"]
 
-        examples = tf.data.Dataset.range(count).map(label, tf.data.AUTOTUNE)
+        examples = graphs.parallel(tf.data.Dataset.range(count), label)
         bar = tqdm(examples, f"reading labels of {split}", count, leave=False, disable=None)
         labels = np.array([int(found) for found in bar], np.int32)
         # In a folder that cannot be written they are read again each time.

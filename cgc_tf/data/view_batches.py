@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from cgc_tf.common import graphs
 from cgc_tf.common.errors import UserError
-from cgc_tf.data import own_dataset
+from cgc_tf.data import batches, own_dataset
 from cgc_tf.data.views import training_views
 from cgc_tf.method import inputs
 from cgc_tf.method.objective import VIEWS
@@ -48,7 +48,6 @@ def view_batches(
         )
     draws = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
 
-    @graphs.plain
     def views(draw, index, example):
         example["id"] = tf.strings.as_string(index)
         made = {**training_views(example, [seed, draw], size), **{k: example[k] for k in ("weight",) if k in example}}
@@ -56,5 +55,5 @@ def view_batches(
             made |= {view: tf.cast(made[view], tf.float32) / 255 for view in VIEWS}
         return made
 
-    stream = tf.data.Dataset.zip(draws, tf.data.Dataset.range(2**62), own.examples).map(views, tf.data.AUTOTUNE)
-    return stream.batch(batch_size or own.batch_size or inputs.BATCH).prefetch(tf.data.AUTOTUNE)
+    stream = graphs.parallel(tf.data.Dataset.zip(draws, tf.data.Dataset.range(2**62), own.examples), views)
+    return stream.batch(batch_size or own.batch_size or inputs.BATCH).prefetch(batches.AHEAD)

@@ -51,6 +51,7 @@ def draw(
         UserError: the folder cannot be written.
     """
     titles, reports = _titles(found), [each.report for each in found]
+    named = dict(zip(titles, found, strict=True))
     measurements = [each.measurement for each in found]
     explainers = [each.explainer for each in found]
     variant = protocol.variant(found[0].model.settings, "" if "" in explainers else explainers[0])
@@ -62,20 +63,20 @@ def draw(
     columns = [measurement.columns for measurement in measurements]
 
     def chosen(how, count, ids=()):
-        return explained(examples.choose(how, count, columns, ids, protocol.evaluation_seed))
+        return examples.choose(how, count, columns, ids, protocol.evaluation_seed)
 
-    def explained(indices):
-        shown = examples.examples(source, protocol.split, indices)
-        return shown, {
-            title: examples.explain(each.model, each.measurement.columns, shown, protocol.ch_resize)
-            for title, each in zip(titles, found, strict=True)
-        }
-
-    in_figure, answers = chosen(drawing.show, drawing.examples, drawing.show_ids)
+    (in_figure, answers), gallery, mistakes = _explained(
+        named,
+        source,
+        protocol,
+        chosen(drawing.show, drawing.examples, drawing.show_ids),
+        chosen("quantiles", drawing.gallery),
+        examples.mistakes(drawing.gallery, columns),
+    )
     pictures = page.Pictures(
-        gallery=chosen("quantiles", drawing.gallery),
-        mistakes=explained(examples.mistakes(drawing.gallery, columns)),
-        backgrounds={title: _backgrounds(each, source, protocol) for title, each in zip(titles, found, strict=True)},
+        gallery=gallery,
+        mistakes=mistakes,
+        backgrounds={title: _backgrounds(each, source, protocol) for title, each in named.items()},
         cells={
             cell: images
             for title, its, report in zip(titles, columns, reports, strict=True)
@@ -87,9 +88,27 @@ def draw(
         if len(found) > 1:
             _write_comparison(folder, variant, reports, compared)
         figures.explanations(figure, in_figure, examples.rows_of_figure(answers))
-        charts = _draw_charts(curves, reliability, histogram, dict(zip(titles, found, strict=True)))
+        charts = _draw_charts(curves, reliability, histogram, named)
         page.write(page_file, reports, compared, charts, pictures)
     return compared, figure, page_file
+
+
+def _explained(named, source, protocol, *choices):
+    """For each choice of indices, its examples and {title: their explanations}. What two choose is explained once."""
+    indices = sorted({index for choice in choices for index in choice})
+    shown = examples.examples(source, protocol.split, indices)
+    answers = {
+        title: examples.explain(each.model, each.measurement.columns, shown, protocol.ch_resize)
+        for title, each in named.items()
+    }
+    at = {index: place for place, index in enumerate(indices)}
+    return [
+        (
+            [shown[at[index]] for index in choice],
+            {title: [its[at[index]] for index in choice] for title, its in answers.items()},
+        )
+        for choice in choices
+    ]
 
 
 def _backgrounds(each, source, protocol):

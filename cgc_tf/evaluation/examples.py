@@ -47,11 +47,10 @@ def check_ids(source: Source, split: str, limit: int | None, ids: Sequence[str])
     """Raises `UserError` for an id that none of the examples to be measured has; of those nothing else is decoded."""
     places = tf.data.Dataset.from_tensor_slices(batches.spread(source.sizes[split], limit))
 
-    @graphs.plain
     def identity(index):
         return source.decode(split, index)["id"]
 
-    known = [found.decode() for found in places.map(identity, batches.PARALLEL).as_numpy_iterator()]
+    known = [found.decode() for found in graphs.parallel(places, identity).as_numpy_iterator()]
     if unknown := [identity for identity in ids if identity not in known]:
         raise UserError(f"--show_ids: no example {unknown[0]} is measured; ids are such as {known[0]}")
 
