@@ -5,6 +5,7 @@ have left. The copy's configurations are of a small network for an epoch, and it
 `program_server.py` starts the programs; `sandbox.SMALLER` are flags that it adds.
 """
 
+import collections
 import contextlib
 import json
 import pathlib
@@ -15,7 +16,7 @@ import sys
 
 import commands
 import pytest
-from sandbox import Sandbox, as_coco, shrink
+from sandbox import SMALLER, Sandbox, as_coco, shrink
 
 HERE = pathlib.Path(__file__).parent / "helpers"
 ROOT = HERE.parents[1]
@@ -125,21 +126,30 @@ SLOW = {
     "python -m benchmarks.checkpoints --output=checkpoints.json": MEASURES,
     "python -m benchmarks.evaluation --output=evaluation.json": MEASURES,
     "python -m benchmarks.pipeline --output=pipeline.json": MEASURES,
-    "python -m benchmarks.serving --load_seconds=60 --output=FILE": MEASURES,
     "python -m benchmarks.serving --output=serving.json": MEASURES,
     "python -m benchmarks.step --output=step.json": MEASURES,
-    "python -m benchmarks.step --rounds=5": MEASURES,
     "python -m benchmarks.workers --output=workers.json": MEASURES,
-    "python -m benchmarks.workers --backbone=resnet18 --rounds=5": MEASURES,
 }
+
+
+def alike_here(taught):
+    """{a benchmark's command: why it is not run}: those that differ from one that is run in flags that are set here."""
+    kinds = collections.defaultdict(list)
+    for command in taught:
+        if match := re.match(r"python -m (benchmarks\.\w+)", command):
+            names = ["--output", *(flag.partition("=")[0] for flag in SMALLER.get(match[1], ()))]
+            kinds[re.sub(rf" ({'|'.join(names)})=\S+", "", command)].append(command)
+    return {
+        command: f"here it is the same as `{run}`"
+        for alike in kinds.values()
+        for run in [max(alike, key=lambda command: ("--output" in command, command))]
+        for command in alike
+        if command != run
+    }
+
+
 TAUGHT = commands.all_taught()
-NOT_RUN |= {
-    alone: "run with --output"
-    for command in TAUGHT
-    if command.startswith("python -m benchmarks.")
-    and (alone := re.sub(r" --output=\S+", "", command)) != command
-    and alone in TAUGHT
-}
+NOT_RUN |= alike_here(TAUGHT)
 NO_FLAGS = ("python -m pytest", "python -m cgc_tf.data.datasets.dummy_data")
 PROGRAMS = sorted({match[0] for match in map(re.compile(r"python (-m )?[\w./]+").match, TAUGHT) if match} - {*NO_FLAGS})
 

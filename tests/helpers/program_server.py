@@ -1,8 +1,8 @@
 """Runs Python programs as the interpreter does, but with TensorFlow loaded already: each in a fork of this process.
 
 Started with the path of a socket to listen on. `program_client.py` stands in for `python` and sends each start here:
-its arguments, folder, environment, and its three standard files themselves. EAGERLY in that environment names files of
-programs whose functions TensorFlow is not to trace.
+its arguments, folder, environment, and its three standard files themselves. In that environment EAGERLY names programs
+whose functions TensorFlow is not to trace, and PYTHON what a program takes for its own interpreter, to start others by.
 """
 
 import atexit
@@ -75,10 +75,12 @@ def become(arguments, folder, environment):
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    if arguments[0] in environment.get("EAGERLY", "").split(","):  # of few steps, tracing is most of the work
+    name = arguments[1] if arguments[0] == "-m" else arguments[0]
+    if name in environment.get("EAGERLY", "").split(","):  # of few steps, tracing is most of the work
         sys.modules["tensorflow"].config.run_functions_eagerly(True)
         warnings.filterwarnings("ignore", "Even though the `tf.config.experimental_run_functions_eagerly`")
     sys.orig_argv = ["python", *arguments]
+    sys.executable = environment.get("PYTHON", sys.executable)
     status = 0
     try:
         run(arguments, folder)

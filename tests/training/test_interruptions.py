@@ -3,21 +3,16 @@
 import contextlib
 import dataclasses
 import json
-import os
-import pathlib
 import random
 import re
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
 from cgc_tf.training import checkpoints, journal
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +193,7 @@ def test_dry_run_leaves_nothing(flags, tmp_path, start):
 @pytest.mark.slow
 def test_stopped_at_random_moments(small_config, tmp_path, start, finish):
     """Killed and asked to stop in turn, twelve times; checkpoints are being written nearly all the time here."""
-    settings = dataclasses.replace(small_config, epochs=40, checkpoint_every="1", keep_checkpoints=2)
+    settings = dataclasses.replace(small_config, epochs=24, checkpoint_every="1", keep_checkpoints=2)
     finish(tmp_path / "undisturbed", *settings.to_flags())
     draw, workdir, statuses = random.Random(0), tmp_path / "run", []
     numbers = [signal.SIGKILL, signal.SIGTERM] * 6
@@ -218,17 +213,15 @@ def test_stopped_at_random_moments(small_config, tmp_path, start, finish):
 
 
 @pytest.mark.slow
-def test_from_one_replica_to_two(small_config, tmp_path):
+def test_from_one_replica_to_two(small_config, tmp_path, programs):
     """Going on with two replicas is going on with one, to rounding."""
     settings = dataclasses.replace(
         small_config, negatives="global", sync_batch_norm=True, learning_rate=2e-3, checkpoint_every="1", epochs=2
     )
-    worker = ROOT / "tests/helpers/small_training.py"
 
     def train(replicas, workdir, stops_at=None):
-        command = [sys.executable, worker, str(replicas), f"--workdir={workdir}", *settings.to_flags()]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+        flags = f"--workdir={workdir}", *settings.to_flags()
+        process = programs.start("tests/helpers/small_training.py", replicas, *flags)
         if stops_at:
             wait_for_checkpoint(workdir, stops_at)
             process.kill()
