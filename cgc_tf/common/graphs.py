@@ -2,7 +2,7 @@
 
 AutoGraph rewrites a function's source so that Python's `if` and `while` may depend on tensors, and does so for all that
 is called, in each process anew. Here only `export/artifact/picture_headers.py` is written so; the rest uses `tf.cond`
-and the like, and starts faster without.
+and the like, and starts faster without. The same holds for what datasets map.
 """
 
 import os
