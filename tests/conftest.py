@@ -33,10 +33,16 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)  # before those are left out that the command line does not ask for
 def pytest_collection_modifyitems(items):
-    """Files of most slow tests first, so that no process is left alone with one at the end of `make test-all`."""
+    """Files that take longest first, so that no process is left alone with one at the end of `make test-all`.
+
+    A slow test counts as ten seconds, unless its mark says otherwise: `@pytest.mark.slow(seconds=120)`.
+    """
     mark_all_but_the_first(items)
-    slow = collections.Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
+    seconds = collections.Counter()
+    for item in items:
+        if mark := item.get_closest_marker("slow"):
+            seconds[item.path] += mark.kwargs.get("seconds", 10)
+    items.sort(key=lambda item: -seconds[item.path])
 
 
 def mark_all_but_the_first(items):

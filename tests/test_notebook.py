@@ -85,7 +85,7 @@ def made_small(notebook):
     return small
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=200)
 def test_it_runs(notebook, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     shutil.copy(PATH, tmp_path)

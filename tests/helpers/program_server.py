@@ -8,6 +8,7 @@ whose functions TensorFlow is not to trace, and PYTHON what a program takes for 
 import atexit
 import contextlib
 import json
+import multiprocessing
 import os
 import runpy
 import signal
@@ -80,6 +81,7 @@ def become(arguments, folder, environment):
         sys.modules["tensorflow"].config.run_functions_eagerly(True)
         warnings.filterwarnings("ignore", "Even though the `tf.config.experimental_run_functions_eagerly`")
     sys.orig_argv = ["python", *arguments]
+    multiprocessing.set_executable(sys.executable)  # whose children inherit files, which do not pass through here
     sys.executable = environment.get("PYTHON", sys.executable)
     status = 0
     try:

@@ -190,7 +190,7 @@ def test_dry_run_leaves_nothing(flags, tmp_path, start):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=250)
 def test_stopped_at_random_moments(small_config, tmp_path, start, finish):
     """Killed and asked to stop in turn, twelve times; checkpoints are being written nearly all the time here."""
     settings = dataclasses.replace(small_config, epochs=24, checkpoint_every="1", keep_checkpoints=2)

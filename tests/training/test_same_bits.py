@@ -9,7 +9,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=120)
 def test_two_runs_of_the_demo_are_the_same(tmp_path):
     def metrics(name):
         flags = [
