@@ -5,7 +5,6 @@ have left. The copy's configurations are of a small network for an epoch, and it
 `program_server.py` starts the programs; `sandbox.SMALLER` are flags that it adds.
 """
 
-import collections
 import contextlib
 import json
 import pathlib
@@ -134,18 +133,16 @@ SLOW = {
 
 def alike_here(taught):
     """{a benchmark's command: why it is not run}: those that differ from one that is run in flags that are set here."""
-    kinds = collections.defaultdict(list)
-    for command in taught:
+    run, others = {}, {}
+    for command in sorted(taught, key=lambda command: "--output=" not in command):  # those that write come first
         if match := re.match(r"python -m (benchmarks\.\w+)", command):
             names = ["--output", *(flag.partition("=")[0] for flag in SMALLER.get(match[1], ()))]
-            kinds[re.sub(rf" ({'|'.join(names)})=\S+", "", command)].append(command)
-    return {
-        command: f"here it is the same as `{run}`"
-        for alike in kinds.values()
-        for run in [max(alike, key=lambda command: ("--output" in command, command))]
-        for command in alike
-        if command != run
-    }
+            kind = re.sub(rf" ({'|'.join(names)})=\S+", "", command)
+            if kind in run:
+                others[command] = f"here it is the same as `{run[kind]}`"
+            else:
+                run[kind] = command
+    return others
 
 
 TAUGHT = commands.all_taught()

@@ -22,6 +22,7 @@ from cgc_tf.training import config, train
         (objective, "Objective"),
         (graphs, "function"),
         (graphs, "plain"),
+        (graphs, "parallel"),
         (config, "Config"),
         pytest.param(train, "train", marks=pytest.mark.slow),
         pytest.param(evaluate, "evaluate", marks=pytest.mark.slow),

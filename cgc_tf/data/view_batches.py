@@ -35,7 +35,8 @@ def view_batches(
     Returns:
         A `tf.data.Dataset` of dicts: `ce`, `original`, `augmented` `[B, S, S, 3]`, uint8, or float32 in 0..1 where the
         images are in 0..1; `transform` int32 `[B, 5]`; `label`, ids int32 `[B]` or one-hot as in the dataset; `weight`
-        float32 `[B]` where the dataset has weights.
+        float32 `[B]` where the dataset has weights. While it runs, TensorFlow tunes neither it nor the dataset that it
+        is made of, see `graphs.parallel`.
 
     Raises:
         UserError: the dataset is of something else, or what it holds cannot be told.

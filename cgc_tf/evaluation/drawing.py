@@ -97,18 +97,15 @@ def _explained(named, source, protocol, *choices):
     """For each choice of indices, its examples and {title: their explanations}. What two choose is explained once."""
     indices = sorted({index for choice in choices for index in choice})
     shown = examples.examples(source, protocol.split, indices)
-    answers = {
-        title: examples.explain(each.model, each.measurement.columns, shown, protocol.ch_resize)
-        for title, each in named.items()
-    }
-    at = {index: place for place, index in enumerate(indices)}
-    return [
-        (
-            [shown[at[index]] for index in choice],
-            {title: [its[at[index]] for index in choice] for title, its in answers.items()},
-        )
-        for choice in choices
-    ]
+    example, answers = dict(zip(indices, shown, strict=True)), {}
+    for title, each in named.items():
+        its = examples.explain(each.model, each.measurement.columns, shown, protocol.ch_resize)
+        answers[title] = dict(zip(indices, its, strict=True))
+
+    def of(choice):
+        return [example[i] for i in choice], {title: [its[i] for i in choice] for title, its in answers.items()}
+
+    return [of(choice) for choice in choices]
 
 
 def _backgrounds(each, source, protocol):

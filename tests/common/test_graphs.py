@@ -4,7 +4,9 @@ import ast
 import pathlib
 import re
 
+import numpy as np
 import pytest
+import tensorflow as tf
 from tensorflow.python.autograph.impl import api
 
 from cgc_tf import view_batches
@@ -50,7 +52,7 @@ def test_no_dataset_is_tuned(pictures):
         batches.validation_batches(source, "test", 32, 4),
         batches.evaluation_batches(source, "test", 32, 4),
         batches.whole_image_batches(source, "test", 32, 4),
-        view_batches(source.decoded("train").map(lambda example: (example["image"], example["label"])), 32, 4),
+        view_batches(tf.data.Dataset.from_tensor_slices((np.zeros([4, 32, 32, 3], np.uint8), np.arange(4)))),
     ]
     assert [stream.options().autotune.enabled for stream in streams] == [False] * len(streams)
 

@@ -65,8 +65,12 @@ class Sandbox:
 
     def __init__(self, root, programs):
         self.root, self._serving, self._smaller = root, None, root.parent / "smaller.json"
-        own = {**programs.environment, "SMALLER": str(self._smaller), "PYTHON": str(root / "bin/python")}
-        own["EAGERLY"] = "train.py,cgc_tf.programs.cgc"  # the latter is what a table's trainings are started by
+        own = {
+            **programs.environment,
+            "SMALLER": str(self._smaller),
+            "PYTHON": str(root / "bin/python"),
+            "EAGERLY": "train.py,cgc_tf.programs.cgc",  # a table starts its trainings by the latter
+        }
         outside = {name: value for name, value in os.environ.items() if name not in INHERITED}
         self._environment = {**outside, **own, "PATH": f"{root / 'bin'}:{os.environ['PATH']}"}
         self._smaller.write_text(json.dumps(SMALLER))
