@@ -176,8 +176,10 @@ def write(
         files.write(file(folder, REPORT, variant), json.dumps(report, indent=2) + "\n")
         with files.whole(file(folder, PER_IMAGE, variant)) as stream:
             csv.writer(stream).writerows(_per_image(measurement.columns, class_names))
-        with files.whole(file(folder, CURVES, variant)) as stream:
-            csv.writer(stream).writerows(_curve_rows(measurement.columns["id"], measurement.curves))
+        file(folder, CURVES, variant).unlink(missing_ok=True)  # of an earlier evaluation
+        if measurement.curves:
+            with files.whole(file(folder, CURVES, variant)) as stream:
+                csv.writer(stream).writerows(_curve_rows(measurement.columns["id"], measurement.curves))
 
 
 def _per_image(columns, class_names):

@@ -132,7 +132,8 @@ def test_curves_can_be_left_out(workdir, tmp_path, curves):
     assert list(report["curves"]) == names
     assert report["deletion_auc"] is None
     assert [report[name] is not None for name in ("insertion_auc", "road")] == [curves == "insertion", curves == "road"]
-    assert (other / "curves-limit-2.png").exists() == (curves != "none")
+    for suffix in ("png", "csv"):
+        assert (other / f"curves-limit-2.{suffix}").exists() == (curves != "none")
     shown = set(tables.columns([report]).values()) & {"insertion", "deletion", "ROAD"}
     assert shown == {"insertion": {"insertion"}, "road": {"ROAD"}, "none": set()}[curves]
 
