@@ -147,8 +147,8 @@ class Writer:
 
     def _write(self, checkpoint):
         written = write(self.folder, checkpoint)
-        found = files(self.folder)
-        past = found[: found.index(written) + 1]  # what comes after it was damaged when the run went on
+        found = files(self.folder)  # none, if the folder was moved away meanwhile: the next write says so
+        past = [path for path in found if path <= written]  # what comes after was damaged when the run went on
         kept = {*past[-self._keep :], *by_score(past)[:1]}
         for path in found:
             if path not in kept:

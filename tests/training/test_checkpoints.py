@@ -131,6 +131,21 @@ def test_a_failed_write_is_told_at_the_next_turn(state, tmp_path):
         writer.write(Checkpoint(state, Position(2, 0, 5)))
 
 
+def test_a_folder_that_is_moved_away_behind_a_write_is_told_at_the_next(state, tmp_path, monkeypatch):
+    def write_and_move(folder, checkpoint, write=checkpoints.write):
+        path = write(folder, checkpoint)
+        folder.rename(tmp_path / "elsewhere")
+        return path
+
+    monkeypatch.setattr(checkpoints, "write", write_and_move)
+    writer = checkpoints.Writer(tmp_path / "folder", keep=2)
+    writer.write(Checkpoint(state, Position(1, 0, 5)))
+    writer.write(Checkpoint(state, Position(2, 0, 5)))
+    with pytest.raises(FileNotFoundError):
+        writer.wait()
+    assert checkpoints.last(tmp_path / "elsewhere").position.epoch == 1
+
+
 def test_another_models_state_is_refused_before_anything_is_put_in(workdir, small_config):
     found = checkpoints.find(workdir)
     model = NewModel(small_config).with_classes(4)
