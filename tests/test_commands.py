@@ -158,7 +158,7 @@ def sandbox(tmp_path_factory, draw_folder, programs):
     ignored = shutil.ignore_patterns(".*", "runs", "__pycache__", "shared")
     shutil.copytree(ROOT, root, ignore=ignored)
     shrink(root)
-    draw_folder(root / "DIR", {"train": 8, "test": 4})
+    draw_folder(root / "DIR", {"train": 8, "test": 2})
     (root / "annotations.json").write_text(json.dumps(as_coco(root / "DIR")))
     for name in ("FILE", "cat.jpg"):
         shutil.copy(root / "DIR/test/red_wings/000.jpg", root / name)

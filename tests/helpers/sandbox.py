@@ -28,7 +28,7 @@ SMALLER = {
         "--files=32",
         "--links=1000",
     ],
-    "benchmarks.serving": ["--backbone=resnet8", "--rounds=1", "--load_seconds=5"],
+    "benchmarks.serving": ["--backbone=resnet8", "--rounds=1", "--load_seconds=1"],
     "benchmarks.workers": ["--backbone=resnet8", "--rounds=1", "--batch_size=2"],
     "benchmarks.checkpoints": ["--backbone=resnet8", "--rounds=1"],
 }
