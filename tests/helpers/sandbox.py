@@ -56,7 +56,7 @@ def shrink(root):
     table = root / "configs/tables/no_negatives.toml"
     table.write_text(table.read_text().replace("seeds = 3", "seeds = 1").replace("--epochs=3", "--epochs=1"))
     builder = root / "cgc_tf/data/datasets/toy_aircraft/toy_aircraft_dataset_builder.py"
-    sizes = 'SPLIT_SIZES = {"train": 96, "validation": 16, "test": 16}'
+    sizes = 'SPLIT_SIZES = {"train": 48, "validation": 16, "test": 16}'
     builder.write_text(re.sub(r"SPLIT_SIZES = \{.*\}", sizes, builder.read_text(), count=1))
 
 
