@@ -43,9 +43,14 @@ def fit(strategy, examples, batch_norm, settings):
         "region": np.eye(SIZE, dtype=np.float32)[None].repeat(9, 0),
     }
     training, validation = (tf.data.Dataset.from_tensor_slices(dataset).batch(8) for dataset in (batch, held_out))
+    initial = some_weights(model)
     history = model.fit(training, validation_data=validation, epochs=2, shuffle=False, verbose=0)
+    return {**history.history, "initial_weights": initial, "weights": some_weights(model)}
+
+
+def some_weights(model):
     weights = np.concatenate([np.ravel(weight) for weight in model.trainable_variables])
-    return {**history.history, "weights": weights[:: max(1, len(weights) // 5000)].tolist()}
+    return weights[:: max(1, len(weights) // 5000)].tolist()
 
 
 def main(replicas, cases):
