@@ -26,7 +26,7 @@ def file(workdir, tmp_path_factory):
     return folder / "comparison.html"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def page(file, browser):
     opened = browser.new_page(viewport={"width": 1200, "height": 900})
     opened.faults, opened.requests = [], []

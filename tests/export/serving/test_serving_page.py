@@ -7,7 +7,7 @@ from PIL import Image
 from playwright import sync_api
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def page(server, browser):
     opened = browser.new_page(viewport={"width": 1000, "height": 760})
     opened.faults = []
