@@ -2,8 +2,8 @@
 
   python -m benchmarks.research
 
-Prints the test splits of birds and butterflies as Markdown: means and standard deviations over seeds, and differences,
-paired by seed, with Student's 95% intervals. Draws the birds' over top-1 (tradeoff.png), and what was searched on their
+Prints the test splits of birds, butterflies and animals as Markdown: means and standard deviations over seeds, and
+differences, paired by seed, with Student's 95% intervals. Draws the birds' over top-1 (tradeoff.png), and what was searched on their
 validation part, over the rank (recipes.png).
 """
 
@@ -21,17 +21,21 @@ from cgc_tf.common import files, program
 from cgc_tf.report import figures, tables
 from cgc_tf.report.results import METRICS
 
-DATA = ("birds27", "leeds_butterfly")
 RESULTS = pathlib.Path(__file__).parents[1] / "docs/research.csv"
 MEASURED = [name for name in METRICS if name in RESULTS.read_text().partition("\n")[0].split(",")]
 TITLES = {name: METRICS[name].title for name in MEASURED}
 SCALES = np.array([METRICS[name].scale for name in MEASURED])
-PROCESSOR = "Intel Xeon 2.80GHz"  # of the test split's runs: a seed gives the same bits on one processor alone
+# Which runs on a test split count. A seed gives the same bits on one processor alone, and some were run on several.
+TESTED = {
+    "birds27": {"processor": "Intel Xeon 2.80GHz"},
+    "leeds_butterfly": {"processor": "Intel Xeon 2.80GHz"},
+    "tiny_animals30": {},
+}
 
 
 def main(_):
     folder = pathlib.Path(flags.FLAGS.output or RESULTS.parent)
-    tested = {data: results(data=data, split="test", processor=PROCESSOR) for data in DATA}
+    tested = {data: results(data=data, split="test", **which) for data, which in TESTED.items()}
     for data, found in tested.items():
         print(f"{data}:\n\n{tables.markdown(*means(found))}\n{tables.markdown(*differences(found))}")
     trained = {name: runs for name, runs in tested["birds27"].items() if "power" not in name}
