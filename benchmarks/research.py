@@ -2,9 +2,9 @@
 
   python -m benchmarks.research
 
-Prints the test splits of birds, butterflies and animals as Markdown: means and standard deviations over seeds, and
-differences, paired by seed, with Student's 95% intervals. Draws the birds' over top-1 (tradeoff.png), and what was searched on their
-validation part, over the rank (recipes.png).
+Prints the test splits of birds, butterflies and animals as Markdown, of recipes with two seeds or more: means and
+standard deviations over seeds, and differences, paired by seed, with Student's 95% intervals. Draws the birds' over
+top-1 (tradeoff.png), and what was searched on their validation part, over the rank (recipes.png).
 """
 
 import collections
@@ -37,6 +37,7 @@ def main(_):
     folder = pathlib.Path(flags.FLAGS.output or RESULTS.parent)
     tested = {data: results(data=data, split="test", **which) for data, which in TESTED.items()}
     for data, found in tested.items():
+        found = {name: runs for name, runs in found.items() if len(runs) > 1}  # of one there is no deviation
         print(f"{data}:\n\n{tables.markdown(*means(found))}\n{tables.markdown(*differences(found))}")
     trained = {name: runs for name, runs in tested["birds27"].items() if "power" not in name}
     searched = results(data="birds27", split="validation", heatmap_power="1.0")
