@@ -57,8 +57,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluates a model in memory; or trained runs, which are set side by side.
 
-    Of a model nothing is written. Into each run's folder go evaluation.json, per_image.csv, curves.csv,
-    explanations.{png,pdf} and report.html; beside several of them comparison.{json,md,tex,html,png,pdf}.
+    Of a model nothing is written. Into each run's folder go evaluation.json, per_image.csv, curves.csv if the protocol
+    has curves, explanations.{png,pdf} and report.html; beside several of them comparison.{json,md,tex,html,png,pdf}.
 
     >>> evaluation = evaluate(["runs/first"], protocol=Protocol(limit=4, curves="none"))
     >>> for report in evaluation.reports:

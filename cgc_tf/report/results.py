@@ -176,10 +176,11 @@ def write(
         files.write(file(folder, REPORT, variant), json.dumps(report, indent=2) + "\n")
         with files.whole(file(folder, PER_IMAGE, variant)) as stream:
             csv.writer(stream).writerows(_per_image(measurement.columns, class_names))
-        file(folder, CURVES, variant).unlink(missing_ok=True)  # of an earlier evaluation
         if measurement.curves:
             with files.whole(file(folder, CURVES, variant)) as stream:
                 csv.writer(stream).writerows(_curve_rows(measurement.columns["id"], measurement.curves))
+        else:
+            file(folder, CURVES, variant).unlink(missing_ok=True)  # of an earlier evaluation
 
 
 def _per_image(columns, class_names):
